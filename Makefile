@@ -1,0 +1,106 @@
+# `make test` is the whole truth; every other target abbreviates it or the demonstration.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test test-offline check-fmt check-core lint build control-plane vet run-tests need-rust need-cluster clean-cache
+
+SHELL := /bin/sh
+.SHELLFLAGS := -eu -c
+MAKEFLAGS += --no-print-directory
+
+export GOFLAGS := $(strip $(GOFLAGS) -mod=readonly)
+
+CARGO := cargo
+GO_FOLDER := tests/controlplane
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/concordat
+
+# Go builds the test control plane. A cluster that is there already makes it unnecessary.
+CLUSTER := $(or $(CONCORDAT_TEST_KUBECONFIG),$(KUBECONFIG),$(KUBEBUILDER_ASSETS))
+GO := $(shell command -v go 2>/dev/null)
+
+# What the core must never pull in: a runtime, a client, a server.
+NOT_IN_CORE := ^((tokio|hyper|tower|reqwest)(-[a-z0-9-]+)?|kube-client|kube-runtime) v
+
+# Tests that say `mod support;` need a control plane.
+OFFLINE_TESTS = $(patsubst tests/%.rs,--test %,$(shell grep -L '^mod support;' tests/*.rs))
+
+# One line for each step, with the seconds since make began.
+BEGUN := $(shell date +%s)
+step = @echo "==> [$$(($$(date +%s) - $(BEGUN))) s] $(1)"
+
+help: ## this list
+	@echo 'usage: make TARGET'
+	@echo
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
+	@echo
+	@echo 'The demonstration and the tests start a real Kubernetes API server of their own. The first time it is'
+	@echo 'built from source with Go, which takes about 8 minutes on two cores. KUBECONFIG, where set, names a'
+	@echo 'cluster to use instead, and KUBEBUILDER_ASSETS a folder with etcd, kube-apiserver and kubectl.'
+
+demo: need-rust need-cluster ## from an agreement in Git to what opens and closes in a running cluster
+	$(call step,build)
+	@$(CARGO) build --locked --bin concordat --example demo
+	$(call step,demo)
+	@exec $(CARGO) run --quiet --locked --example demo -- $(ARGS)
+
+# What fails fastest comes first. The Go program comes late: it takes longest, and fails least.
+test: need-rust need-cluster check-fmt check-core lint build control-plane vet run-tests ## everything: formats, lints, the core on its own, all tests
+	$(call step,done)
+
+test-offline: need-rust ## the tests that need no API server
+	$(call step,tests without an API server)
+	@$(CARGO) test --locked --lib --bins $(OFFLINE_TESTS)
+	@$(CARGO) test --locked --doc
+
+check-fmt: need-rust ## formats of Rust and Go
+	$(call step,formats)
+	@$(CARGO) fmt --check
+ifneq ($(GO),)
+	@wrong=$$(gofmt -l $(GO_FOLDER)); test -z "$$wrong" || { echo "gofmt would change: $$wrong"; exit 1; }
+endif
+
+check-core: need-rust ## the core compiles with no feature, and without a runtime or a client
+	$(call step,the core on its own)
+	@tree=$$($(CARGO) tree --locked --no-default-features --edges normal --prefix none); \
+	wrong=$$(echo "$$tree" | grep -E '$(NOT_IN_CORE)' | sed 's| (\*)||' | sort -u || true); \
+	test -z "$$wrong" || { echo "the core must not depend on:"; echo "$$wrong"; exit 1; }
+	@$(CARGO) check --locked --no-default-features --lib
+
+lint: need-rust ## clippy, where a warning is an error
+	$(call step,clippy)
+	@$(CARGO) clippy --locked --all-targets -- -D warnings
+
+build:
+	$(call step,build)
+	@$(CARGO) test --locked --no-run
+
+control-plane:
+	$(call step,control plane)
+	@exec $(CARGO) run --quiet --locked --example testbed -- true
+
+# After the build, with its flags, so that it finds the packages compiled.
+vet:
+ifneq ($(GO),)
+ifeq ($(CLUSTER),)
+	$(call step,go vet)
+	@cd $(GO_FOLDER) && go vet -trimpath .
+endif
+endif
+
+run-tests:
+	$(call step,tests)
+	@exec $(CARGO) run --quiet --locked --example testbed -- $(CARGO) test --locked --no-fail-fast
+
+need-rust:
+	@command -v $(CARGO) >/dev/null || { echo 'Rust is not installed: see https://rustup.rs'; exit 1; }
+
+need-cluster:
+ifeq ($(GO)$(CLUSTER),)
+	@echo 'Go is not installed, and the test control plane is built with it: see https://go.dev/dl'
+	@echo 'or set KUBECONFIG to a cluster that may be changed, or KUBEBUILDER_ASSETS'
+	@exit 1
+endif
+
+clean-cache: ## remove the control plane that was built; the next run builds it again
+	rm -rf '$(CACHE)'

@@ -1,0 +1,89 @@
+//! `AgreementSignature`: one party's yes, narrowed yes, or withdrawal.
+
+use jiff::Timestamp;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{ObjectRef, ObjectStatus, shape};
+
+/// Which agreement, for which organisation, on which terms.
+#[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    group = "concordat.dev",
+    version = "v1alpha1",
+    kind = "AgreementSignature",
+    doc = "AgreementSignature is one organisation's yes to an agreement, its yes to some purposes, or its withdrawal. It stands in that organisation's own namespace: who may write there has signed. `concordat sign` prints one with the right hash.",
+    namespaced,
+    status = "ObjectStatus",
+    derive = "PartialEq",
+    shortname = "dsasig",
+    category = "concordat",
+    printcolumn(name = "Agreement", type_ = "string", json_path = ".spec.agreement.name"),
+    printcolumn(name = "Party", type_ = "string", json_path = ".spec.party"),
+    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
+    printcolumn(
+        name = "Ready",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
+    )
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.state) || self.state != 'Withdrawn' || !has(self.purposes)")
+        .message("`purposes` must be left out when `state` is `Withdrawn`: to withdraw from one purpose, sign for the others")
+)]
+pub struct AgreementSignatureSpec {
+    /// The agreement that is signed. Immutable: another agreement is another signature.
+    #[x_kube(validation = Rule::new("self == oldSelf").message("`agreement` cannot be changed: write another signature"))]
+    pub agreement: ObjectRef,
+    /// Name of the PartnerOrg that signs. This namespace must be its `homeNamespace`, or that of an organisation that it
+    /// allowed to sign for it. One signature covers all its rows and roles. Immutable.
+    #[schemars(transform = shape::object_name)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("`party` cannot be changed: write another signature"))]
+    pub party: String,
+    /// Digest of the terms that are signed, `sha256:` and 64 hex digits. A signature on other terms does not count.
+    #[schemars(transform = shape::digest)]
+    pub terms_hash: String,
+    /// Whether the organisation signs or withdraws. A withdrawal counts on any terms. Left out, `Signed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = shape::values)]
+    pub state: Option<SignatureState>,
+    /// The purposes that it signs for, such as `DirectCare`. Left out, all of the agreement. Not with `Withdrawn`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = shape::list(1, 64, shape::code))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`purposes` lists one purpose twice: keep one"))]
+    pub purposes: Option<Vec<String>>,
+    /// The role in which the signer acted. For the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = shape::values)]
+    pub acting_role: Option<ActingRole>,
+    /// When it was signed. For the record: it opens and closes nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_on: Option<Timestamp>,
+}
+
+/// Whether an organisation signs or withdraws.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum SignatureState {
+    /// It agrees to the terms.
+    #[default]
+    Signed,
+    /// It does not, or no longer, take part. Its flows close at once.
+    Withdrawn,
+}
+
+/// The role in which somebody signs for an organisation.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum ActingRole {
+    /// Senior information risk owner.
+    Siro,
+    /// Caldicott Guardian.
+    CaldicottGuardian,
+    /// Data protection officer.
+    Dpo,
+    /// The person who leads for the controller, such as a practice partner.
+    ControllerLead,
+    /// A lay member.
+    Lay,
+}

@@ -1,0 +1,64 @@
+//! Arguments that several commands share.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+/// Where manifests are read from.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Paths {
+    /// Files and folders of manifests; `-` is standard input.
+    #[arg(value_name = "PATH", default_value = ".")]
+    pub(super) paths: Vec<PathBuf>,
+}
+
+/// The moment that everything is judged at.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// The moment to judge at, such as 2026-04-01T00:00:00Z, or a date for its first moment in UTC [default: now].
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    at: Option<Timestamp>,
+}
+
+impl Moment {
+    /// Whether nobody chose the moment.
+    pub(super) fn is_default(self) -> bool {
+        self.at.is_none()
+    }
+
+    /// The moment that was asked for, or now, to the second.
+    pub(super) fn timestamp(self) -> Timestamp {
+        self.at.unwrap_or_else(|| {
+            let now = Timestamp::now();
+            Timestamp::from_second(now.as_second()).unwrap_or(now)
+        })
+    }
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().or_else(|_| {
+        let date: Date = text
+            .parse()
+            .map_err(|_| "write a moment as 2026-04-01T00:00:00Z or +01:00, or a date as 2026-04-01".to_owned())?;
+        date.to_zoned(TimeZone::UTC).map(|moment| moment.timestamp()).map_err(|error| error.to_string())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_timestamp_or_a_date() {
+        let midnight: Timestamp = "2026-04-01T00:00:00Z".parse().unwrap();
+        for text in ["2026-04-01T00:00:00Z", "2026-04-01T01:00:00+01:00", "2026-04-01"] {
+            assert_eq!(moment(text), Ok(midnight), "{text}");
+        }
+        for text in ["", "now", "tomorrow", "2026-13-01", "2026-04-01T25:00:00Z", "2026-04-01T00:00:00"] {
+            assert!(moment(text).is_err(), "{text}");
+        }
+    }
+}

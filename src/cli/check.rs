@@ -1,0 +1,79 @@
+//! `concordat check`: everything that is wrong.
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::arguments::{Moment, Paths};
+use super::load::{self, Loaded};
+use super::output::{Printer, report};
+use super::Exit;
+use crate::core::finding::{self, Code, Finding};
+use crate::core::judge::Judgement;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    paths: Paths,
+
+    /// How to show what is found.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+
+    /// Fail on warnings too.
+    #[arg(long)]
+    strict: bool,
+
+    #[command(flatten)]
+    at: Moment,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For people: the line itself, a mark, and what would help.
+    #[default]
+    Human,
+    /// For scripts: `{findings: […]}`.
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { paths: Paths { paths }, format, strict, at } = arguments;
+    let mut loaded = load::load(paths, printer);
+    let at = load::moment(*at, printer);
+    let progress = printer.progress("judging");
+    let judgement = Judgement::new(&loaded.snapshot, at);
+    drop(progress);
+
+    let mut findings = loaded.findings.clone();
+    findings.extend(judgement.findings);
+    finding::sort(&mut findings);
+    match format {
+        Format::Human => human(&findings, &mut loaded, printer),
+        Format::Json => printer.answer(format!("{:#}", json!({ "findings": findings }))),
+    }
+    if loaded.is_partial() {
+        let paint = printer.talk_paint();
+        printer.talk(format!(
+            "{} some text could not be read, so what is said to be missing may stand there",
+            paint.yellow("note:")
+        ));
+    }
+    let unreadable = findings.iter().any(|finding| finding.code == Code::UnreadableFile);
+    if unreadable || (findings.is_empty() && loaded.is_empty(paths, printer)) {
+        Exit::Unknown
+    } else if findings.iter().any(|finding| finding.is_error() || *strict) {
+        Exit::No
+    } else {
+        Exit::Yes
+    }
+}
+
+fn human(findings: &[Finding], loaded: &mut Loaded, printer: &mut Printer) {
+    let all: Vec<&Finding> = findings.iter().collect();
+    let text = report::render(&all, &mut loaded.texts, printer.answer_paint(), printer.width());
+    if !text.is_empty() {
+        printer.answer(text.trim_end());
+        printer.answer("");
+    }
+    printer.answer(report::summary(findings, &loaded.report, printer.answer_paint()));
+}

@@ -1,0 +1,99 @@
+//! `concordat crds`: the CustomResourceDefinitions, printed, written, or held against those in a folder.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::Exit;
+use super::output::{Printer, count};
+use crate::api::{crd_file_name, crd_yaml, custom_resource_definitions};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Fail if a folder does not hold just these definitions.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "crds", conflicts_with = "write")]
+    check: Option<PathBuf>,
+
+    /// Write one file for each definition into a folder.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "crds")]
+    write: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { check, write } = arguments;
+    let definitions = match files() {
+        Ok(definitions) => definitions,
+        Err(error) => {
+            printer.error(format!("the definitions cannot be written as YAML: {error}"), None);
+            return Exit::Unknown;
+        }
+    };
+    match (check, write) {
+        (Some(folder), _) => hold_against(&definitions, folder, printer),
+        (None, Some(folder)) => write_into(&definitions, folder, printer),
+        (None, None) => {
+            let texts: Vec<&str> = definitions.iter().map(|(_, text)| text.trim_end()).collect();
+            printer.answer(texts.join("\n---\n"));
+            Exit::Yes
+        }
+    }
+}
+
+/// Each definition's file name and text.
+fn files() -> Result<Vec<(String, String)>, serde_saphyr::SerializeError> {
+    custom_resource_definitions().iter().map(|definition| Ok((crd_file_name(definition), crd_yaml(definition)?))).collect()
+}
+
+fn hold_against(definitions: &[(String, String)], folder: &Path, printer: &mut Printer) -> Exit {
+    let mut differences = Vec::new();
+    for (name, text) in definitions {
+        match fs::read_to_string(folder.join(name)) {
+            Ok(found) if found == *text => {}
+            Ok(_) => differences.push(format!("`{name}` is out of date")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => differences.push(format!("`{name}` is missing")),
+            Err(error) => return failed(&folder.join(name), &error, printer),
+        }
+    }
+    match fs::read_dir(folder) {
+        Ok(entries) => {
+            let mut others: Vec<String> = entries
+                .filter_map(Result::ok)
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .filter(|name| name.ends_with(".yaml") && !definitions.iter().any(|(known, _)| known == name))
+                .map(|name| format!("`{name}` defines no kind that there is"))
+                .collect();
+            others.sort();
+            differences.extend(others);
+        }
+        Err(error) => return failed(folder, &error, printer),
+    }
+    if differences.is_empty() {
+        printer.talk(format!("{} in `{}` are up to date", count(definitions.len(), "definition"), folder.display()));
+        return Exit::Yes;
+    }
+    for difference in &differences {
+        printer.answer(difference);
+    }
+    let help = format!("`concordat crds --write {}` brings them up to date", folder.display());
+    printer.error(format!("the definitions in `{}` are not those of this build", folder.display()), Some(&help));
+    Exit::No
+}
+
+fn write_into(definitions: &[(String, String)], folder: &Path, printer: &mut Printer) -> Exit {
+    if let Err(error) = fs::create_dir_all(folder) {
+        return failed(folder, &error, printer);
+    }
+    for (name, text) in definitions {
+        let path = folder.join(name);
+        if let Err(error) = fs::write(&path, text) {
+            return failed(&path, &error, printer);
+        }
+        printer.answer(path.display());
+    }
+    Exit::Yes
+}
+
+fn failed(path: &Path, error: &io::Error, printer: &mut Printer) -> Exit {
+    printer.error(format!("`{}`: {error}", path.display()), None);
+    Exit::Unknown
+}

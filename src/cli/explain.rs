@@ -1,0 +1,166 @@
+//! `concordat explain`: whether a request is allowed, why, and what would change it.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde_json::json;
+
+use super::Exit;
+use super::arguments::{Moment, Paths};
+use super::load;
+use super::output::wrap::wrap;
+use super::output::{Printer, report};
+use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef};
+use crate::core::finding::Finding;
+use crate::core::judge::Judgement;
+use crate::core::policy::{CandidateVerdict, Verdict};
+use crate::source::files;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    paths: Paths,
+
+    /// The request, an AuthZEN evaluation as YAML or JSON; `-` is standard input.
+    #[arg(long, value_name = "FILE")]
+    request: PathBuf,
+
+    #[command(flatten)]
+    at: Moment,
+
+    /// How to show the answer.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For scripts: the answer, and what each candidate said.
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { paths: Paths { paths }, request, at, output } = arguments;
+    if request.as_os_str() == "-" && paths.iter().any(|path| path.as_os_str() == "-") {
+        printer.error("standard input cannot be both the request and the manifests", Some("put one of them into a file"));
+        return Exit::Unknown;
+    }
+    let mut loaded = load::load(paths, printer);
+    let request = match files::read_request(request) {
+        Ok(request) => request,
+        Err(findings) => {
+            let findings: Vec<&Finding> = findings.iter().collect();
+            let text = report::render(&findings, &mut loaded.texts, printer.talk_paint(), printer.width());
+            printer.talk(text.trim_end());
+            return Exit::Unknown;
+        }
+    };
+    let at = load::moment(*at, printer);
+    let progress = printer.progress("judging");
+    let judgement = Judgement::new(&loaded.snapshot, at);
+    let verdict = judgement.decide(&request);
+    drop(progress);
+    loaded.talk_about(&judgement.findings, printer);
+    match output {
+        Format::Human => human(&request, &verdict, &judgement, printer),
+        Format::Json => {
+            let Verdict { answer: AccessAnswer { decision, context }, candidates } = &verdict;
+            let answer = json!({ "decision": decision, "context": context, "candidates": candidates });
+            printer.answer(format!("{answer:#}"));
+        }
+    }
+    if loaded.is_partial() || loaded.is_empty(paths, printer) {
+        Exit::Unknown
+    } else if verdict.answer.decision {
+        Exit::Yes
+    } else {
+        Exit::No
+    }
+}
+
+fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, printer: &mut Printer) {
+    let paint = printer.answer_paint();
+    let width = printer.width();
+    let Verdict { answer: AccessAnswer { decision, context }, candidates } = verdict;
+    let AnswerContext { tier, rule, rules, agreement, reason, near_miss } = context;
+    let (word, may) = if *decision { (paint.green("allowed"), "may") } else { (paint.red("denied"), "may not") };
+    let purpose = request.context.purpose.as_deref().map_or("for no purpose that it names".to_owned(), |purpose| format!("for `{purpose}`"));
+    printer.answer(wrap(
+        &format!(
+            "{word}: `{}` {may} `{}` on `{}` {purpose}",
+            request.subject.id, request.action.name, request.resource.id
+        ),
+        width,
+        2,
+    ));
+    printer.answer("");
+
+    let mut fact = |name: &str, text: &str| {
+        const COLUMN: usize = 16;
+        let padding = " ".repeat(COLUMN.saturating_sub(2 + name.len()));
+        printer.answer(format!("  {}{padding}{}", paint.dim(name), wrap(text, width.saturating_sub(COLUMN), COLUMN)));
+    };
+    fact("because", reason);
+    fact("tier", &format!("{}: {}", tier.as_str(), meaning(*tier, *decision)));
+    if let Some(rule) = rule {
+        let others: Vec<&str> = rules.iter().filter(|other| *other != rule).map(String::as_str).collect();
+        let more = if others.is_empty() { String::new() } else { format!(", and so do {}", others.join(", ")) };
+        fact("rule", &format!("{rule} decides{more}"));
+    }
+    if let Some(agreement) = agreement {
+        fact("agreement", &describe(agreement, judgement));
+    }
+    if let Some(NearMiss { agreement, rule, clause, saw, wants, who }) = near_miss {
+        let mut nearest: Vec<String> = Vec::new();
+        match (rule, agreement) {
+            (Some(rule), Some(agreement)) => nearest.push(format!("rule `{rule}` of `{agreement}` came closest")),
+            (Some(rule), None) => nearest.push(format!("rule `{rule}` came closest")),
+            (None, Some(agreement)) => nearest.push(format!("agreement `{agreement}` came closest")),
+            (None, None) => {}
+        }
+        if ![clause, saw, wants].iter().all(|part| reason.contains(part.as_str())) {
+            nearest.push(format!("{clause} is {saw}, and has to be {wants}"));
+        }
+        if !nearest.is_empty() {
+            fact("nearest", &nearest.join(": "));
+        }
+        fact("to change it", who);
+    }
+    if candidates.len() > 1 {
+        printer.answer("");
+        printer.answer(format!("  {}", paint.dim("what each agreement in force said")));
+        for candidate in candidates {
+            let CandidateVerdict { agreement, decision, tier, rule, .. } = candidate;
+            let word = if *decision { paint.green("allows") } else { paint.red("denies") };
+            let rule = rule.as_deref().map_or(String::new(), |rule| format!(" by {rule}"));
+            printer.answer(format!("    {agreement} {word}, {}{rule}", tier.as_str()));
+        }
+    }
+}
+
+/// What a tier means to somebody who has not read the design.
+fn meaning(tier: DecisionTier, allowed: bool) -> &'static str {
+    match (tier, allowed) {
+        (DecisionTier::Ceiling, _) => "a national rule forbids it, and no local rule can change that",
+        (DecisionTier::Floor, _) => "a national rule guarantees it, and no local rule can take it away",
+        (DecisionTier::Local, true) => "a rule of the place permits it",
+        (DecisionTier::Local, false) => "a rule of the place forbids it",
+        (DecisionTier::Agreement, _) => "the terms that the parties signed permit it",
+        (DecisionTier::None, _) => "nothing permits it",
+        (DecisionTier::Error, _) => "a rule could not be evaluated, and what is in doubt is denied",
+    }
+}
+
+/// An agreement by its name, with its title and end.
+fn describe(agreement: &str, judgement: &Judgement) -> String {
+    let reference = agreement
+        .split_once('/')
+        .map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() });
+    match reference.and_then(|reference| judgement.model.agreements.get(&reference)) {
+        Some(found) => format!("`{agreement}`, {}, which ends on {}", found.spec.title, found.spec.term.end),
+        None => format!("`{agreement}`"),
+    }
+}

@@ -1,0 +1,108 @@
+//! The command: one file for each of its commands, and what they share.
+//!
+//! stdout is the answer and stderr the talk. No command decides anything by itself: each reads a snapshot, asks the
+//! core, and shows what it said.
+
+mod arguments;
+mod check;
+mod crds;
+mod explain;
+mod load;
+mod output;
+mod plan;
+#[cfg(feature = "controller")]
+mod run;
+mod sign;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Parser, Subcommand};
+
+use output::{ColorChoice, Printer};
+
+/// Data sharing agreements between health and care organisations, enforced.
+#[derive(Debug, Parser)]
+#[command(name = "concordat", version, styles = STYLES, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    /// When to use colour: auto, always or never.
+    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "WHEN")]
+    color: ColorChoice,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find everything that is wrong in a folder of manifests.
+    Check(check::Arguments),
+    /// Show what would exist: grants, network policies, statuses, and who is waited for.
+    Plan(plan::Arguments),
+    /// Say whether a request is allowed, why, and what would change it.
+    Explain(explain::Arguments),
+    /// Run the policy tests of a folder, and say which rules they cover.
+    Test(test::Arguments),
+    /// Print the signature of a party on an agreement, ready to be applied.
+    Sign(sign::Arguments),
+    /// Print the CustomResourceDefinitions, or check that those in a folder are up to date.
+    Crds(crds::Arguments),
+    /// Run the operator.
+    #[cfg(feature = "controller")]
+    Run(run::Arguments),
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Exit {
+    /// All is well: no errors, allowed, passed.
+    Yes,
+    /// It is not: errors, refused, failed.
+    No,
+    /// It could not be told.
+    Unknown,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Yes => Self::SUCCESS,
+            Exit::No => Self::from(1),
+            Exit::Unknown => Self::from(2),
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let Arguments { command, color } = Arguments::parse();
+    let mut printer = Printer::new(color);
+    let exit = match &command {
+        Command::Check(arguments) => check::run(arguments, &mut printer),
+        Command::Plan(arguments) => plan::run(arguments, &mut printer),
+        Command::Explain(arguments) => explain::run(arguments, &mut printer),
+        Command::Test(arguments) => test::run(arguments, &mut printer),
+        Command::Sign(arguments) => sign::run(arguments, &mut printer),
+        Command::Crds(arguments) => crds::run(arguments, &mut printer),
+        #[cfg(feature = "controller")]
+        Command::Run(arguments) => run::run(arguments, &mut printer),
+    };
+    if printer.finish() { exit.into() } else { Exit::Unknown.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_arguments_hold_together() {
+        super::Arguments::command().debug_assert();
+    }
+}

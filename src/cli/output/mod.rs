@@ -1,0 +1,136 @@
+//! Where the command writes: the answer to stdout, the talk to stderr, colours only for a terminal that wants them.
+
+pub(super) mod paint;
+pub(super) mod progress;
+pub(super) mod report;
+pub(super) mod wrap;
+pub(super) mod yaml;
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::ValueEnum;
+use owo_colors::{OwoColorize as _, Stream};
+
+pub(super) use paint::Paint;
+use progress::Progress;
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub(super) enum ColorChoice {
+    /// Where a terminal wants it (`NO_COLOR` and its like are heard).
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+/// How wide text is set where no terminal says how wide it is.
+const DEFAULT_WIDTH: usize = 100;
+/// Wider lines are hard to read.
+const MAX_WIDTH: usize = 120;
+
+/// Writes answer and talk.
+#[derive(Debug)]
+pub(super) struct Printer {
+    answer: Paint,
+    talk: Paint,
+    width: usize,
+    failed: Option<io::Error>,
+}
+
+impl Printer {
+    pub(super) fn new(color: ColorChoice) -> Self {
+        let paint = |stream| {
+            Paint::new(match color {
+                ColorChoice::Always => true,
+                ColorChoice::Never => false,
+                // the crate knows the conventions, and tells them by what it does
+                ColorChoice::Auto => " ".if_supports_color(stream, |text| text.bold()).to_string() != " ",
+            })
+        };
+        let width = terminal_size::terminal_size_of(io::stdout())
+            .or_else(|| terminal_size::terminal_size_of(io::stderr()))
+            .map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));
+        Self {
+            answer: paint(Stream::Stdout),
+            talk: paint(Stream::Stderr),
+            width: width.clamp(40, MAX_WIDTH),
+            failed: None,
+        }
+    }
+
+    /// Colours for the answer.
+    pub(super) fn answer_paint(&self) -> Paint {
+        self.answer
+    }
+
+    /// Colours for the talk.
+    pub(super) fn talk_paint(&self) -> Paint {
+        self.talk
+    }
+
+    /// How many characters go on a line.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Writes a line of the answer.
+    pub(super) fn answer(&mut self, text: impl Display) {
+        if self.failed.is_none() {
+            self.failed = writeln!(io::stdout().lock(), "{text}").err();
+        }
+    }
+
+    /// Writes a line of the talk. That nobody may hear it changes nothing.
+    pub(super) fn talk(&mut self, text: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{text}");
+    }
+
+    /// Writes an error and what would help.
+    pub(super) fn error(&mut self, message: impl Display, help: Option<&str>) {
+        let paint = self.talk;
+        self.talk(format!("{} {message}", paint.red("error:")));
+        if let Some(help) = help {
+            self.talk(format!("{} {help}", paint.cyan("help:")));
+        }
+    }
+
+    /// Shows on a terminal that something is going on, once it has taken a second, until the result is dropped.
+    pub(super) fn progress(&self, doing: &'static str) -> Option<Progress> {
+        io::stderr().is_terminal().then(|| Progress::start(doing))
+    }
+
+    /// Whether the whole answer was written. A reader that has seen enough (`| head`) is no failure.
+    pub(super) fn finish(mut self) -> bool {
+        let failed = self.failed.take().or_else(|| io::stdout().lock().flush().err());
+        match failed {
+            None => true,
+            Some(error) if error.kind() == io::ErrorKind::BrokenPipe => true,
+            Some(error) => {
+                self.error(format!("the answer could not be written: {error}"), None);
+                false
+            }
+        }
+    }
+}
+
+/// A number and its noun.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) if !stem.ends_with(['a', 'e', 'o']) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn nouns_follow_their_number() {
+        let counts = [count(0, "error"), count(1, "error"), count(2, "network policy"), count(3, "key")];
+        assert_eq!(counts, ["0 errors", "1 error", "2 network policies", "3 keys"]);
+    }
+}

@@ -1,0 +1,73 @@
+//! `concordat plan`: what would exist, and who is waited for.
+
+mod story;
+
+use clap::ValueEnum;
+
+use super::Exit;
+use super::arguments::{Moment, Paths};
+use super::load;
+use super::output::Printer;
+use super::output::yaml::to_yaml;
+use crate::core::finding;
+use crate::core::judge::Judgement;
+use crate::core::snapshot::ClusterView;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    paths: Paths,
+
+    /// Plan for this cluster only [default: everything as one cluster].
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+
+    #[command(flatten)]
+    at: Moment,
+
+    /// How to show the plan.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For people: how each agreement stands, what opens, who is waited for.
+    #[default]
+    Human,
+    /// The whole plan as YAML.
+    Yaml,
+    /// The whole plan as JSON.
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { paths: Paths { paths }, cluster, at, output } = arguments;
+    let mut loaded = load::load(paths, printer);
+    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    let at = load::moment(*at, printer);
+    let progress = printer.progress("planning");
+    let mut plan = Judgement::new(&loaded.snapshot, at).plan();
+    drop(progress);
+
+    loaded.talk_about(&plan.findings, printer);
+    plan.findings.extend(loaded.findings.iter().cloned());
+    finding::sort(&mut plan.findings);
+    match output {
+        Format::Human => story::tell(&plan, &loaded.snapshot, printer),
+        Format::Json => match serde_json::to_string_pretty(&plan) {
+            Ok(text) => printer.answer(text),
+            Err(error) => return unwritable(&error, printer),
+        },
+        Format::Yaml => match to_yaml(&plan) {
+            Ok(text) => printer.answer(text.trim_end()),
+            Err(error) => return unwritable(&error, printer),
+        },
+    }
+    if loaded.is_partial() || loaded.is_empty(paths, printer) { Exit::Unknown } else { Exit::Yes }
+}
+
+fn unwritable(error: &dyn std::error::Error, printer: &mut Printer) -> Exit {
+    printer.error(format!("the plan cannot be written out: {error}"), None);
+    Exit::Unknown
+}

@@ -1,0 +1,209 @@
+//! A plan told to people: how each agreement stands, what opens, what guards it, who is waited for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt as _;
+
+use crate::api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, Phase, PartyStanding, Standing};
+use crate::cli::output::wrap::wrap;
+use crate::cli::output::{Paint, Printer, count};
+use crate::core::finding::ObjectKey;
+use crate::core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
+use crate::core::snapshot::Snapshot;
+
+pub(super) fn tell(plan: &Plan, snapshot: &Snapshot, printer: &mut Printer) {
+    let Plan { at: _, cluster, objects, statuses, finalizers: _, waiting, findings: _, next } = plan;
+    let titles: BTreeMap<ObjectRef, &str> = snapshot
+        .agreements
+        .iter()
+        .map(|sourced| {
+            let object = &sourced.object;
+            let reference = ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+            (reference, object.spec.title.as_str())
+        })
+        .collect();
+    let paint = printer.answer_paint();
+    if let Some(cluster) = cluster {
+        printer.answer(format!("for cluster {}", paint.bold(cluster)));
+        printer.answer("");
+    }
+    agreements(statuses, &titles, printer);
+    paths(objects, printer);
+    policies(objects, printer);
+    let shown: BTreeSet<(&ObjectKey, &str)> = statuses.iter().flat_map(parties).collect();
+    let waiting: Vec<&Waiting> =
+        waiting.iter().filter(|waiting| !shown.contains(&(&waiting.object, waiting.awaited.as_str()))).collect();
+    waits(&waiting, printer);
+    match next {
+        Some(next) => printer.answer(format!("{} at {next}", paint.bold("next change by itself"))),
+        None => printer.answer("nothing changes by itself"),
+    }
+}
+
+fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, printer: &mut Printer) {
+    let paint = printer.answer_paint();
+    let width = printer.width();
+    let mut any = false;
+    for PlannedStatus { object, status } in statuses {
+        let StatusBody::Agreement(status) = status else { continue };
+        any = true;
+        let reference =
+            ObjectRef { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() };
+        let DataSharingAgreementStatus { phase, standings, ends, .. } = status.as_ref();
+        let phase = *phase;
+        printer.answer(format!("{}  {}", paint.bold(&reference), phase.map_or(String::new(), |phase| shade(phase, paint))));
+        if let Some(title) = titles.get(&reference) {
+            printer.answer(format!("  {}", wrap(title, width.saturating_sub(2), 2)));
+        }
+        // who has to sign stands with the parties
+        if let Some(why) = why(status).filter(|_| phase != Some(Phase::AwaitingSignatures)) {
+            printer.answer(format!("  {}", wrap(why, width.saturating_sub(2), 2)));
+        }
+        if let (Some(ends), Some(Phase::Active | Phase::Scheduled | Phase::AwaitingSignatures)) = (ends, phase) {
+            printer.answer(format!("  ends on {ends} at the latest"));
+        }
+        let longest = standings.iter().map(|standing| standing.org.chars().count()).max().unwrap_or_default();
+        for PartyStanding { org, standing, purposes, terms_hash: _, needed } in standings {
+            let padding = " ".repeat(longest.saturating_sub(org.chars().count()));
+            let word = match standing {
+                Standing::Signed => paint.green("signed"),
+                Standing::Withdrawn => paint.red("withdrawn"),
+                Standing::OtherTerms => paint.yellow("signed other terms"),
+                Standing::NotSigned => paint.yellow("not signed"),
+            };
+            let purposes = match purposes {
+                Some(purposes) if *standing == Standing::Signed => format!(" for {}", purposes.join(", ")),
+                Some(_) | None => String::new(),
+            };
+            printer.answer(format!("    {org}{padding}  {word}{purposes}"));
+            if let Some(needed) = needed {
+                let indent = longest + 6;
+                let text = wrap(needed, width.saturating_sub(indent), indent);
+                printer.answer(format!("{}{}", " ".repeat(indent), paint.dim(text)));
+            }
+        }
+        printer.answer("");
+    }
+    if !any {
+        printer.answer("no agreements");
+        printer.answer("");
+    }
+}
+
+/// The parties of an agreement that have to do something, as its story has said.
+fn parties(status: &PlannedStatus) -> Vec<(&ObjectKey, &str)> {
+    let StatusBody::Agreement(agreement) = &status.status else { return Vec::new() };
+    let needed = agreement.standings.iter().filter(|standing| standing.needed.is_some());
+    needed.map(|standing| (&status.object, standing.org.as_str())).collect()
+}
+
+fn shade(phase: Phase, paint: Paint) -> String {
+    match phase {
+        Phase::Active => paint.green(phase.as_str()),
+        Phase::Scheduled | Phase::AwaitingSignatures => paint.yellow(phase.as_str()),
+        Phase::Terminating
+        | Phase::Invalid
+        | Phase::Suspended
+        | Phase::Superseded
+        | Phase::Expired
+        | Phase::Refused => paint.red(phase.as_str()),
+    }
+}
+
+/// The message of the condition that makes the phase what it is.
+fn why(status: &DataSharingAgreementStatus) -> Option<&str> {
+    let telling = match status.phase? {
+        Phase::Invalid => "Valid",
+        Phase::Refused => "Compliant",
+        Phase::AwaitingSignatures => "Signed",
+        Phase::Terminating
+        | Phase::Suspended
+        | Phase::Superseded
+        | Phase::Expired
+        | Phase::Scheduled
+        | Phase::Active => "InForce",
+    };
+    let message = |name: &str| {
+        status.conditions.iter().find(|condition| condition.type_ == name).map(|condition| condition.message.as_str())
+    };
+    message(telling).or_else(|| message("Ready")).filter(|message| !message.is_empty())
+}
+
+fn paths(objects: &[PlannedObject], printer: &mut Printer) {
+    let paint = printer.answer_paint();
+    let width = printer.width();
+    let grants: Vec<&DataAccessGrant> = objects
+        .iter()
+        .filter_map(|object| match object {
+            PlannedObject::Grant(grant) => Some(grant),
+            PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
+        })
+        .collect();
+    if grants.is_empty() {
+        printer.answer(paint.bold("no path is open"));
+        printer.answer("");
+        return;
+    }
+    printer.answer(paint.bold(if grants.len() == 1 { "1 path is open".to_owned() } else { format!("{} paths are open", grants.len()) }));
+    for grant in grants {
+        let spec = &grant.spec;
+        printer.answer(format!(
+            "  {} -> {}/{}  {}",
+            spec.product,
+            spec.recipient.org,
+            spec.recipient.function,
+            paint.dim(format!("until {}", spec.not_after)),
+        ));
+        for purpose in &spec.purposes {
+            let actions: Vec<&str> = purpose.actions.iter().map(|action| action.as_str()).collect();
+            let roles = purpose.roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
+            let text = format!(
+                "{}: {}, at most {:?}{roles}",
+                purpose.code,
+                actions.join(", "),
+                purpose.max_identifiability,
+            );
+            printer.answer(format!("    {}", wrap(&text, width.saturating_sub(4), 6)));
+        }
+    }
+    printer.answer("");
+}
+
+fn policies(objects: &[PlannedObject], printer: &mut Printer) {
+    let paint = printer.answer_paint();
+    let mut by_namespace: BTreeMap<String, Vec<(&str, String)>> = BTreeMap::new();
+    for object in objects {
+        let (does, policy) = match object {
+            PlannedObject::Isolation(policy) => ("isolates", policy),
+            PlannedObject::Allow { policy, grant: _ } => ("opens", policy),
+            PlannedObject::Grant(_) => continue,
+        };
+        by_namespace.entry(policy.namespace().unwrap_or_default()).or_default().push((does, policy.name_any()));
+    }
+    let total: usize = by_namespace.values().map(Vec::len).sum();
+    if total == 0 {
+        return;
+    }
+    printer.answer(paint.bold(count(total, "network policy")));
+    for (namespace, policies) in by_namespace {
+        printer.answer(format!("  in {namespace}"));
+        for (does, name) in policies {
+            printer.answer(format!("    {does:<8}  {}", paint.dim(name)));
+        }
+    }
+    printer.answer("");
+}
+
+fn waits(waiting: &[&Waiting], printer: &mut Printer) {
+    if waiting.is_empty() {
+        return;
+    }
+    let paint = printer.answer_paint();
+    let width = printer.width();
+    printer.answer(paint.bold("waiting"));
+    for Waiting { object, awaited, reason } in waiting {
+        let text = format!("for {}: {reason} ({object})", paint.yellow(awaited));
+        printer.answer(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
+    }
+    printer.answer("");
+}

@@ -1,0 +1,70 @@
+//! `concordat run`: the operator.
+
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::Exit;
+use super::output::Printer;
+use crate::controller::{self, DEFAULT_HEALTH_ADDR, Options};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The name of this cluster; every workload and product has to name its own then [default: none].
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+
+    /// Where /livez and /readyz answer.
+    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_HEALTH_ADDR)]
+    health_addr: SocketAddr,
+
+    /// How log lines look.
+    #[arg(long, value_enum, default_value_t)]
+    log_format: LogFormat,
+
+    /// The kubeconfig [default: KUBECONFIG, the usual file, or the pod's own account].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context within the kubeconfig [default: its current one].
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { cluster, health_addr, log_format, kubeconfig, context } = arguments;
+    let options = Options {
+        cluster: cluster.clone(),
+        health_addr: Some(*health_addr),
+        log_format: match log_format {
+            LogFormat::Human => controller::LogFormat::Human,
+            LogFormat::Json => controller::LogFormat::Json,
+        },
+        kubeconfig: kubeconfig.clone(),
+        context: context.clone(),
+    };
+    match controller::run_blocking(options) {
+        Ok(()) => Exit::Yes,
+        Err(error) => {
+            let mut message = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                message.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            printer.error(message, None);
+            Exit::No
+        }
+    }
+}

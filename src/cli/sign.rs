@@ -1,0 +1,134 @@
+//! `concordat sign`: a party's signature on an agreement, ready to be applied.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use kube::ResourceExt as _;
+use serde_json::Value;
+use std::error::Error as _;
+
+use super::Exit;
+use super::arguments::{Moment, Paths};
+use super::load;
+use super::output::yaml::to_yaml;
+use super::output::{Printer, report};
+use crate::api::{ActingRole, ObjectRef};
+use crate::core::finding::Finding;
+use crate::core::sign::{SignatureRequest, signature};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    paths: Paths,
+
+    /// The agreement.
+    #[arg(long, value_name = "NS/NAME", value_parser = reference)]
+    agreement: ObjectRef,
+
+    /// The organisation that signs.
+    #[arg(long, value_name = "ORG")]
+    party: String,
+
+    /// Sign for these purposes only [default: all].
+    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1..)]
+    purposes: Option<Vec<String>>,
+
+    /// Withdraw from the agreement instead of signing it.
+    #[arg(long)]
+    withdraw: bool,
+
+    /// The role in which somebody signs.
+    #[arg(
+        long,
+        value_name = "ROLE",
+        ignore_case = true,
+        value_parser = PossibleValuesParser::new(ROLES).try_map(role),
+    )]
+    acting_role: Option<ActingRole>,
+
+    #[command(flatten)]
+    at: Moment,
+}
+
+const ROLES: [&str; 5] = ["Siro", "CaldicottGuardian", "Dpo", "ControllerLead", "Lay"];
+
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { paths: Paths { paths }, agreement, party, purposes, withdraw, acting_role, at } = arguments;
+    let mut loaded = load::load(paths, printer);
+    let request = SignatureRequest {
+        agreement: agreement.clone(),
+        party: party.clone(),
+        purposes: purposes.clone(),
+        withdraw: *withdraw,
+        acting_role: *acting_role,
+        signed_on: Some(at.timestamp()),
+    };
+    let signature = match signature(&loaded.snapshot, &request) {
+        Ok(signature) => signature,
+        Err(error) => {
+            // an object of bad shape is not read, which may be why something is missing
+            let broken: Vec<&Finding> = loaded.findings.iter().filter(|finding| finding.is_error()).collect();
+            let text = report::render(&broken, &mut loaded.texts, printer.talk_paint(), printer.width());
+            if !text.is_empty() {
+                printer.talk(text.trim_end());
+                printer.talk("");
+            }
+            let mut message = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                message.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            let help = (!broken.is_empty()).then_some("an object above could not be read: mend it, and try again");
+            printer.error(message, help);
+            return Exit::Unknown;
+        }
+    };
+    match to_yaml(&signature) {
+        Ok(text) => printer.answer(text.trim_end()),
+        Err(error) => {
+            printer.error(format!("the signature cannot be written out: {error}"), None);
+            return Exit::Unknown;
+        }
+    }
+    let paint = printer.talk_paint();
+    let namespace = signature.namespace().unwrap_or_default();
+    printer.talk(format!(
+        "{} {} `{party}`, who applies it with an account of namespace `{namespace}`: `concordat sign … | kubectl apply -f -`",
+        paint.cyan("note:"),
+        if *withdraw { "this withdraws" } else { "this is the signature of" },
+    ));
+    Exit::Yes
+}
+
+fn reference(text: &str) -> Result<ObjectRef, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("write it as namespace/name, such as chorley-council/assisted-bins".to_owned()),
+    }
+}
+
+fn role(text: String) -> Result<ActingRole, serde_json::Error> {
+    let known = ROLES.iter().find(|role| role.eq_ignore_ascii_case(&text)).map_or(text.as_str(), |role| role);
+    serde_json::from_value(Value::from(known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_role_of_the_kind_can_be_named() {
+        for name in ROLES {
+            assert_eq!(serde_json::to_value(role(name.to_lowercase()).unwrap()).unwrap(), *name);
+        }
+    }
+
+    #[test]
+    fn an_agreement_is_named_with_its_namespace() {
+        assert_eq!(reference("a/b"), Ok(ObjectRef { namespace: "a".to_owned(), name: "b".to_owned() }));
+        for text in ["a", "a/", "/b", "a/b/c", ""] {
+            assert!(reference(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! What people are told when something has changed: a line in the log, and an Event on the object.
+//!
+//! Told is a change of meaning (the phase of an agreement, or its cause; whether an object is used), never a round.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tracing::{debug, info};
+
+use super::execute::{chain, deadline};
+use crate::api::{API_VERSION, Condition, ConditionStatus, Phase};
+use crate::core::finding::ObjectKey;
+use crate::core::plan::{FIELD_MANAGER, StatusBody};
+
+/// An Event's note may hold 1 kB.
+const NOTE: usize = 1000;
+
+/// Tells people.
+pub(super) struct Teller {
+    recorder: Recorder,
+}
+
+/// What is told.
+#[derive(Debug, Eq, PartialEq)]
+struct News {
+    good: bool,
+    reason: String,
+    note: String,
+}
+
+impl Teller {
+    pub(super) fn new(client: Client) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Tells what has changed in a status that was just written. That nobody could be told is no failure.
+    pub(super) async fn tell(
+        &self,
+        object: &ObjectKey,
+        uid: Option<&str>,
+        was: Option<&StatusBody>,
+        is: &StatusBody,
+    ) {
+        let Some(News { good, reason, note }) = news(was, is) else { return };
+        info!(%object, reason, "{note}");
+        let event = Event {
+            type_: if good { EventType::Normal } else { EventType::Warning },
+            reason,
+            note: Some(note.chars().take(NOTE).collect()),
+            action: "Judge".to_owned(),
+            secondary: None,
+        };
+        let regarding = ObjectReference {
+            api_version: Some(API_VERSION.to_owned()),
+            kind: Some(object.kind.clone()),
+            namespace: object.namespace.clone(),
+            name: Some(object.name.clone()),
+            uid: uid.map(str::to_owned),
+            ..ObjectReference::default()
+        };
+        if let Some(Err(error)) = deadline(self.recorder.publish(&event, &regarding)).await {
+            debug!(%object, error = chain(&error), "no event was made");
+        }
+    }
+}
+
+/// What there is to tell of a change of status.
+fn news(was: Option<&StatusBody>, is: &StatusBody) -> Option<News> {
+    match is {
+        StatusBody::Agreement(is) => {
+            let was = match was {
+                Some(StatusBody::Agreement(was)) => (was.phase, was.reason.clone()),
+                _ => (None, None),
+            };
+            let phase = is.phase?;
+            if was == (is.phase, is.reason.clone()) {
+                return None;
+            }
+            let good = !matches!(phase, Phase::Invalid | Phase::Refused);
+            let why = is.conditions.iter().find(|it| it.type_ == cause(phase)).map(|it| it.message.as_str());
+            let note = match why {
+                Some(why) if !why.is_empty() => format!("{}: {why}", phase.as_str()),
+                _ => phase.as_str().to_owned(),
+            };
+            Some(News { good, reason: is.reason.clone().unwrap_or_else(|| phase.as_str().to_owned()), note })
+        }
+        StatusBody::Policy(is) => validity(was, &is.conditions),
+        StatusBody::Simple(is) => validity(was, &is.conditions),
+    }
+}
+
+/// The condition that explains a phase.
+fn cause(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Invalid => "Valid",
+        Phase::Refused => "Compliant",
+        Phase::AwaitingSignatures => "Signed",
+        Phase::Terminating
+        | Phase::Suspended
+        | Phase::Superseded
+        | Phase::Expired
+        | Phase::Scheduled
+        | Phase::Active => "InForce",
+    }
+}
+
+/// An object that is used no longer, or again.
+fn validity(was: Option<&StatusBody>, is: &[Condition]) -> Option<News> {
+    let valid = |conditions: &[Condition]| conditions.iter().find(|it| it.type_ == "Valid").cloned();
+    let before = was.and_then(|was| match was {
+        StatusBody::Agreement(_) => None,
+        StatusBody::Policy(was) => valid(&was.conditions),
+        StatusBody::Simple(was) => valid(&was.conditions),
+    });
+    let Condition { status, reason, message, .. } = valid(is)?;
+    let good = status == ConditionStatus::True;
+    let same = before.as_ref().is_some_and(|before| before.status == status && before.reason == reason);
+    // that a new object is used as it should be is no news
+    if same || (good && before.is_none()) {
+        return None;
+    }
+    Some(News { good, reason, note: message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{DataSharingAgreementStatus, ObjectStatus};
+
+    fn agreement(phase: Phase, message: &str) -> StatusBody {
+        StatusBody::Agreement(Box::new(DataSharingAgreementStatus {
+            phase: Some(phase),
+            conditions: vec![condition("Compliant", ConditionStatus::False, message)],
+            ..DataSharingAgreementStatus::default()
+        }))
+    }
+
+    fn condition(type_: &str, status: ConditionStatus, message: &str) -> Condition {
+        Condition {
+            type_: type_.to_owned(),
+            status,
+            reason: "Because".to_owned(),
+            message: message.to_owned(),
+            observed_generation: None,
+            last_transition_time: None,
+        }
+    }
+
+    fn simple(status: ConditionStatus) -> StatusBody {
+        let conditions = vec![condition("Valid", status, "is it used")];
+        StatusBody::Simple(ObjectStatus { observed_generation: None, conditions })
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_cause_once() {
+        let refused = agreement(Phase::Refused, "NF-03 fires for the council");
+        let told = News {
+            good: false,
+            reason: "Refused".to_owned(),
+            note: "Refused: NF-03 fires for the council".to_owned(),
+        };
+        assert_eq!(news(Some(&agreement(Phase::Active, "")), &refused), Some(told));
+        assert_eq!(news(Some(&refused), &refused), None);
+    }
+
+    #[test]
+    fn that_a_new_object_is_used_is_no_news_and_that_it_is_not_is() {
+        assert_eq!(news(None, &simple(ConditionStatus::True)), None);
+        assert!(news(None, &simple(ConditionStatus::False)).is_some_and(|told| !told.good));
+        let again = news(Some(&simple(ConditionStatus::False)), &simple(ConditionStatus::True));
+        assert!(again.is_some_and(|told| told.good));
+    }
+}

@@ -1,0 +1,361 @@
+//! Carries steps out. It decides nothing: which write, when and after what, the steps say.
+//!
+//! Every call has a deadline. A failure is kept, with the object that it is about, and does not stop the others; only
+//! when the API server has stopped answering at all is the rest left for the next round.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::future::Future;
+use std::time::Duration;
+
+use futures::future::join_all;
+use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{ApiResource, Status};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::watch as signal;
+use tokio::time::timeout;
+use tracing::{info, warn};
+
+use super::events::Teller;
+use super::health::Pulse;
+use crate::api::{
+    AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
+    ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
+};
+use crate::core::finding::ObjectKey;
+use crate::core::plan::{
+    Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Step, owner_reference, says_the_same,
+};
+
+/// How long one call may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// How many calls of one stage are under way at once.
+const AT_ONCE: usize = 8;
+/// After this many calls without any answer, the rest is left for the next round.
+const SILENT: usize = 3;
+
+/// Waits for a call, but not for ever; nothing if it took too long.
+pub(super) async fn deadline<T>(call: impl Future<Output = T>) -> Option<T> {
+    timeout(DEADLINE, call).await.ok()
+}
+
+/// An error with its causes, in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            // writing to a string does not fail
+            let _ok = write!(text, ": {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Carries steps out, against one cluster.
+pub(super) struct Executor {
+    client: Client,
+    teller: Teller,
+    /// Failures that have been logged, so that each is logged once.
+    told: Failures,
+}
+
+/// What one pass over steps has brought so far.
+struct Pass {
+    /// The uid of each grant that stands, for the owner references.
+    grants: BTreeMap<ObjectRef, String>,
+    failures: Failures,
+    /// Calls that brought no answer.
+    silent: usize,
+}
+
+/// A write that succeeded; of a grant, its uid.
+type Written = Option<(ObjectRef, String)>;
+
+impl Executor {
+    pub(super) fn new(client: Client) -> Self {
+        Self { teller: Teller::new(client.clone()), client, told: Failures::new() }
+    }
+
+    /// Carries out all steps, stage by stage, and gives back what failed. Once told to stop, it finishes the calls
+    /// that are under way and begins no more.
+    pub(super) async fn carry_out(
+        &mut self,
+        steps: &[Step],
+        observed: &Observed,
+        pulse: &Pulse,
+        stopping: &signal::Receiver<bool>,
+    ) -> Failures {
+        let grants = observed.grants.iter().filter_map(|(at, grant)| Some((at.clone(), grant.uid()?)));
+        let mut pass = Pass { grants: grants.collect(), failures: Failures::new(), silent: 0 };
+        // the steps of one stage do not rely on each other
+        let batches = steps.chunk_by(|a, b| a.stage == b.stage).flat_map(|stage| stage.chunks(AT_ONCE));
+        for batch in batches {
+            if *stopping.borrow() {
+                break;
+            }
+            pulse.turn();
+            let outcomes = join_all(batch.iter().map(|step| self.carry_out_one(step, &pass))).await;
+            for (step, outcome) in batch.iter().zip(outcomes) {
+                self.take(step, outcome, &mut pass);
+            }
+        }
+        pass.failures
+    }
+
+    /// Forgets the failures that have not come again, so that they are logged if they do.
+    pub(super) fn forget_all_but(&mut self, failures: &[&Failures]) {
+        self.told.retain(|object, _| failures.iter().any(|failures| failures.contains_key(object)));
+    }
+
+    fn take(&mut self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass) {
+        let object = step.object();
+        match outcome {
+            Ok(written) => {
+                pass.grants.extend(written);
+                pass.failures.remove(&object);
+                log(step, &object);
+            }
+            Err(failure) => {
+                if failure.reason == FailureReason::Unreachable {
+                    pass.silent += 1;
+                }
+                if self.told.get(&object) != Some(&failure) {
+                    warn!(object = %object, reason = failure.reason.as_str(), "not written: {}", failure.message);
+                    self.told.insert(object.clone(), failure.clone());
+                }
+                pass.failures.insert(object, failure);
+            }
+        }
+    }
+
+    async fn carry_out_one(&self, step: &Step, pass: &Pass) -> Result<Written, Failure> {
+        if let Some((object, failure)) = step.after.iter().find_map(|it| pass.failures.get_key_value(it)) {
+            let message = format!("waits for {object}, which could not be written: {}", failure.message);
+            return Err(Failure { reason: FailureReason::Waiting, message });
+        }
+        if pass.silent >= SILENT {
+            return Err(unreachable_server());
+        }
+        match &step.act {
+            Act::ApplyPolicy { policy, owner } => {
+                let mut policy = policy.clone();
+                if let Some(at) = owner {
+                    let uid = pass.grants.get(at).ok_or_else(|| Failure {
+                        reason: FailureReason::Waiting,
+                        message: format!("waits for its grant `{at}`"),
+                    })?;
+                    policy.metadata.owner_references = Some(vec![owner_reference(&at.name, uid)]);
+                }
+                let written = self.apply(&policy).await?;
+                if !says_the_same(&policy, &written) {
+                    self.replace(NetworkPolicy { spec: policy.spec, ..written }).await?;
+                }
+                Ok(None)
+            }
+            Act::ApplyGrant(grant) => {
+                let mut written = self.apply(grant).await?;
+                if written.spec != grant.spec {
+                    written.spec.clone_from(&grant.spec);
+                    written = self.replace(written).await?;
+                }
+                let at = ObjectRef { namespace: written.namespace().unwrap_or_default(), name: written.name_any() };
+                Ok(written.uid().map(|uid| (at, uid)))
+            }
+            Act::Delete { object, uid } => self.delete(object, uid.clone()).await,
+            Act::Unlabel { policy, uid, labels } => {
+                let labels: BTreeMap<&String, Value> = labels.iter().map(|label| (label, Value::Null)).collect();
+                let object = ObjectKey::new("NetworkPolicy", Some(&policy.namespace), &policy.name);
+                self.merge(&object, json!({"metadata": {"uid": uid, "labels": labels}})).await
+            }
+            Act::SetFinalizers { agreement, uid, resource_version, finalizers } => {
+                let object =
+                    ObjectKey::new("DataSharingAgreement", Some(&agreement.namespace), &agreement.name);
+                let meta = json!({"uid": uid, "resourceVersion": resource_version, "finalizers": finalizers});
+                self.merge(&object, json!({"metadata": meta})).await
+            }
+            Act::SetStatus { object, uid, status, was } => {
+                let (api, resource) = self.dynamic(object)?;
+                let patch = json!({
+                    "apiVersion": resource.api_version,
+                    "kind": resource.kind,
+                    "metadata": {"name": object.name, "namespace": object.namespace, "uid": uid},
+                    "status": status,
+                });
+                let params = PatchParams::apply(FIELD_MANAGER).force();
+                let written = call(api.patch_status(&object.name, &params, &Patch::Apply(&patch))).await;
+                if unless_gone(written, object)?.is_some() {
+                    self.teller.tell(object, uid.as_deref(), was.as_ref(), status).await;
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    async fn apply<K>(&self, object: &K) -> Result<K, Failure>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let params = PatchParams::apply(FIELD_MANAGER).force();
+        call(api.patch(&object.name_any(), &params, &Patch::Apply(object))).await.map_err(Trouble::failure)
+    }
+
+    /// Takes out what others have added beside our fields: an apply leaves that standing.
+    async fn replace<K>(&self, object: K) -> Result<K, Failure>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        call(api.replace(&object.name_any(), &params, &object)).await.map_err(Trouble::failure)
+    }
+
+    async fn delete(&self, object: &ObjectKey, uid: Option<String>) -> Result<Written, Failure> {
+        let (api, _) = self.dynamic(object)?;
+        let just_this = Preconditions { uid, resource_version: None };
+        let params = DeleteParams::background().preconditions(just_this);
+        match call(api.delete(&object.name, &params)).await {
+            Ok(_) => Ok(None),
+            // gone, or another one by now: the next round sees what stands there
+            Err(Trouble::Refused(status)) if status.is_conflict() => Ok(None),
+            Err(trouble) => unless_gone(Err::<(), _>(trouble), object).map(|_| None),
+        }
+    }
+
+    async fn merge(&self, object: &ObjectKey, patch: Value) -> Result<Written, Failure> {
+        let (api, _) = self.dynamic(object)?;
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        let written = call(api.patch(&object.name, &params, &Patch::Merge(&patch))).await;
+        unless_gone(written, object).map(|_| None)
+    }
+
+    fn dynamic(&self, object: &ObjectKey) -> Result<(Api<DynamicObject>, ApiResource), Failure> {
+        let resource = resource(&object.kind).ok_or_else(|| Failure {
+            reason: FailureReason::Rejected,
+            message: format!("`{}` is no kind that is written", object.kind),
+        })?;
+        let client = self.client.clone();
+        let api = match &object.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        Ok((api, resource))
+    }
+}
+
+/// The kinds that are written in any part.
+fn resource(kind: &str) -> Option<ApiResource> {
+    [
+        ApiResource::erase::<PolicyFramework>(&()),
+        ApiResource::erase::<FrameworkException>(&()),
+        ApiResource::erase::<PlaceFootprint>(&()),
+        ApiResource::erase::<PartnerOrg>(&()),
+        ApiResource::erase::<DataProduct>(&()),
+        ApiResource::erase::<DataSharingAgreement>(&()),
+        ApiResource::erase::<AgreementSignature>(&()),
+        ApiResource::erase::<LocalPolicy>(&()),
+        ApiResource::erase::<DataAccessGrant>(&()),
+        ApiResource::erase::<NetworkPolicy>(&()),
+    ]
+    .into_iter()
+    .find(|resource| resource.kind == kind)
+}
+
+fn log(step: &Step, object: &ObjectKey) {
+    match &step.act {
+        Act::ApplyPolicy { .. } | Act::ApplyGrant(_) => info!(%object, stage = ?step.stage, "written"),
+        Act::Delete { .. } => info!(%object, stage = ?step.stage, "deleted"),
+        Act::Unlabel { .. } => info!(%object, "let go: it goes on denying, and is no longer the operator's"),
+        Act::SetFinalizers { .. } => info!(%object, stage = ?step.stage, "finalizer set"),
+        // what changed in a status is told where it is known
+        Act::SetStatus { .. } => {}
+    }
+}
+
+/// Why a call brought nothing.
+enum Trouble {
+    Silent,
+    Refused(Box<Status>),
+    Client(Box<kube::Error>),
+}
+
+/// Makes a call, with its deadline.
+async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+    match deadline(call).await {
+        None => Err(Trouble::Silent),
+        Some(Ok(answer)) => Ok(answer),
+        Some(Err(kube::Error::Api(status))) => Err(Trouble::Refused(status)),
+        Some(Err(error)) => Err(Trouble::Client(Box::new(error))),
+    }
+}
+
+/// For a write to what may be gone by now, which is then no failure.
+fn unless_gone<T>(outcome: Result<T, Trouble>, object: &ObjectKey) -> Result<Option<T>, Failure> {
+    match outcome {
+        Ok(answer) => Ok(Some(answer)),
+        Err(Trouble::Refused(status)) if status.is_not_found() => {
+            info!(%object, "is gone");
+            Ok(None)
+        }
+        Err(trouble) => Err(trouble.failure()),
+    }
+}
+
+fn unreachable_server() -> Failure {
+    let message = "the API server does not answer".to_owned();
+    Failure { reason: FailureReason::Unreachable, message }
+}
+
+impl Trouble {
+    fn failure(self) -> Failure {
+        match self {
+            Self::Silent => unreachable_server(),
+            Self::Client(error) => {
+                // the text of a connection's error differs from try to try: it is for the log, not for a status
+                tracing::debug!(error = chain(&*error), "a call has failed");
+                unreachable_server()
+            }
+            Self::Refused(status) => refusal(&status),
+        }
+    }
+}
+
+/// How much of the API server's own words goes into a message.
+const WORDS: usize = 500;
+
+fn refusal(status: &Status) -> Failure {
+    let words: String = status.message.chars().take(WORDS).collect();
+    let details = status.details.as_ref();
+    let caused = |reason: &str| details.is_some_and(|it| it.causes.iter().any(|cause| cause.reason == reason));
+    let no_namespace = status.code == 404 && details.is_some_and(|it| it.kind == "namespaces");
+    let reason = match status.code {
+        404 if no_namespace => FailureReason::NamespaceNotFound,
+        403 | 409 if caused("NamespaceTerminating") => FailureReason::NamespaceTerminating,
+        401 | 403 => FailureReason::Forbidden,
+        409 => FailureReason::Conflict,
+        429 | 500.. => FailureReason::Unreachable,
+        _ => FailureReason::Rejected,
+    };
+    let message = match reason {
+        FailureReason::NamespaceNotFound => "its namespace does not exist".to_owned(),
+        FailureReason::NamespaceTerminating => "its namespace is being deleted".to_owned(),
+        FailureReason::Conflict => "it was changed at the same moment".to_owned(),
+        FailureReason::Forbidden => format!("the operator's account may not: {words}"),
+        FailureReason::Unreachable => return unreachable_server(),
+        FailureReason::Rejected | FailureReason::Waiting => {
+            format!("the API server refuses it: {words}")
+        }
+    };
+    Failure { reason, message }
+}

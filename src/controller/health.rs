@@ -1,0 +1,186 @@
+//! `/livez` and `/readyz`: whether the operator turns, and whether it hears.
+//!
+//! An operator can look healthy and be deaf: a watch whose connection has died without a word. So each watch keeps
+//! two moments: when it last *turned* (began or ended any attempt) and when it last *heard* from the API server.
+//! Not hearing makes the operator unready at once; restarting it would not bring an API server back, so liveness
+//! fails only when something is stuck, or when it has been deaf for so long that a fresh start may help.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tracing::warn;
+
+use super::RunError;
+
+/// Something that has not turned for this long is stuck: the loop turns every 30 s, a watch every 45 s or so.
+const STUCK: Duration = Duration::from_secs(90);
+/// Not having heard for this long is not being ready.
+const UNHEARD: Duration = Duration::from_secs(60);
+/// Not having heard for this long, a fresh start may help.
+const DEAF: Duration = Duration::from_secs(600);
+
+/// The pulses of all that has to keep turning.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Pulses(Arc<Mutex<BTreeMap<String, Beat>>>);
+
+#[derive(Clone, Debug)]
+struct Beat {
+    turned: Instant,
+    heard: Option<Instant>,
+    trouble: Option<String>,
+}
+
+/// The pulse of one thing.
+#[derive(Clone, Debug)]
+pub(super) struct Pulse {
+    name: String,
+    all: Pulses,
+}
+
+impl Pulses {
+    /// A pulse that starts to be looked at now.
+    pub(super) fn add(&self, name: &str) -> Pulse {
+        let beat = Beat { turned: Instant::now(), heard: None, trouble: None };
+        self.beats().insert(name.to_owned(), beat);
+        Pulse { name: name.to_owned(), all: self.clone() }
+    }
+
+    fn beats(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn report(&self, now: Instant, fails: impl Fn(&Beat, Instant) -> Option<String>) -> (StatusCode, String) {
+        let mut code = StatusCode::OK;
+        let mut text = String::new();
+        for (name, beat) in self.beats().iter() {
+            let line = fails(beat, now);
+            if line.is_some() {
+                code = StatusCode::SERVICE_UNAVAILABLE;
+            }
+            // writing to a string does not fail
+            let _ok = writeln!(text, "{name}: {}", line.as_deref().unwrap_or("ok"));
+        }
+        (code, text)
+    }
+}
+
+impl Pulse {
+    /// An attempt begins or ends.
+    pub(super) fn turn(&self) {
+        self.beat(|beat| beat.turned = Instant::now());
+    }
+
+    /// All is well.
+    pub(super) fn hear(&self) {
+        self.beat(|beat| *beat = Beat { turned: Instant::now(), heard: Some(Instant::now()), trouble: None });
+    }
+
+    /// An attempt has failed.
+    pub(super) fn fail(&self, trouble: &str) {
+        self.beat(|beat| {
+            beat.turned = Instant::now();
+            beat.trouble = Some(trouble.to_owned());
+        });
+    }
+
+    fn beat(&self, change: impl FnOnce(&mut Beat)) {
+        if let Some(beat) = self.all.beats().get_mut(&self.name) {
+            change(beat);
+        }
+    }
+}
+
+/// Why something is not alive.
+fn dead(beat: &Beat, now: Instant) -> Option<String> {
+    let still = now.saturating_duration_since(beat.turned);
+    if still > STUCK {
+        return Some(format!("stuck for {} s", still.as_secs()));
+    }
+    let deaf = now.saturating_duration_since(beat.heard?);
+    (deaf > DEAF).then(|| unheard(beat, deaf))
+}
+
+/// Why something is not ready.
+fn unready(beat: &Beat, now: Instant) -> Option<String> {
+    let Some(heard) = beat.heard else {
+        return Some(beat.trouble.clone().unwrap_or_else(|| "not read yet".to_owned()));
+    };
+    let deaf = now.saturating_duration_since(heard);
+    (deaf > UNHEARD).then(|| unheard(beat, deaf))
+}
+
+fn unheard(beat: &Beat, deaf: Duration) -> String {
+    let trouble = beat.trouble.as_deref().unwrap_or("no answer");
+    format!("nothing heard for {} s: {trouble}", deaf.as_secs())
+}
+
+/// Takes the address, so that one that is taken already is an error at the start.
+pub(super) async fn bind(addr: SocketAddr) -> Result<TcpListener, RunError> {
+    TcpListener::bind(addr).await.map_err(|source| RunError::Health { addr, source })
+}
+
+/// Answers health checks.
+pub(super) async fn serve(listener: TcpListener, pulses: Pulses) {
+    let answer = Router::new()
+        .route("/livez", get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), dead) }))
+        .route("/readyz", get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), unready) }))
+        .with_state(pulses);
+    if let Err(error) = axum::serve(listener, answer).await {
+        warn!(%error, "health checks have ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(seconds: u64) -> Instant {
+        Instant::now() + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn what_has_not_been_read_is_alive_and_not_ready() {
+        let pulses = Pulses::default();
+        pulses.add("watch");
+        assert_eq!(pulses.report(after(0), dead), (StatusCode::OK, "watch: ok\n".to_owned()));
+        let unread = (StatusCode::SERVICE_UNAVAILABLE, "watch: not read yet\n".to_owned());
+        assert_eq!(pulses.report(after(0), unready), unread);
+    }
+
+    #[test]
+    fn a_watch_that_fails_for_a_while_is_alive_and_not_ready() {
+        let pulses = Pulses::default();
+        let pulse = pulses.add("watch");
+        pulse.hear();
+        pulse.fail("connection refused");
+        let deaf = "watch: nothing heard for 61 s: connection refused\n".to_owned();
+        assert_eq!(pulses.report(after(61), unready), (StatusCode::SERVICE_UNAVAILABLE, deaf));
+        assert_eq!(pulses.report(after(61), dead), (StatusCode::OK, "watch: ok\n".to_owned()));
+    }
+
+    #[test]
+    fn what_does_not_turn_is_dead() {
+        let pulses = Pulses::default();
+        pulses.add("loop").hear();
+        let stuck = "loop: stuck for 91 s\n".to_owned();
+        assert_eq!(pulses.report(after(91), dead), (StatusCode::SERVICE_UNAVAILABLE, stuck));
+    }
+
+    #[test]
+    fn what_turns_without_ever_hearing_is_dead_in_the_end() {
+        let pulses = Pulses::default();
+        let pulse = pulses.add("watch");
+        pulse.hear();
+        let mut beat = pulses.beats().get("watch").cloned().unwrap();
+        beat.turned = after(601);
+        assert_eq!(dead(&beat, after(601)), Some("nothing heard for 601 s: no answer".to_owned()));
+    }
+}

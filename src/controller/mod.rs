@@ -1,0 +1,173 @@
+//! The operator: watches the cluster, carries out the plan, and says what has become of it.
+//!
+//! It adds nothing to what the core says. The watches fill the stores; any change, or the next moment that the plan
+//! names, wakes one loop; the loop reads the stores as a snapshot, judges it, and carries out the steps that lead
+//! from what stands to what is planned. The plan is the one that `concordat plan` prints. Nothing is written when
+//! nothing has changed, and nothing before every kind has been read once.
+
+mod backoff;
+mod events;
+mod execute;
+mod health;
+mod logs;
+mod reconcile;
+mod watch;
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+use thiserror::Error;
+use tokio::sync::watch as signal;
+use tokio::task::JoinSet;
+use tracing::info;
+
+use crate::core::snapshot::ClusterView;
+use crate::source::cluster::Stores;
+
+/// Where the health checks answer, unless told otherwise: this machine only.
+pub const DEFAULT_HEALTH_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// How the operator runs.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Options {
+    /// The name of this cluster. Without one, objects that name a cluster are refused.
+    pub cluster: Option<String>,
+    /// Where `/livez` and `/readyz` answer; nowhere without one.
+    pub health_addr: Option<SocketAddr>,
+    pub log_format: LogFormat,
+    /// The kubeconfig file; without one, `KUBECONFIG`, the usual file, or the pod's own account.
+    pub kubeconfig: Option<PathBuf>,
+    /// The context within the kubeconfig.
+    pub context: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum LogFormat {
+    #[default]
+    Human,
+    Json,
+}
+
+/// Why the operator could not run.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RunError {
+    #[error("could not start the runtime")]
+    Runtime(#[source] std::io::Error),
+    #[error("could not read the kubeconfig")]
+    Kubeconfig(#[source] KubeconfigError),
+    #[error("found neither a kubeconfig nor a pod's own account")]
+    InferConfig(#[source] InferConfigError),
+    #[error("could not make a client for the API server")]
+    Client(#[source] Box<kube::Error>),
+    #[error("could not answer health checks on `{addr}`")]
+    Health {
+        addr: SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("could not listen for signals")]
+    Signals(#[source] std::io::Error),
+}
+
+/// Runs the operator in a runtime of its own, until the process is told to end.
+pub fn run_blocking(options: Options) -> Result<(), RunError> {
+    logs::init(options.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
+    runtime.block_on(async {
+        let client = client(&options).await?;
+        run(client, options).await
+    })
+}
+
+/// Makes a client as the options say.
+pub async fn client(options: &Options) -> Result<Client, RunError> {
+    let Options { kubeconfig, context, .. } = options;
+    let selection = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
+    let mut config = match (kubeconfig, context) {
+        (Some(path), _) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(RunError::Kubeconfig)?;
+            Config::from_custom_kubeconfig(kubeconfig, &selection).await.map_err(RunError::Kubeconfig)?
+        }
+        (None, Some(_)) => Config::from_kubeconfig(&selection).await.map_err(RunError::Kubeconfig)?,
+        (None, None) => Config::infer().await.map_err(RunError::InferConfig)?,
+    };
+    // the client would sleep for as long as a server's Retry-After says; the loop retries by itself
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
+}
+
+/// Runs the operator until the process is told to end.
+pub async fn run(client: Client, options: Options) -> Result<(), RunError> {
+    let end = told_to_end()?;
+    run_until(client, options, end).await
+}
+
+/// Runs the operator until `end`. The call under way is finished, and then nothing more is written.
+pub async fn run_until(
+    client: Client,
+    options: Options,
+    end: impl Future<Output = ()> + Send,
+) -> Result<(), RunError> {
+    let Options { cluster, health_addr, log_format: _, kubeconfig: _, context: _ } = options;
+    let view = cluster.clone().map_or(ClusterView::Unnamed, ClusterView::Named);
+    info!(cluster, "starting");
+
+    let stores = Stores::default();
+    let pulses = health::Pulses::default();
+    let changed = watch::Changed::default();
+    let (stop, stopping) = signal::channel(false);
+
+    // dropped on the way out, which ends what still runs
+    let mut tasks = JoinSet::new();
+    if let Some(addr) = health_addr {
+        let listener = health::bind(addr).await?;
+        tasks.spawn(health::serve(listener, pulses.clone()));
+    }
+    watch::all(&client, &stores, &pulses, &changed, &mut tasks);
+
+    // the place for an election: whoever does not lead watches, and waits here
+    let executor = execute::Executor::new(client);
+    let reconcile = reconcile::run(executor, stores, view, pulses, changed, stopping);
+    tokio::pin!(reconcile, end);
+    tokio::select! {
+        () = &mut reconcile => {}
+        () = &mut end => {
+            info!("told to end, finishing the call under way");
+            // an error means that the loop is over already
+            let _ended = stop.send(true);
+            reconcile.await;
+        }
+    }
+    info!("ended");
+    Ok(())
+}
+
+/// Ends with the first signal that asks the process to.
+#[cfg(unix)]
+fn told_to_end() -> Result<impl Future<Output = ()> + Send, RunError> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(RunError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// Ends when the process is interrupted.
+#[cfg(not(unix))]
+fn told_to_end() -> Result<impl Future<Output = ()> + Send, RunError> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
+}

@@ -1,0 +1,282 @@
+//! One watch for each kind, each by itself: its own back-off, its own deadlines, its own pulse.
+//!
+//! Not `kube`'s watcher, for one reason: it keeps bookmarks and quiet reconnections to itself, so that a watch that
+//! is up to date and one that has gone deaf look alike. Here every answer of the API server is a heartbeat, and a
+//! connection that has died in silence is given up after [`SESSION`] and a little.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::core::DeserializeGuard;
+use kube::core::Status;
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::execute::{chain, deadline};
+use super::health::{Pulse, Pulses};
+use crate::core::plan::MANAGED_BY;
+use crate::source::cluster::{Store, Stores};
+
+/// How long one watch request lasts. The API server ends it, and so shows that it is there.
+const SESSION: Duration = Duration::from_secs(40);
+/// How much longer we wait for it to end.
+const MARGIN: Duration = Duration::from_secs(5);
+/// A session that lasted this long was no failure.
+const WORTHWHILE: Duration = Duration::from_secs(1);
+/// An open trouble is logged when it changes, and this often.
+const REMIND: Duration = Duration::from_secs(60);
+const PAGE: u32 = 500;
+
+/// Wakes the loop: something has changed.
+pub(super) type Changed = Arc<Notify>;
+
+/// Starts every watch.
+pub(super) fn all(
+    client: &Client,
+    stores: &Stores,
+    pulses: &Pulses,
+    changed: &Changed,
+    tasks: &mut JoinSet<()>,
+) {
+    let Stores {
+        frameworks,
+        exceptions,
+        footprints,
+        orgs,
+        products,
+        agreements,
+        signatures,
+        policies,
+        grants,
+        network_policies,
+    } = stores;
+    let start = Start { client, pulses, changed };
+    start.watch(frameworks, None, tasks);
+    start.watch(exceptions, None, tasks);
+    start.watch(footprints, None, tasks);
+    start.watch(orgs, None, tasks);
+    start.watch(products, None, tasks);
+    start.watch(agreements, None, tasks);
+    start.watch(signatures, None, tasks);
+    start.watch(policies, None, tasks);
+    start.watch(grants, None, tasks);
+    let (label, value) = MANAGED_BY;
+    start.watch::<NetworkPolicy>(network_policies, Some(format!("{label}={value}")), tasks);
+}
+
+struct Start<'a> {
+    client: &'a Client,
+    pulses: &'a Pulses,
+    changed: &'a Changed,
+}
+
+impl Start<'_> {
+    fn watch<K>(&self, store: &Store<K>, labels: Option<String>, tasks: &mut JoinSet<()>)
+    where
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    {
+        let kind = K::kind(&()).into_owned();
+        let watch = Watch {
+            api: Api::all(self.client.clone()),
+            labels,
+            store: store.clone(),
+            pulse: self.pulses.add(&kind),
+            changed: Arc::clone(self.changed),
+            kind,
+        };
+        tasks.spawn(watch.run());
+    }
+}
+
+/// Why a list or a watch has ended early.
+#[derive(Debug, Error)]
+enum WatchError {
+    #[error("the API server did not answer in time")]
+    Silent,
+    #[error("the API server ended the watch at once")]
+    Cut,
+    #[error("the list has no resource version")]
+    NoVersion,
+    #[error("{}", .0.message)]
+    Refused(Box<Status>),
+    #[error("the API server could not be asked")]
+    Client(#[source] Box<kube::Error>),
+}
+
+impl From<kube::Error> for WatchError {
+    fn from(error: kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::Refused(status),
+            error => Self::Client(Box::new(error)),
+        }
+    }
+}
+
+impl WatchError {
+    /// Whether only a fresh list helps.
+    fn needs_list(&self) -> bool {
+        match self {
+            Self::Refused(status) => status.code == 410,
+            // an event that cannot be read would come again at the same version
+            Self::Client(error) => matches!(**error, kube::Error::SerdeError(_)),
+            Self::Silent | Self::Cut | Self::NoVersion => false,
+        }
+    }
+}
+
+struct Watch<K> {
+    api: Api<DeserializeGuard<K>>,
+    kind: String,
+    labels: Option<String>,
+    store: Store<K>,
+    pulse: Pulse,
+    changed: Changed,
+}
+
+impl<K> Watch<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+{
+    /// Lists, then watches, for ever.
+    async fn run(self) {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+        let mut told: Option<(String, Instant)> = None;
+        let mut version: Option<String> = None;
+        loop {
+            self.pulse.turn();
+            let outcome = match &mut version {
+                None => self.list().await.map(|listed| version = Some(listed)),
+                Some(version) => self.session(version).await,
+            };
+            match outcome {
+                Ok(()) => {
+                    self.pulse.hear();
+                    if told.take().is_some() {
+                        info!(kind = self.kind, "reading again");
+                    }
+                    backoff.reset();
+                }
+                Err(error) => {
+                    if error.needs_list() {
+                        version = None;
+                    }
+                    let trouble = self.trouble(&error);
+                    self.pulse.fail(&trouble);
+                    self.tell(&mut told, trouble);
+                    sleep(backoff.wait()).await;
+                }
+            }
+        }
+    }
+
+    /// Reads every object, page by page, and takes them together.
+    async fn list(&self) -> Result<String, WatchError> {
+        let mut objects = Vec::new();
+        let mut params = ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE);
+        loop {
+            let page = deadline(self.api.list(&params)).await.ok_or(WatchError::Silent)??;
+            self.pulse.turn();
+            objects.extend(page.items);
+            match page.metadata.continue_.filter(|token| !token.is_empty()) {
+                Some(token) => params.continue_token = Some(token),
+                None => {
+                    let version = page.metadata.resource_version.filter(|version| !version.is_empty());
+                    let version = version.ok_or(WatchError::NoVersion)?;
+                    debug!(kind = self.kind, objects = objects.len(), "listed");
+                    self.store.replace(objects);
+                    self.name_undecodable();
+                    self.changed.notify_one();
+                    return Ok(version);
+                }
+            }
+        }
+    }
+
+    /// Follows changes until the API server ends the request.
+    async fn session(&self, version: &mut String) -> Result<(), WatchError> {
+        let params = WatchParams {
+            label_selector: self.labels.clone(),
+            timeout: u32::try_from(SESSION.as_secs()).ok(),
+            ..WatchParams::default()
+        };
+        let events = deadline(self.api.watch(&params, version)).await.ok_or(WatchError::Silent)??;
+        self.pulse.hear();
+        let began = Instant::now();
+        let mut events = events.boxed();
+        loop {
+            let next = timeout(SESSION + MARGIN, events.try_next()).await.map_err(|_| WatchError::Silent)?;
+            let Some(event) = next? else {
+                // a server that ends every session at once must not be asked without a pause
+                return if began.elapsed() < WORTHWHILE { Err(WatchError::Cut) } else { Ok(()) };
+            };
+            self.pulse.hear();
+            match event {
+                WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                    version_of(&object, version);
+                    let broken = object.0.is_err();
+                    self.store.apply(object);
+                    if broken {
+                        self.name_undecodable();
+                    }
+                    self.changed.notify_one();
+                }
+                WatchEvent::Deleted(object) => {
+                    version_of(&object, version);
+                    self.store.delete(&object);
+                    self.changed.notify_one();
+                }
+                WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
+                WatchEvent::Error(status) => return Err(WatchError::Refused(status)),
+            }
+        }
+    }
+
+    fn name_undecodable(&self) {
+        let undecodable = self.store.undecodable();
+        for (object, error) in &undecodable {
+            warn!(kind = self.kind, object, error, "left out: it cannot be decoded");
+        }
+        if !undecodable.is_empty() {
+            warn!(kind = self.kind, count = undecodable.len(), "objects that cannot be decoded");
+        }
+    }
+
+    /// The error, with what helps.
+    fn trouble(&self, error: &WatchError) -> String {
+        let kind = &self.kind;
+        match error {
+            WatchError::Refused(status) if status.is_not_found() => format!(
+                "the cluster does not know `{kind}`; help: apply the definitions with \
+                 `concordat crds | kubectl apply --server-side -f -`"
+            ),
+            WatchError::Refused(status) if status.is_forbidden() => {
+                format!("`{kind}` may not be read: {}; help: bind the operator's account to its role", status.message)
+            }
+            error => format!("`{kind}` cannot be read: {}", chain(error)),
+        }
+    }
+
+    fn tell(&self, told: &mut Option<(String, Instant)>, trouble: String) {
+        let known = told.as_ref().is_some_and(|(text, at)| *text == trouble && at.elapsed() < REMIND);
+        if !known {
+            warn!("{trouble}; trying again");
+            *told = Some((trouble, Instant::now()));
+        }
+    }
+}
+
+fn version_of<K: Resource>(object: &DeserializeGuard<K>, version: &mut String) {
+    if let Some(seen) = &object.meta().resource_version {
+        version.clone_from(seen);
+    }
+}

@@ -1,0 +1,217 @@
+//! Findings: everything wrong with what users wrote, each with a stable code and a place.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub enum Severity {
+    /// The object, or a part of it, is not used until this is mended.
+    Error,
+    /// Worth knowing; the object is used.
+    Warning,
+}
+
+macro_rules! codes {
+    ($($name:ident $code:literal $severity:ident $title:literal;)*) => {
+        /// What is wrong, as a stable code. The text of the code never changes its meaning.
+        #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Hash)]
+        pub enum Code { $(#[doc = $title] $name,)* }
+
+        impl Code {
+            /// Every code, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// The code as users see it, such as `CON101`.
+            pub fn as_str(self) -> &'static str { match self { $(Self::$name => $code,)* } }
+
+            /// How bad it is.
+            pub fn severity(self) -> Severity { match self { $(Self::$name => Severity::$severity,)* } }
+
+            /// One line on what it means.
+            pub fn title(self) -> &'static str { match self { $(Self::$name => $title,)* } }
+
+            /// The name as one word, the `reason` of a condition.
+            pub fn reason(self) -> &'static str { match self { $(Self::$name => stringify!($name),)* } }
+        }
+    };
+}
+
+codes! {
+    UnreadableFile "CON001" Error "a file or folder cannot be read";
+    InvalidYaml "CON002" Error "the text is not YAML that can be read";
+    DuplicateKey "CON003" Error "a key stands twice in one mapping";
+    TooLarge "CON004" Error "the text is larger or deeper than what is read";
+    UnknownField "CON005" Error "the kind has no such field";
+    InvalidField "CON006" Error "a field's value does not fit its schema";
+    ShapeRule "CON007" Error "the object breaks a rule of its kind";
+    MissingNamespace "CON008" Error "a namespaced object in a file does not name its namespace";
+    UnknownKind "CON009" Error "`concordat.dev/v1alpha1` has no such kind";
+    NhsNumber "CON010" Error "a text holds a valid NHS number";
+    UnsafeText "CON011" Error "a text holds a control or bidirectional character";
+    DuplicateObject "CON012" Error "two objects have the same kind, namespace and name";
+    OperatorOwned "CON013" Error "only the operator writes this kind";
+
+    OrgNotFound "CON101" Error "no such organisation";
+    FunctionNotFound "CON102" Error "the organisation has no such function";
+    ProductNotFound "CON103" Error "no such data product";
+    FootprintNotFound "CON104" Error "no such footprint";
+    FrameworkNotFound "CON105" Error "no such framework";
+    AgreementNotFound "CON106" Warning "no such agreement";
+    FootprintCycle "CON107" Error "a footprint is its own ancestor";
+
+    HomeNamespaceShared "CON201" Error "two organisations have the same home namespace";
+    NamespaceClaimedTwice "CON202" Error "a namespace belongs to two functions";
+    ServiceAccountsNotSelected "CON203" Warning "a network policy cannot see service accounts";
+    ClusterNamed "CON204" Error "an object names a cluster, and the operator runs without `--cluster`";
+    ClusterMissing "CON205" Error "an object names no cluster, and the operator runs with `--cluster`";
+    InvalidCidr "CON206" Error "not a block of IP addresses";
+    NoGateway "CON207" Warning "an organisation has no gateway for a cluster that it is reached from";
+
+    ProductNamespace "CON301" Error "a product stands in a namespace that is not its controller's";
+    UnlistedCategory "CON302" Warning "the framework does not list this category";
+    DerivedFlags "CON303" Error "a derived product has fewer flags than what it is made from";
+
+    ProductControllerNotParty "CON401" Error "a product's controller is not a Controller party";
+    RecipientNotParty "CON402" Error "a purpose names a recipient that is not a Recipient party";
+    DuplicateParty "CON403" Error "an organisation stands twice with the same role and function";
+    UnknownPurpose "CON404" Error "the framework does not list this purpose";
+    ProhibitedPurpose "CON405" Warning "the framework never allows this purpose";
+    UnlistedRole "CON406" Warning "the framework does not list this role";
+    DuplicateReference "CON407" Error "two agreements have the same reference";
+    SupersedesCycle "CON408" Error "an agreement supersedes itself";
+    FrameworkNotEffective "CON409" Error "the framework is not in effect at this moment";
+    RuleBroken "CON410" Error "the agreement breaks a national rule, and is refused";
+
+    SignatureNamespace "CON501" Error "a signature stands outside the party's home namespace";
+    SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";
+    OtherTerms "CON503" Warning "a signature is on other terms than the current ones";
+    NotAParty "CON504" Error "who signed is not a party of the agreement";
+    PurposeNotInAgreement "CON505" Error "a signature names a purpose that the agreement does not have";
+
+    FrameworkName "CON601" Error "a framework's object is not named `NAME-VERSION`";
+    FrameworkPolicies "CON602" Error "a framework's policies cannot be loaded";
+    FrameworkText "CON603" Error "a framework has the name and version of the built-in one, but another text";
+    ExceptionRefused "CON604" Error "the framework does not let this rule be lifted";
+    FrameworkBuiltIn "CON605" Warning "judged by the built-in framework";
+
+    PolicyNamespace "CON701" Error "a local policy stands outside its footprint's policy namespaces";
+    PolicyText "CON702" Error "a local policy's text cannot be parsed or is not valid";
+    PolicyAnnotation "CON703" Error "a local rule lacks an annotation, or shares its `@id`";
+    PolicyTestFailed "CON704" Error "a local policy fails one of its own tests";
+    PolicyWaiting "CON705" Warning "a local policy refers to something that is not there yet";
+    PolicyReview "CON706" Warning "a local policy is past its review date";
+    PolicyLint "CON707" Error "a local rule tries what a place may not do";
+
+    PopulationBand "CON801" Warning "a place's population lies outside the usual band";
+    TestWithoutMoment "CON802" Error "a policy test does not say when the question is asked";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// Which object a finding is about.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Hash)]
+pub struct ObjectKey {
+    pub kind: String,
+    /// None for cluster-scoped kinds.
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of an object.
+    pub fn new(kind: &str, namespace: Option<&str>, name: &str) -> Self {
+        Self { kind: kind.to_owned(), namespace: namespace.map(str::to_owned), name: name.to_owned() }
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// Where a finding is: a place in a file, an object and a field, as far as they are known.
+#[derive(Clone, Debug, Default, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Origin {
+    pub file: Option<String>,
+    /// From 1.
+    pub line: Option<u32>,
+    /// From 1, in characters.
+    pub column: Option<u32>,
+    pub object: Option<ObjectKey>,
+    /// Such as `spec.parties[1].org`.
+    pub field: Option<String>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        if let Some(file) = &self.file {
+            f.write_str(file)?;
+            if let (Some(line), Some(column)) = (self.line, self.column) {
+                write!(f, ":{line}:{column}")?;
+            }
+            separator = " ";
+        }
+        if let Some(object) = &self.object {
+            write!(f, "{separator}{object}")?;
+            separator = " ";
+        }
+        if let Some(field) = &self.field {
+            write!(f, "{separator}{field}")?;
+        }
+        Ok(())
+    }
+}
+
+/// One thing that is wrong, or worth knowing.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Finding {
+    pub code: Code,
+    pub severity: Severity,
+    /// What is wrong: lowercase, no full stop, what the user wrote in backticks.
+    pub message: String,
+    /// What would work.
+    pub help: Option<String>,
+    pub origin: Origin,
+}
+
+impl Finding {
+    /// A finding with its code's own severity.
+    pub fn new(code: Code, origin: Origin, message: impl Into<String>) -> Self {
+        Self { code, severity: code.severity(), message: message.into(), help: None, origin }
+    }
+
+    /// Adds what would help.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Whether this keeps the object from being used.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
+    }
+}
+
+/// Puts findings into the order of reading: by file, line, object, field and code; each once.
+pub fn sort(findings: &mut Vec<Finding>) {
+    findings.sort_by(|a, b| (&a.origin, a.code, &a.message).cmp(&(&b.origin, b.code, &b.message)));
+    findings.dedup();
+}

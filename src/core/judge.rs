@@ -1,0 +1,48 @@
+//! The whole way in one value: a snapshot at a moment, validated, assessed, ready to be asked and planned.
+
+use jiff::Timestamp;
+
+use super::finding::{self, Finding};
+use super::model::Model;
+use super::plan::{self, Plan};
+use super::policy::{self, Assessments, Signing, Verdict};
+use super::snapshot::Snapshot;
+use super::{report, validate};
+use crate::api::AccessRequest;
+
+/// A snapshot judged at a moment.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The moment that everything here is about.
+    pub at: Timestamp,
+    pub model: Model,
+    /// Everything wrong or worth knowing, in the order of reading.
+    pub findings: Vec<Finding>,
+    /// How each agreement stands.
+    pub assessments: Assessments,
+    /// When local policies fall due for review, and with that lose their permits.
+    pub reviews: Vec<Timestamp>,
+}
+
+impl Judgement {
+    /// Judges a snapshot as it stands at `at`. Infallible: what cannot be used is a finding, and is left out.
+    pub fn new(snapshot: &Snapshot, at: Timestamp) -> Self {
+        let (mut model, mut findings) = validate::validate(snapshot, at);
+        policy::load_local_policies(&mut model, snapshot, at, &mut findings);
+        let assessments = policy::assess(&model, at, Signing::AsSigned);
+        findings.extend(report::broken_rules(snapshot, &model, &assessments));
+        finding::sort(&mut findings);
+        let reviews = snapshot.policies.iter().map(|policy| policy.object.spec.review_by).collect();
+        Self { at, model, findings, assessments, reviews }
+    }
+
+    /// Decides a request (the access gate), and says why.
+    pub fn decide(&self, request: &AccessRequest) -> Verdict {
+        policy::decide(&self.model, &self.assessments, request, self.at)
+    }
+
+    /// What ought to exist.
+    pub fn plan(&self) -> Plan {
+        plan::plan(self)
+    }
+}

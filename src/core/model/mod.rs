@@ -1,0 +1,171 @@
+//! The model: what the wire objects mean, once what cannot be used is left out.
+
+mod footprints;
+mod workloads;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+pub use footprints::Footprints;
+pub use workloads::{Claim, WorkloadIndex, clusters_meet};
+
+use super::finding::ObjectKey;
+use super::policy::{Framework, LocalPolicy};
+use super::snapshot::ClusterView;
+use crate::api::{
+    DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, PartnerOrgSpec, PartyRole, Purpose,
+    RecipientRef,
+};
+
+/// One function of one organisation.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Hash)]
+pub struct FunctionRef {
+    pub org: String,
+    pub function: String,
+}
+
+impl fmt::Display for FunctionRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.org, self.function)
+    }
+}
+
+/// Everything that can be used, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub cluster: ClusterView,
+    pub frameworks: BTreeMap<FrameworkRef, Arc<Framework>>,
+    pub footprints: Footprints,
+    pub orgs: BTreeMap<String, Organisation>,
+    pub products: BTreeMap<ObjectRef, Product>,
+    pub agreements: BTreeMap<ObjectRef, Agreement>,
+    pub exceptions: Vec<Exception>,
+    /// Local policies that are loaded, wholly or in part.
+    pub policies: BTreeMap<ObjectRef, LocalPolicy>,
+    pub workloads: WorkloadIndex,
+    /// Every object of ours that was looked at, used or not.
+    pub objects: BTreeMap<ObjectKey, Looked>,
+}
+
+/// What is remembered of every object that was looked at.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Looked {
+    pub generation: Option<i64>,
+    /// Whether no error keeps it out.
+    pub accepted: bool,
+    /// Whether the object is being deleted.
+    pub deleting: bool,
+}
+
+/// An organisation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Organisation {
+    pub name: String,
+    pub spec: PartnerOrgSpec,
+}
+
+impl Organisation {
+    /// One of its functions.
+    pub fn function(&self, name: &str) -> Option<&Function> {
+        self.spec.functions.iter().find(|function| function.name == name)
+    }
+}
+
+/// A data product.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Product {
+    pub reference: ObjectRef,
+    pub spec: DataProductSpec,
+}
+
+/// An agreement whose references all lead somewhere, with the signatures on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Agreement {
+    pub reference: ObjectRef,
+    pub spec: DataSharingAgreementSpec,
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    pub deleting: bool,
+    /// What its status remembers of a successor. It may close, and never open.
+    pub remembered_successor: Option<ObjectRef>,
+    /// Each organisation's signature, and the hash that it has to sign.
+    pub signers: BTreeMap<String, Signer>,
+}
+
+/// One organisation's part in an agreement.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signer {
+    /// The hash that its signature has to carry.
+    pub terms_hash: String,
+    pub signature: Signature,
+}
+
+/// What an organisation has said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Signature {
+    /// No signature that counts.
+    Missing,
+    /// Two signatures, so that neither counts.
+    Twice,
+    /// A signature on other terms.
+    OtherTerms,
+    /// Signed, for these purposes or, with none named, for all. `until` bounds a delegated signature.
+    Signed { purposes: Option<BTreeSet<String>>, until: Option<Timestamp> },
+    /// Withdrawn, whatever the terms.
+    Withdrawn,
+}
+
+impl Agreement {
+    /// The organisations that are parties, each once.
+    pub fn orgs(&self) -> BTreeSet<&str> {
+        self.spec.parties.iter().map(|party| party.org.as_str()).collect()
+    }
+
+    /// The organisations with a role.
+    pub fn orgs_as(&self, role: PartyRole) -> BTreeSet<&str> {
+        self.spec.parties.iter().filter(|party| party.role == role).map(|party| party.org.as_str()).collect()
+    }
+
+    /// The functions that receive for a purpose: those that it names, or every Recipient's; each written out.
+    pub fn recipients(&self, purpose: &Purpose, orgs: &BTreeMap<String, Organisation>) -> BTreeSet<FunctionRef> {
+        let rows = self.spec.parties.iter().filter(|party| party.role == PartyRole::Recipient);
+        let expand = |org: &str, function: Option<&str>| -> Vec<FunctionRef> {
+            let functions = orgs.get(org).map(|org| org.spec.functions.as_slice()).unwrap_or_default();
+            functions
+                .iter()
+                .filter(|candidate| function.is_none_or(|function| function == candidate.name))
+                .map(|candidate| FunctionRef { org: org.to_owned(), function: candidate.name.clone() })
+                .collect()
+        };
+        let of_rows: BTreeSet<FunctionRef> =
+            rows.flat_map(|party| expand(&party.org, party.function.as_deref())).collect();
+        match &purpose.recipients {
+            None => of_rows,
+            Some(named) => named
+                .iter()
+                .flat_map(|RecipientRef { org, function }| expand(org, function.as_deref()))
+                .filter(|function| of_rows.contains(function))
+                .collect(),
+        }
+    }
+}
+
+/// A rule lifted for a place.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exception {
+    pub name: String,
+    pub rule: String,
+    pub footprint: String,
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Model {
+    /// Whether an object is used: it was looked at, and no finding keeps it out.
+    pub fn accepted(&self, key: &ObjectKey) -> bool {
+        self.objects.get(key).is_some_and(|looked| looked.accepted)
+    }
+}

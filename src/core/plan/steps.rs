@@ -1,0 +1,486 @@
+//! From a plan and what stands in the cluster to the writes that remain, in the order in which they are safe.
+//!
+//! A pure function: the same plan and the same cluster give the same steps, and a cluster that is as planned gives
+//! none. Whoever carries the steps out decides nothing. The order, and why:
+//!
+//! 1. **Isolate**: write the policies that deny. A network policy only ever adds, so what is not yet denied cannot
+//!    be shared in part.
+//! 2. **Close**: delete allowing policies that are not in the plan, and write those that allow less than they did.
+//!    A policy of which some flows go and some come is first cut down to the flows that stay. One that a finalizer
+//!    would keep alive is emptied before it is deleted: an object that is held by a finalizer gives no access.
+//! 3. **Revoke**: delete the grants behind them.
+//! 4. **Hold**: put the finalizer on agreements, before anything stands that would have to be taken away.
+//! 5. **Grant**: write the grants, which own the ingress policies beside them.
+//! 6. **Open**: write the policies that allow.
+//! 7. **Retire**: let go of isolation that is not in the plan. A product's isolation outlives the product: it loses
+//!    our labels and goes on denying, and is then no longer ours. A Managed function that is Managed no longer
+//!    loses its isolation; that is the only deletion that opens anything, so it comes last.
+//! 8. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing stands
+//!    that names them.
+//! 9. **Report**: write the statuses ([`report`]), knowing what failed.
+//!
+//! Closing waits for nothing. What opens names in [`Step::after`] the isolation, the finalizer and the grant that it
+//! relies on: where one of those has just failed, it is left for the next round, and only it.
+
+mod narrow;
+mod observed;
+mod report;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::{Resource, ResourceExt};
+
+use self::narrow::Change;
+use self::observed::reference;
+pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
+pub use self::report::{Failure, FailureReason, Failures, report};
+use super::types::{AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, StatusBody};
+use crate::api::{API_VERSION, DataAccessGrant, ObjectRef};
+use crate::core::finding::ObjectKey;
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub stage: Stage,
+    pub act: Act,
+    /// If a write of one of these has failed in the same round, this one is not tried.
+    pub after: BTreeSet<ObjectKey>,
+}
+
+/// When a step is due. Every step of one stage comes before every step of the next.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Stage {
+    Isolate,
+    Close,
+    Revoke,
+    Hold,
+    Grant,
+    Open,
+    Retire,
+    Release,
+    Report,
+}
+
+/// What is written.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "steps are few and short-lived")]
+pub enum Act {
+    /// Server-side apply of a whole policy. `owner` is the grant whose uid becomes its owner reference; without
+    /// one, the policy is written as it is.
+    ApplyPolicy { policy: NetworkPolicy, owner: Option<ObjectRef> },
+    /// Server-side apply of a whole grant.
+    ApplyGrant(DataAccessGrant),
+    /// Deletes just this object, not one that somebody made under the same name since.
+    Delete { object: ObjectKey, uid: Option<String> },
+    /// Takes labels off a policy, and with them our claim to it.
+    Unlabel { policy: ObjectRef, uid: Option<String>, labels: Vec<String> },
+    /// Writes the list of finalizers, provided that the agreement has not changed since it was read.
+    SetFinalizers {
+        agreement: ObjectRef,
+        uid: Option<String>,
+        resource_version: Option<String>,
+        finalizers: Vec<String>,
+    },
+    /// Server-side apply of a status. `was` is for whoever tells people what changed.
+    SetStatus { object: ObjectKey, uid: Option<String>, status: StatusBody, was: Option<StatusBody> },
+}
+
+impl Step {
+    /// The object that is written.
+    pub fn object(&self) -> ObjectKey {
+        match &self.act {
+            Act::ApplyPolicy { policy, owner: _ } => policy_key(&reference(policy)),
+            Act::ApplyGrant(grant) => grant_key(&reference(grant)),
+            Act::Delete { object, .. } | Act::SetStatus { object, .. } => object.clone(),
+            Act::Unlabel { policy, .. } => policy_key(policy),
+            Act::SetFinalizers { agreement, .. } => agreement_key(agreement),
+        }
+    }
+
+    fn new(stage: Stage, act: Act) -> Self {
+        Self { stage, act, after: BTreeSet::new() }
+    }
+}
+
+/// The writes that remain before the cluster is as planned; the statuses apart, which [`report`] gives.
+pub fn steps(plan: &Plan, observed: &Observed) -> Vec<Step> {
+    let wanted = Wanted::new(plan, observed);
+    let mut steps = Vec::new();
+    isolate(&wanted, observed, &mut steps);
+    close(&wanted, observed, &mut steps);
+    revoke(&wanted, observed, &mut steps);
+    hold(plan, observed, &mut steps);
+    let relies = Relies::on(&steps);
+    grant(&wanted, observed, &relies, &mut steps);
+    open(&wanted, observed, &relies, &mut steps);
+    retire(&wanted, observed, &relies, &mut steps);
+    release(plan, observed, &mut steps);
+    steps
+}
+
+/// The owner reference that ties an ingress policy to its grant.
+pub fn owner_reference(grant: &str, uid: &str) -> OwnerReference {
+    OwnerReference {
+        api_version: API_VERSION.to_owned(),
+        kind: "DataAccessGrant".to_owned(),
+        name: grant.to_owned(),
+        uid: uid.to_owned(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}
+
+/// Whether a policy says just what another does, whatever else surrounds it.
+pub fn says_the_same(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
+    spec_change(planned, present) == Change::None
+}
+
+/// The plan's objects by name, with what only a cluster knows filled in.
+struct Wanted {
+    isolation: BTreeMap<ObjectRef, NetworkPolicy>,
+    grants: BTreeMap<ObjectRef, DataAccessGrant>,
+    allows: BTreeMap<ObjectRef, (NetworkPolicy, Option<ObjectRef>)>,
+}
+
+impl Wanted {
+    fn new(plan: &Plan, observed: &Observed) -> Self {
+        let mut wanted =
+            Self { isolation: BTreeMap::new(), grants: BTreeMap::new(), allows: BTreeMap::new() };
+        for object in &plan.objects {
+            match object {
+                PlannedObject::Isolation(policy) => {
+                    wanted.isolation.insert(reference(policy), policy.clone());
+                }
+                PlannedObject::Grant(grant) => {
+                    wanted.grants.insert(reference(grant), stamped(grant, observed));
+                }
+                PlannedObject::Allow { policy, grant } => {
+                    let at = reference(policy);
+                    let owner =
+                        grant.clone().map(|name| ObjectRef { namespace: at.namespace.clone(), name });
+                    wanted.allows.insert(at, (policy.clone(), owner));
+                }
+            }
+        }
+        wanted
+    }
+
+    /// Whether an object stands just as planned.
+    fn stands(&self, observed: &Observed, key: &PlannedKey) -> bool {
+        match key {
+            PlannedKey::Isolation(at) => match (self.isolation.get(at), observed.policies.get(at)) {
+                (Some(planned), Some(present)) => isolation_stands(planned, present),
+                _ => false,
+            },
+            PlannedKey::Grant(at) => match (self.grants.get(at), observed.grants.get(at)) {
+                (Some(planned), Some(present)) => grant_stands(planned, present),
+                _ => false,
+            },
+            PlannedKey::Allow(at) => match (self.allows.get(at), observed.policies.get(at)) {
+                (Some((planned, owner)), Some(present)) => {
+                    allow_stands(planned, owner.as_ref(), present, observed)
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+/// The name of a planned object, with what it is planned as.
+enum PlannedKey {
+    Isolation(ObjectRef),
+    Grant(ObjectRef),
+    Allow(ObjectRef),
+}
+
+impl PlannedKey {
+    fn of(object: &PlannedObject) -> Self {
+        match object {
+            PlannedObject::Isolation(policy) => Self::Isolation(reference(policy)),
+            PlannedObject::Grant(grant) => Self::Grant(reference(grant)),
+            PlannedObject::Allow { policy, grant: _ } => Self::Allow(reference(policy)),
+        }
+    }
+}
+
+/// A grant bound to the very object that it comes from: one made anew under the same name is another agreement.
+fn stamped(grant: &DataAccessGrant, observed: &Observed) -> DataAccessGrant {
+    let mut grant = grant.clone();
+    let agreement = &mut grant.spec.agreement;
+    let at = ObjectRef { namespace: agreement.namespace.clone(), name: agreement.name.clone() };
+    if let Some(present) = observed.agreements.get(&at) {
+        agreement.uid.clone_from(&present.uid);
+        agreement.generation = present.generation;
+    }
+    grant
+}
+
+fn isolation_stands(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
+    says_the_same(planned, present) && carries(&planned.metadata, &present.metadata)
+}
+
+fn grant_stands(planned: &DataAccessGrant, present: &DataAccessGrant) -> bool {
+    planned.spec == present.spec && carries(&planned.metadata, &present.metadata)
+}
+
+fn allow_stands(
+    planned: &NetworkPolicy,
+    owner: Option<&ObjectRef>,
+    present: &NetworkPolicy,
+    observed: &Observed,
+) -> bool {
+    let owned = owner.is_none_or(|at| {
+        observed.grants.get(at).and_then(ResourceExt::uid).is_some_and(|uid| {
+            let owners = present.metadata.owner_references.as_deref().unwrap_or_default();
+            owners.contains(&owner_reference(&at.name, &uid))
+        })
+    });
+    owned && says_the_same(planned, present) && carries(&planned.metadata, &present.metadata)
+}
+
+/// Whether an object carries our labels and annotations; other people's are no business of ours.
+fn carries(planned: &ObjectMeta, present: &ObjectMeta) -> bool {
+    let within = |planned: &Option<BTreeMap<String, String>>, present: &Option<BTreeMap<String, String>>| {
+        planned
+            .iter()
+            .flatten()
+            .all(|(key, value)| present.as_ref().is_some_and(|map| map.get(key) == Some(value)))
+    };
+    within(&planned.labels, &present.labels) && within(&planned.annotations, &present.annotations)
+}
+
+fn spec_change(planned: &NetworkPolicy, present: &NetworkPolicy) -> Change {
+    match (&planned.spec, &present.spec) {
+        (Some(planned), Some(present)) => narrow::change(present, planned),
+        (None, None) => Change::None,
+        _ => Change::Other,
+    }
+}
+
+fn is_isolation(policy: &NetworkPolicy) -> bool {
+    policy.labels().get(PART).is_some_and(|part| part == "isolation")
+}
+
+fn policy_key(at: &ObjectRef) -> ObjectKey {
+    ObjectKey::new("NetworkPolicy", Some(&at.namespace), &at.name)
+}
+
+fn grant_key(at: &ObjectRef) -> ObjectKey {
+    ObjectKey::new("DataAccessGrant", Some(&at.namespace), &at.name)
+}
+
+fn agreement_key(at: &ObjectRef) -> ObjectKey {
+    ObjectKey::new("DataSharingAgreement", Some(&at.namespace), &at.name)
+}
+
+/// The agreement that a grant comes from, `namespace/name`.
+fn grant_agreement(grant: &DataAccessGrant) -> String {
+    format!("{}/{}", grant.spec.agreement.namespace, grant.spec.agreement.name)
+}
+
+/// What of this round's steps others rely on.
+struct Relies {
+    /// Isolation that is being written: its key, its namespace, and its product, where it has one.
+    isolation: Vec<(ObjectKey, String, Option<String>)>,
+    /// Agreements that are getting the finalizer, by `namespace/name`.
+    held: BTreeMap<String, ObjectKey>,
+}
+
+impl Relies {
+    fn on(steps: &[Step]) -> Self {
+        let mut relies = Self { isolation: Vec::new(), held: BTreeMap::new() };
+        for step in steps {
+            match (&step.act, step.stage) {
+                (Act::ApplyPolicy { policy, .. }, Stage::Isolate) => {
+                    let namespace = policy.namespace().unwrap_or_default();
+                    let product = policy.annotations().get(PRODUCT).cloned();
+                    relies.isolation.push((step.object(), namespace, product));
+                }
+                (Act::SetFinalizers { agreement, .. }, Stage::Hold) => {
+                    relies.held.insert(agreement.to_string(), step.object());
+                }
+                _ => {}
+            }
+        }
+        relies
+    }
+
+    /// What an object that opens relies on: its product's isolation, its function's, its agreement's finalizer.
+    fn of(&self, object: &impl Resource) -> BTreeSet<ObjectKey> {
+        let annotations = object.annotations();
+        let namespace = object.namespace().unwrap_or_default();
+        let product = annotations.get(PRODUCT);
+        let isolation = self.isolation.iter().filter(|(_, at, of)| match of {
+            Some(of) => product == Some(of),
+            None => *at == namespace,
+        });
+        let held = annotations.get(AGREEMENT).and_then(|agreement| self.held.get(agreement));
+        isolation.map(|(key, _, _)| key).chain(held).cloned().collect()
+    }
+
+    /// The isolation that is being written in a namespace.
+    fn isolation_in(&self, namespace: &str) -> BTreeSet<ObjectKey> {
+        self.isolation.iter().filter(|(_, at, _)| at == namespace).map(|(key, _, _)| key.clone()).collect()
+    }
+}
+
+fn isolate(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
+    for (at, planned) in &wanted.isolation {
+        if observed.policies.get(at).is_some_and(|present| isolation_stands(planned, present)) {
+            continue;
+        }
+        let act = Act::ApplyPolicy { policy: planned.clone(), owner: None };
+        steps.push(Step::new(Stage::Isolate, act));
+    }
+}
+
+fn close(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
+    for (at, present) in &observed.policies {
+        if wanted.isolation.contains_key(at) {
+            continue;
+        }
+        let Some((planned, _)) = wanted.allows.get(at) else {
+            if !is_isolation(present) {
+                remove_policy(at, present, steps);
+            }
+            continue;
+        };
+        match spec_change(planned, present) {
+            Change::None | Change::Wider => {}
+            Change::Narrower => cut(planned, present, planned.spec.clone(), steps),
+            Change::Mixed(kept) => cut(planned, present, Some(kept), steps),
+            Change::Other => remove_policy(at, present, steps),
+        }
+    }
+}
+
+/// Writes a policy with less in it. Its owner stays who it was until the grants are written.
+fn cut(
+    planned: &NetworkPolicy,
+    present: &NetworkPolicy,
+    spec: Option<k8s_openapi::api::networking::v1::NetworkPolicySpec>,
+    steps: &mut Vec<Step>,
+) {
+    let mut policy = NetworkPolicy { spec, ..planned.clone() };
+    policy.metadata.owner_references.clone_from(&present.metadata.owner_references);
+    steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy, owner: None }));
+}
+
+fn remove_policy(at: &ObjectRef, present: &NetworkPolicy, steps: &mut Vec<Step>) {
+    let meta = &present.metadata;
+    let held = meta.finalizers.as_ref().is_some_and(|list| !list.is_empty());
+    if held && let Some(spec) = present.spec.as_ref().filter(|spec| narrow::allows(spec)) {
+        let policy = NetworkPolicy {
+            metadata: ObjectMeta {
+                name: Some(at.name.clone()),
+                namespace: Some(at.namespace.clone()),
+                uid: meta.uid.clone(),
+                labels: meta.labels.clone(),
+                annotations: meta.annotations.clone(),
+                owner_references: meta.owner_references.clone(),
+                ..ObjectMeta::default()
+            },
+            spec: Some(narrow::voided(spec)),
+        };
+        steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy, owner: None }));
+    }
+    if meta.deletion_timestamp.is_none() {
+        let act = Act::Delete { object: policy_key(at), uid: meta.uid.clone() };
+        steps.push(Step::new(Stage::Close, act));
+    }
+}
+
+fn revoke(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
+    for (at, present) in &observed.grants {
+        if wanted.grants.contains_key(at) || present.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let act = Act::Delete { object: grant_key(at), uid: present.uid() };
+        steps.push(Step::new(Stage::Revoke, act));
+    }
+}
+
+fn hold(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
+    for at in &plan.finalizers {
+        let Some(present) = observed.agreements.get(at) else { continue };
+        // the API server refuses a new finalizer on what is being deleted
+        if present.deleting || present.finalizers.iter().any(|it| it == FINALIZER) {
+            continue;
+        }
+        let finalizers = present.finalizers.iter().cloned().chain([FINALIZER.to_owned()]).collect();
+        steps.push(Step::new(Stage::Hold, set_finalizers(at, present, finalizers)));
+    }
+}
+
+fn set_finalizers(at: &ObjectRef, present: &ObservedAgreement, finalizers: Vec<String>) -> Act {
+    Act::SetFinalizers {
+        agreement: at.clone(),
+        uid: present.uid.clone(),
+        resource_version: present.resource_version.clone(),
+        finalizers,
+    }
+}
+
+fn grant(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+    for (at, planned) in &wanted.grants {
+        if observed.grants.get(at).is_some_and(|present| grant_stands(planned, present)) {
+            continue;
+        }
+        let after = relies.of(planned);
+        steps.push(Step { stage: Stage::Grant, act: Act::ApplyGrant(planned.clone()), after });
+    }
+}
+
+fn open(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+    let granting: BTreeSet<ObjectKey> =
+        steps.iter().filter(|step| step.stage == Stage::Grant).map(Step::object).collect();
+    for (at, (planned, owner)) in &wanted.allows {
+        let present = observed.policies.get(at);
+        if present.is_some_and(|present| allow_stands(planned, owner.as_ref(), present, observed)) {
+            continue;
+        }
+        let mut after = relies.of(planned);
+        after.extend(owner.as_ref().map(grant_key).filter(|key| granting.contains(key)));
+        let act = Act::ApplyPolicy { policy: planned.clone(), owner: owner.clone() };
+        steps.push(Step { stage: Stage::Open, act, after });
+    }
+}
+
+fn retire(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+    for (at, present) in &observed.policies {
+        let planned = wanted.isolation.contains_key(at) || wanted.allows.contains_key(at);
+        if planned || !is_isolation(present) {
+            continue;
+        }
+        let meta = &present.metadata;
+        if present.annotations().contains_key(PRODUCT) {
+            let labels = vec![MANAGED_BY.0.to_owned(), PART.to_owned()];
+            let act = Act::Unlabel { policy: at.clone(), uid: meta.uid.clone(), labels };
+            steps.push(Step::new(Stage::Retire, act));
+        } else if meta.deletion_timestamp.is_none() {
+            let act = Act::Delete { object: policy_key(at), uid: meta.uid.clone() };
+            let after = relies.isolation_in(&at.namespace);
+            steps.push(Step { stage: Stage::Retire, act, after });
+        }
+    }
+}
+
+fn release(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
+    let policies = observed.policies.values().filter_map(|it| it.annotations().get(AGREEMENT).cloned());
+    let grants = observed.grants.values().map(grant_agreement);
+    let named: BTreeSet<String> = policies.chain(grants).collect();
+    for (at, present) in &observed.agreements {
+        let holds = present.finalizers.iter().any(|it| it == FINALIZER);
+        let needed = plan.finalizers.contains(at) && !present.deleting;
+        if !holds || needed || named.contains(&at.to_string()) {
+            continue;
+        }
+        let finalizers = present.finalizers.iter().filter(|it| *it != FINALIZER).cloned().collect();
+        steps.push(Step::new(Stage::Release, set_finalizers(at, present, finalizers)));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,118 @@
+//! What stands in the cluster, of all that the operator writes. One value, made from the same read as the snapshot.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::{Resource, ResourceExt as _};
+
+use crate::api::{DataAccessGrant, ObjectRef};
+use crate::core::finding::ObjectKey;
+use crate::core::plan::StatusBody;
+use crate::core::snapshot::{Snapshot, Sourced};
+
+/// What stands in the cluster.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Observed {
+    /// The network policies that carry the operator's label.
+    pub policies: BTreeMap<ObjectRef, NetworkPolicy>,
+    /// Every grant: nobody else writes the kind.
+    pub grants: BTreeMap<ObjectRef, DataAccessGrant>,
+    pub agreements: BTreeMap<ObjectRef, ObservedAgreement>,
+    /// Every object of a kind with a status.
+    pub statuses: BTreeMap<ObjectKey, ObservedStatus>,
+}
+
+/// What is needed of an agreement to hold it and to let it go.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ObservedAgreement {
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    pub resource_version: Option<String>,
+    /// Whether somebody has deleted it, and finalizers hold it.
+    pub deleting: bool,
+    pub finalizers: Vec<String>,
+}
+
+/// An object's status as it stands.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ObservedStatus {
+    pub uid: Option<String>,
+    pub generation: Option<i64>,
+    pub status: Option<StatusBody>,
+}
+
+impl Observed {
+    /// Brings together a snapshot and what the operator has written, read at the same moment.
+    pub fn new(
+        snapshot: &Snapshot,
+        policies: impl IntoIterator<Item = NetworkPolicy>,
+        grants: impl IntoIterator<Item = DataAccessGrant>,
+    ) -> Self {
+        // a new kind of the snapshot has to be given a place here
+        let Snapshot {
+            cluster: _,
+            frameworks,
+            exceptions,
+            footprints,
+            orgs,
+            products,
+            agreements,
+            signatures,
+            policies: local_policies,
+            tests: _,
+        } = snapshot;
+
+        let mut statuses = BTreeMap::new();
+        collect(&mut statuses, frameworks, |it| it.status.clone().map(StatusBody::Simple));
+        collect(&mut statuses, exceptions, |it| it.status.clone().map(StatusBody::Simple));
+        collect(&mut statuses, footprints, |it| it.status.clone().map(StatusBody::Simple));
+        collect(&mut statuses, orgs, |it| it.status.clone().map(StatusBody::Simple));
+        collect(&mut statuses, products, |it| it.status.clone().map(StatusBody::Simple));
+        collect(&mut statuses, signatures, |it| it.status.clone().map(StatusBody::Simple));
+        collect(&mut statuses, local_policies, |it| it.status.clone().map(StatusBody::Policy));
+        collect(&mut statuses, agreements, |it| {
+            it.status.clone().map(|status| StatusBody::Agreement(Box::new(status)))
+        });
+
+        Self {
+            policies: policies.into_iter().map(|it| (reference(&it), it)).collect(),
+            grants: grants.into_iter().map(|it| (reference(&it), it)).collect(),
+            agreements: agreements
+                .iter()
+                .map(|Sourced { object, source: _ }| {
+                    let meta = &object.metadata;
+                    let agreement = ObservedAgreement {
+                        uid: meta.uid.clone(),
+                        generation: meta.generation,
+                        resource_version: meta.resource_version.clone(),
+                        deleting: meta.deletion_timestamp.is_some(),
+                        finalizers: meta.finalizers.clone().unwrap_or_default(),
+                    };
+                    (reference(object), agreement)
+                })
+                .collect(),
+            statuses,
+        }
+    }
+}
+
+/// Namespace and name; a namespaced object in a cluster has both.
+pub(super) fn reference<K: Resource>(object: &K) -> ObjectRef {
+    ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+fn collect<K: Resource<DynamicType = ()>>(
+    statuses: &mut BTreeMap<ObjectKey, ObservedStatus>,
+    objects: &[Sourced<K>],
+    status: impl Fn(&K) -> Option<StatusBody>,
+) {
+    statuses.extend(objects.iter().map(|sourced| {
+        let meta = sourced.object.meta();
+        let observed = ObservedStatus {
+            uid: meta.uid.clone(),
+            generation: meta.generation,
+            status: status(&sourced.object),
+        };
+        (sourced.key(), observed)
+    }));
+}

@@ -1,0 +1,280 @@
+//! The statuses: what the plan says of each object, and with it what has become of the plan in this cluster.
+//!
+//! The plan knows whether an agreement is in force; only here is it known whether that has taken effect. So
+//! `Enforced`, `Ready`, `Reconciling` and `Stalled` of an agreement are settled here. A status is written when its
+//! meaning has changed and at no other time: `lastTransitionTime` follows from the old status and the moment.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::observed::{Observed, ObservedStatus};
+use super::{Act, PlannedKey, Stage, Step, Wanted, grant_agreement, grant_key, policy_key};
+use crate::api::{
+    Condition, ConditionStatus, DataSharingAgreementStatus, LocalPolicyStatus, ObjectStatus, Phase,
+};
+use crate::core::finding::ObjectKey;
+use crate::core::plan::types::{AGREEMENT, Plan, PlannedObject, PlannedStatus, StatusBody};
+
+/// Why a write did not succeed, by the object that was to be written.
+pub type Failures = BTreeMap<ObjectKey, Failure>;
+
+/// Why a write did not succeed. The message must not differ from one try to the next, or statuses would churn.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Failure {
+    pub reason: FailureReason,
+    pub message: String,
+}
+
+/// The cause of a failure, in one word.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum FailureReason {
+    /// Somebody else wrote at the same moment; the next round sees what.
+    Conflict,
+    /// What it relies on could not be written.
+    Waiting,
+    /// The API server did not answer, or not in time.
+    Unreachable,
+    NamespaceNotFound,
+    NamespaceTerminating,
+    Forbidden,
+    /// The API server refused the object.
+    Rejected,
+}
+
+impl FailureReason {
+    /// The value in a condition.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Conflict => "Conflict",
+            Self::Waiting => "Waiting",
+            Self::Unreachable => "Unreachable",
+            Self::NamespaceNotFound => "NamespaceNotFound",
+            Self::NamespaceTerminating => "NamespaceTerminating",
+            Self::Forbidden => "Forbidden",
+            Self::Rejected => "Rejected",
+        }
+    }
+
+    /// Whether it passes by itself.
+    pub fn passes(self) -> bool {
+        match self {
+            Self::Conflict | Self::Unreachable => true,
+            Self::Waiting
+            | Self::NamespaceNotFound
+            | Self::NamespaceTerminating
+            | Self::Forbidden
+            | Self::Rejected => false,
+        }
+    }
+}
+
+/// The statuses that have to be written, knowing what of this round's steps failed.
+pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step> {
+    let effects = effects(plan, observed, failures);
+    let mut steps = Vec::new();
+    for PlannedStatus { object, status } in &plan.statuses {
+        // what the plan judges but the cluster does not hold, such as a built-in framework, has no status
+        let Some(present) = observed.statuses.get(object) else { continue };
+        let effect = effects.get(&agreement_name(object)).unwrap_or(&NOTHING);
+        let status = settle(status, present, effect, plan.at);
+        let same = match &present.status {
+            Some(present) => in_order(present) == in_order(&status),
+            None => is_empty(&status),
+        };
+        if same {
+            continue;
+        }
+        let act = Act::SetStatus {
+            object: object.clone(),
+            uid: present.uid.clone(),
+            status,
+            was: present.status.clone(),
+        };
+        steps.push(Step::new(Stage::Report, act));
+    }
+    steps
+}
+
+/// What has become of an agreement's part of the plan.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Effect {
+    grants: usize,
+    policies: usize,
+    /// Planned, and not there or not as planned.
+    missing: usize,
+    /// There, and not planned.
+    leftover: usize,
+    /// The first failure, by what could not be written.
+    failure: Option<(ObjectKey, Failure)>,
+}
+
+const NOTHING: Effect = Effect { grants: 0, policies: 0, missing: 0, leftover: 0, failure: None };
+
+/// The effect of each agreement, by `namespace/name`.
+fn effects(plan: &Plan, observed: &Observed, failures: &Failures) -> BTreeMap<String, Effect> {
+    let wanted = Wanted::new(plan, observed);
+    let mut effects: BTreeMap<String, Effect> = BTreeMap::new();
+    let failed = |effect: &mut Effect, key: ObjectKey| {
+        if effect.failure.is_none()
+            && let Some(failure) = failures.get(&key)
+        {
+            effect.failure = Some((key, failure.clone()));
+        }
+    };
+
+    for object in &plan.objects {
+        let agreement = match object {
+            PlannedObject::Isolation(_) => continue,
+            PlannedObject::Grant(grant) => Some(grant_agreement(grant)),
+            PlannedObject::Allow { policy, grant: _ } => policy.annotations().get(AGREEMENT).cloned(),
+        };
+        let Some(agreement) = agreement else { continue };
+        let effect = effects.entry(agreement).or_default();
+        match object {
+            PlannedObject::Grant(_) => effect.grants += 1,
+            _ => effect.policies += 1,
+        }
+        if !wanted.stands(observed, &PlannedKey::of(object)) {
+            effect.missing += 1;
+            failed(effect, object.key());
+        }
+    }
+
+    let policies = observed.policies.iter().filter(|(at, _)| !wanted.allows.contains_key(at));
+    let policies = policies.filter_map(|(at, it)| Some((it.annotations().get(AGREEMENT)?.clone(), policy_key(at))));
+    let grants = observed.grants.iter().filter(|(at, _)| !wanted.grants.contains_key(at));
+    let grants = grants.map(|(at, it)| (grant_agreement(it), grant_key(at)));
+    for (agreement, key) in policies.chain(grants) {
+        let effect = effects.entry(agreement).or_default();
+        effect.leftover += 1;
+        failed(effect, key);
+    }
+    effects
+}
+
+fn agreement_name(object: &ObjectKey) -> String {
+    match (object.kind.as_str(), &object.namespace) {
+        ("DataSharingAgreement", Some(namespace)) => format!("{namespace}/{}", object.name),
+        _ => String::new(),
+    }
+}
+
+/// The status as it is to be written: a function of the planned one, the present one and the moment.
+fn settle(planned: &StatusBody, present: &ObservedStatus, effect: &Effect, now: Timestamp) -> StatusBody {
+    let generation = present.generation;
+    let mut status = planned.clone();
+    let old = present.status.as_ref().map(conditions).unwrap_or_default();
+    match &mut status {
+        StatusBody::Agreement(agreement) => {
+            enforce(agreement, effect);
+            agreement.observed_generation = agreement.observed_generation.or(generation);
+            merge(&mut agreement.conditions, old, generation, now);
+        }
+        StatusBody::Policy(LocalPolicyStatus { observed_generation, loaded: _, conditions })
+        | StatusBody::Simple(ObjectStatus { observed_generation, conditions }) => {
+            *observed_generation = observed_generation.or(generation);
+            merge(conditions, old, generation, now);
+        }
+    }
+    status
+}
+
+/// With the conditions in the order of their types: the API server keeps them as a map, in an order of its own.
+fn in_order(status: &StatusBody) -> StatusBody {
+    let mut status = status.clone();
+    let conditions = match &mut status {
+        StatusBody::Agreement(status) => &mut status.conditions,
+        StatusBody::Policy(status) => &mut status.conditions,
+        StatusBody::Simple(status) => &mut status.conditions,
+    };
+    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
+    status
+}
+
+fn is_empty(status: &StatusBody) -> bool {
+    match status {
+        StatusBody::Agreement(_) => false,
+        StatusBody::Policy(LocalPolicyStatus { observed_generation: _, loaded, conditions }) => {
+            loaded.is_none() && conditions.is_empty()
+        }
+        StatusBody::Simple(ObjectStatus { observed_generation: _, conditions }) => conditions.is_empty(),
+    }
+}
+
+fn conditions(status: &StatusBody) -> &[Condition] {
+    match status {
+        StatusBody::Agreement(status) => &status.conditions,
+        StatusBody::Policy(status) => &status.conditions,
+        StatusBody::Simple(status) => &status.conditions,
+    }
+}
+
+/// Stamps what only the cluster and the clock know. The moment of a transition is kept while the status is.
+fn merge(conditions: &mut [Condition], old: &[Condition], generation: Option<i64>, now: Timestamp) {
+    // conditions carry whole seconds, as everywhere in Kubernetes
+    let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
+    for condition in conditions {
+        condition.observed_generation = condition.observed_generation.or(generation);
+        let kept = old.iter().find(|it| it.type_ == condition.type_ && it.status == condition.status);
+        condition.last_transition_time = kept.and_then(|it| it.last_transition_time).or(Some(now));
+    }
+}
+
+/// Says of an agreement what has become of it here.
+fn enforce(status: &mut DataSharingAgreementStatus, effect: &Effect) {
+    let active = status.phase == Some(Phase::Active);
+    let Effect { grants, policies, missing, leftover, failure } = effect;
+    let remaining = missing + leftover;
+    let settled = remaining == 0;
+
+    let (reason, message) = match failure {
+        Some((key, failure)) => (failure.reason.as_str(), format!("{key}: {}", failure.message)),
+        None if active && settled => ("Written", written(*grants, *policies)),
+        None if settled => ("NotInForce", "nothing is open".to_owned()),
+        None if *missing > 0 => ("Progressing", format!("{remaining} of its objects are being written")),
+        None => ("Closing", format!("{leftover} of its objects are being taken away")),
+    };
+    let enforced = active && settled && failure.is_none();
+    set(&mut status.conditions, "Enforced", enforced, reason, &message);
+
+    // what is out of force and closed is as the plan says; the rest is known only here
+    if active {
+        set(&mut status.conditions, "Ready", enforced, reason, &message);
+    }
+    if active || !settled {
+        let stalled = failure.as_ref().is_some_and(|(_, failure)| !failure.reason.passes());
+        let reconciling = !enforced && !stalled;
+        let quiet = |holds: bool, quiet: &'static str| if holds { (reason, message.as_str()) } else { ("Settled", quiet) };
+        let (why, text) = quiet(reconciling, "nothing is under way");
+        set(&mut status.conditions, "Reconciling", reconciling, why, text);
+        let (why, text) = quiet(stalled, "nothing is in the way");
+        set(&mut status.conditions, "Stalled", stalled, why, text);
+    }
+}
+
+fn written(grants: usize, policies: usize) -> String {
+    let plural = |count: usize| if count == 1 { "" } else { "s" };
+    let policy = if policies == 1 { "policy" } else { "policies" };
+    match (grants, policies) {
+        (0, 0) => "nothing of it lies in this cluster".to_owned(),
+        _ => format!("{grants} grant{} and {policies} network {policy} are written", plural(grants)),
+    }
+}
+
+fn set(conditions: &mut Vec<Condition>, type_: &str, holds: bool, reason: &str, message: &str) {
+    let status = if holds { ConditionStatus::True } else { ConditionStatus::False };
+    let fresh = |observed_generation| Condition {
+        type_: type_.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation,
+        last_transition_time: None,
+    };
+    match conditions.iter_mut().find(|it| it.type_ == type_) {
+        Some(condition) => *condition = fresh(condition.observed_generation),
+        None => conditions.push(fresh(None)),
+    }
+}

@@ -1,0 +1,487 @@
+use k8s_openapi::api::networking::v1::NetworkPolicySpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::{Condition, ConditionStatus, DataSharingAgreementStatus, Phase};
+use crate::core::plan::{PlannedStatus, RECIPIENT};
+
+const AGREEMENT_NAME: &str = "council/bins";
+
+fn parse<T: serde::de::DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+fn policy(namespace: &str, name: &str, part: &str, annotations: Value, spec: Value) -> NetworkPolicy {
+    let labels = json!({"app.kubernetes.io/managed-by": "concordat", "concordat.dev/part": part});
+    let meta = json!({"namespace": namespace, "name": name, "labels": labels, "annotations": annotations});
+    parse(json!({"metadata": meta, "spec": spec}))
+}
+
+fn isolation() -> NetworkPolicy {
+    let spec = json!({"podSelector": {"matchLabels": {"app": "bins"}}, "policyTypes": ["Ingress"]});
+    policy("council", "isolate-bins", "isolation", json!({PRODUCT: "council/bins-data"}), spec)
+}
+
+fn managed_isolation() -> NetworkPolicy {
+    let dns = json!([{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]);
+    let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": dns}]});
+    policy("pcn", "isolate-team", "isolation", json!({RECIPIENT: "pcn/team"}), spec)
+}
+
+fn ingress_from(namespaces: &[&str]) -> NetworkPolicy {
+    let peers: Vec<Value> = namespaces
+        .iter()
+        .map(|name| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}))
+        .collect();
+    let rule = json!({"from": peers, "ports": [{"protocol": "TCP", "port": 8443}]});
+    let selector = json!({"matchLabels": {"app": "bins"}});
+    let spec = json!({"podSelector": selector, "policyTypes": ["Ingress"], "ingress": [rule]});
+    let annotations =
+        json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
+    policy("council", "bins-ingress", "ingress", annotations, spec)
+}
+
+fn egress() -> NetworkPolicy {
+    let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "council"}}});
+    let rule = json!({"to": [peer], "ports": [{"protocol": "TCP", "port": 8443}]});
+    let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]});
+    let annotations =
+        json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
+    policy("pcn", "bins-egress", "egress", annotations, spec)
+}
+
+fn data_grant() -> DataAccessGrant {
+    parse(json!({
+        "apiVersion": "concordat.dev/v1alpha1",
+        "kind": "DataAccessGrant",
+        "metadata": {
+            "namespace": "council", "name": "bins-grant",
+            "labels": {"app.kubernetes.io/managed-by": "concordat", "concordat.dev/part": "grant"},
+            "annotations": {AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"},
+        },
+        "spec": {
+            "agreement": {"namespace": "council", "name": "bins", "termsHash": "sha256:00"},
+            "product": {"namespace": "council", "name": "bins-data"},
+            "recipient": {"org": "pcn", "function": "team"},
+            "purposes": [{"code": "ProactiveCare", "actions": ["readRecord"], "maxIdentifiability": "Identifiable"}],
+            "notBefore": "2026-01-01T00:00:00Z", "notAfter": "2027-01-01T00:00:00Z",
+            "framework": {"name": "england", "version": "1.0.0", "digest": "sha256:11"},
+        },
+    }))
+}
+
+fn bins() -> ObjectRef {
+    ObjectRef { namespace: "council".to_owned(), name: "bins".to_owned() }
+}
+
+fn bins_key() -> ObjectKey {
+    agreement_key(&bins())
+}
+
+fn planned_status(phase: Phase) -> PlannedStatus {
+    let condition = |type_: &str| Condition {
+        type_: type_.to_owned(),
+        status: ConditionStatus::Unknown,
+        reason: "Offline".to_owned(),
+        message: "only a cluster knows".to_owned(),
+        observed_generation: None,
+        last_transition_time: None,
+    };
+    let status = DataSharingAgreementStatus {
+        phase: Some(phase),
+        conditions: vec![condition("Enforced"), condition("Ready")],
+        ..DataSharingAgreementStatus::default()
+    };
+    PlannedStatus { object: bins_key(), status: StatusBody::Agreement(Box::new(status)) }
+}
+
+fn plan(phase: Phase, objects: Vec<PlannedObject>) -> Plan {
+    Plan {
+        at: "2026-11-22T10:00:00.5Z".parse().unwrap(),
+        cluster: None,
+        finalizers: if objects.is_empty() { BTreeSet::new() } else { BTreeSet::from([bins()]) },
+        objects,
+        statuses: vec![planned_status(phase)],
+        waiting: Vec::new(),
+        findings: Vec::new(),
+        next: None,
+    }
+}
+
+/// The agreement in force: isolation at both ends, the grant, and both ways through.
+fn open_plan() -> Plan {
+    let allow = |policy, grant: Option<&str>| PlannedObject::Allow { policy, grant: grant.map(str::to_owned) };
+    let objects = vec![
+        PlannedObject::Isolation(isolation()),
+        PlannedObject::Isolation(managed_isolation()),
+        PlannedObject::Grant(data_grant()),
+        allow(ingress_from(&["pcn"]), Some("bins-grant")),
+        allow(egress(), None),
+    ];
+    plan(Phase::Active, objects)
+}
+
+/// The agreement out of force: only the isolation is left.
+fn closed_plan() -> Plan {
+    let objects =
+        vec![PlannedObject::Isolation(isolation()), PlannedObject::Isolation(managed_isolation())];
+    plan(Phase::AwaitingSignatures, objects)
+}
+
+/// A cluster with the agreement and nothing else.
+fn bare() -> Observed {
+    let mut observed = Observed::default();
+    let agreement = ObservedAgreement {
+        uid: Some("uid-bins".to_owned()),
+        generation: Some(3),
+        resource_version: Some("7".to_owned()),
+        ..ObservedAgreement::default()
+    };
+    observed.agreements.insert(bins(), agreement);
+    let status = ObservedStatus { uid: Some("uid-bins".to_owned()), generation: Some(3), status: None };
+    observed.statuses.insert(bins_key(), status);
+    observed
+}
+
+/// An API server in miniature: what stands after the steps.
+fn carried_out(observed: &Observed, steps: &[Step]) -> Observed {
+    let mut after = observed.clone();
+    for step in steps {
+        match &step.act {
+            Act::ApplyPolicy { policy, owner } => {
+                let at = reference(policy);
+                let mut policy = policy.clone();
+                if let Some(owner) = owner {
+                    let uid = after.grants[owner].uid().unwrap();
+                    policy.metadata.owner_references = Some(vec![owner_reference(&owner.name, &uid)]);
+                }
+                policy.spec = policy.spec.as_ref().map(narrow::normal);
+                let present = after.policies.get(&at).map(|it| it.metadata.clone()).unwrap_or_default();
+                policy.metadata.uid = Some(format!("uid-{}", at.name));
+                policy.metadata.finalizers = present.finalizers;
+                policy.metadata.deletion_timestamp = present.deletion_timestamp;
+                after.policies.insert(at, policy);
+            }
+            Act::ApplyGrant(grant) => {
+                let mut grant = grant.clone();
+                grant.metadata.uid = Some(format!("uid-{}", grant.name_any()));
+                after.grants.insert(reference(&grant), grant);
+            }
+            Act::Delete { object, uid } => {
+                let at = ObjectRef {
+                    namespace: object.namespace.clone().unwrap(),
+                    name: object.name.clone(),
+                };
+                if object.kind == "NetworkPolicy" {
+                    let present = after.policies.get_mut(&at).unwrap();
+                    assert_eq!(&present.uid(), uid);
+                    if present.finalizers().is_empty() {
+                        after.policies.remove(&at);
+                    } else {
+                        present.metadata.deletion_timestamp = Some(Time("2026-11-22T10:00:00Z".parse().unwrap()));
+                    }
+                } else {
+                    let gone = after.grants.remove(&at).unwrap();
+                    assert_eq!(&gone.uid(), uid);
+                }
+            }
+            // it leaves the watch, which asks for the label
+            Act::Unlabel { policy, .. } => {
+                after.policies.remove(policy).unwrap();
+            }
+            Act::SetFinalizers { agreement, finalizers, .. } => {
+                after.agreements.get_mut(agreement).unwrap().finalizers.clone_from(finalizers);
+            }
+            Act::SetStatus { object, status, .. } => {
+                after.statuses.get_mut(object).unwrap().status = Some(status.clone());
+            }
+        }
+    }
+    after
+}
+
+/// What the steps do, in few words.
+fn told(steps: &[Step]) -> Vec<String> {
+    let tell = |step: &Step| {
+        let object = step.object();
+        let verb = match &step.act {
+            Act::ApplyPolicy { .. } | Act::ApplyGrant(_) => "apply",
+            Act::Delete { .. } => "delete",
+            Act::Unlabel { .. } => "unlabel",
+            Act::SetFinalizers { finalizers, .. } => return format!("{:?}: finalizers {finalizers:?}", step.stage),
+            Act::SetStatus { .. } => "status",
+        };
+        format!("{:?}: {verb} {}", step.stage, object.name)
+    };
+    steps.iter().map(tell).collect()
+}
+
+fn enforced(observed: &Observed) -> (ConditionStatus, String) {
+    let condition = condition(observed, "Enforced").unwrap();
+    (condition.status, condition.reason)
+}
+
+fn condition(observed: &Observed, type_: &str) -> Option<Condition> {
+    let status = observed.statuses[&bins_key()].status.as_ref()?;
+    let StatusBody::Agreement(status) = status else { panic!("an agreement has its own status") };
+    status.conditions.iter().find(|it| it.type_ == type_).cloned()
+}
+
+/// Plans, writes and reports until nothing is left to do.
+fn settled(plan: &Plan, mut observed: Observed) -> Observed {
+    for _ in 0..5 {
+        let mut steps = steps(plan, &observed);
+        steps.extend(report(plan, &observed, &Failures::new()));
+        if steps.is_empty() {
+            return observed;
+        }
+        observed = carried_out(&observed, &steps);
+    }
+    panic!("still writing after five rounds");
+}
+
+#[test]
+fn opens_in_the_order_isolation_finalizer_grant_policies() {
+    assert_eq!(
+        told(&steps(&open_plan(), &bare())),
+        [
+            "Isolate: apply isolate-bins",
+            "Isolate: apply isolate-team",
+            "Hold: finalizers [\"concordat.dev/grants\"]",
+            "Grant: apply bins-grant",
+            "Open: apply bins-ingress",
+            "Open: apply bins-egress",
+        ]
+    );
+}
+
+#[test]
+fn what_opens_relies_on_its_isolation_its_finalizer_and_its_grant() {
+    let steps = steps(&open_plan(), &bare());
+    let after = |name: &str| {
+        let step = steps.iter().find(|step| step.object().name == name).unwrap();
+        step.after.iter().map(|key| key.name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(after("bins-grant"), ["bins", "isolate-bins"]);
+    assert_eq!(after("bins-ingress"), ["bins-grant", "bins", "isolate-bins"]);
+    assert_eq!(after("bins-egress"), ["bins", "isolate-bins", "isolate-team"]);
+}
+
+#[test]
+fn nothing_is_written_when_nothing_has_changed() {
+    let settled = settled(&open_plan(), bare());
+    assert_eq!(steps(&open_plan(), &settled), []);
+    let mut later = open_plan();
+    later.at = "2026-11-23T10:00:00Z".parse().unwrap();
+    assert_eq!(report(&later, &settled, &Failures::new()), []);
+}
+
+#[test]
+fn what_the_api_server_and_others_add_is_no_difference() {
+    let mut observed = settled(&open_plan(), bare());
+    for policy in observed.policies.values_mut() {
+        policy.metadata.resource_version = Some("99".to_owned());
+        policy.metadata.generation = Some(1);
+        policy.metadata.annotations.get_or_insert_default().insert("example.org/note".to_owned(), "x".to_owned());
+    }
+    assert_eq!(steps(&open_plan(), &observed), []);
+}
+
+#[test]
+fn a_grant_is_bound_to_the_very_agreement_and_generation() {
+    let observed = settled(&open_plan(), bare());
+    let agreement = &observed.grants.values().next().unwrap().spec.agreement;
+    assert_eq!((agreement.uid.as_deref(), agreement.generation), (Some("uid-bins"), Some(3)));
+
+    let mut anew = observed;
+    anew.agreements.get_mut(&bins()).unwrap().uid = Some("uid-of-another".to_owned());
+    assert_eq!(told(&steps(&open_plan(), &anew)), ["Grant: apply bins-grant"]);
+}
+
+#[test]
+fn closes_policies_before_grants_and_keeps_the_isolation() {
+    let open = settled(&open_plan(), bare());
+    let mut closing = closed_plan();
+    closing.finalizers = BTreeSet::from([bins()]);
+    assert_eq!(
+        told(&steps(&closing, &open)),
+        ["Close: delete bins-ingress", "Close: delete bins-egress", "Revoke: delete bins-grant"]
+    );
+    let closed = settled(&closing, open);
+    let left: Vec<&str> = closed.policies.keys().map(|at| at.name.as_str()).collect();
+    assert_eq!(left, ["isolate-bins", "isolate-team"]);
+}
+
+#[test]
+fn closing_waits_for_nothing() {
+    let open = settled(&open_plan(), bare());
+    let mut broken = open.clone();
+    broken.policies.retain(|at, _| at.name != "isolate-bins");
+    let steps = steps(&closed_plan(), &broken);
+    let closing = steps.iter().filter(|step| matches!(step.stage, Stage::Close | Stage::Revoke));
+    assert!(closing.clone().count() == 3 && closing.into_iter().all(|step| step.after.is_empty()));
+}
+
+#[test]
+fn the_finalizer_goes_when_nothing_names_the_agreement() {
+    let mut observed = settled(&open_plan(), bare());
+    let agreement = observed.agreements.get_mut(&bins()).unwrap();
+    agreement.deleting = true;
+    agreement.finalizers.insert(0, "example.org/other".to_owned());
+    let mut deleted = closed_plan();
+    // a plan that still lists the agreement does not hold it any longer
+    deleted.finalizers = BTreeSet::from([bins()]);
+
+    let first = steps(&deleted, &observed);
+    assert!(first.iter().all(|step| step.stage != Stage::Release));
+    let second = steps(&deleted, &carried_out(&observed, &first));
+    assert_eq!(told(&second), ["Release: finalizers [\"example.org/other\"]"]);
+}
+
+#[test]
+fn an_agreement_that_is_being_deleted_gets_no_finalizer() {
+    let mut observed = bare();
+    observed.agreements.get_mut(&bins()).unwrap().deleting = true;
+    assert!(steps(&open_plan(), &observed).iter().all(|step| step.stage != Stage::Hold));
+}
+
+#[test]
+fn a_policy_that_allows_less_is_written_while_closing_and_one_that_allows_more_while_opening() {
+    let plan_with = |namespaces: &[&str]| {
+        let mut plan = open_plan();
+        plan.objects[3] =
+            PlannedObject::Allow { policy: ingress_from(namespaces), grant: Some("bins-grant".to_owned()) };
+        plan
+    };
+    let one = settled(&plan_with(&["pcn"]), bare());
+    let two = settled(&plan_with(&["pcn", "charity"]), bare());
+    assert_eq!(told(&steps(&plan_with(&["pcn", "charity"]), &one)), ["Open: apply bins-ingress"]);
+    assert_eq!(told(&steps(&plan_with(&["pcn"]), &two))[0], "Close: apply bins-ingress");
+
+    // some go and some come: first what stays, then the rest
+    let mixed = steps(&plan_with(&["pcn", "housing"]), &two);
+    assert_eq!(told(&mixed), ["Close: apply bins-ingress", "Open: apply bins-ingress"]);
+    let Act::ApplyPolicy { policy, .. } = &mixed[0].act else { panic!("a policy is applied") };
+    assert!(says_the_same(policy, &ingress_from(&["pcn"])));
+
+    // none stays
+    let other = steps(&plan_with(&["housing"]), &two);
+    assert_eq!(told(&other), ["Close: delete bins-ingress", "Open: apply bins-ingress"]);
+    assert_eq!(steps(&plan_with(&["housing"]), &settled(&plan_with(&["housing"]), two)), []);
+}
+
+#[test]
+fn an_edited_policy_is_restored() {
+    let settled = settled(&open_plan(), bare());
+    let mut edited = settled.clone();
+    for policy in edited.policies.values_mut() {
+        policy.spec.as_mut().unwrap().ingress = Some(vec![parse(json!({}))]);
+    }
+    let steps = steps(&open_plan(), &edited);
+    assert_eq!(carried_out(&edited, &steps).policies, settled.policies);
+    assert_eq!(steps.iter().filter(|step| step.stage == Stage::Isolate).count(), 2);
+}
+
+#[test]
+fn a_policy_that_a_finalizer_holds_is_emptied_before_it_is_deleted() {
+    let mut open = settled(&open_plan(), bare());
+    let at = reference(&ingress_from(&["pcn"]));
+    let held = Some(vec!["example.org/hold".to_owned()]);
+    open.policies.get_mut(&at).unwrap().metadata.finalizers = held;
+    let first = steps(&closed_plan(), &open);
+    assert_eq!(told(&first)[..2], ["Close: apply bins-ingress", "Close: delete bins-ingress"]);
+    let after = carried_out(&open, &first);
+    let spec: &NetworkPolicySpec = after.policies[&at].spec.as_ref().unwrap();
+    assert!(!narrow::allows(spec) && spec.pod_selector.is_some());
+    assert_eq!(steps(&closed_plan(), &after), []);
+}
+
+#[test]
+fn a_products_isolation_is_let_go_and_a_functions_is_deleted_last() {
+    let open = settled(&open_plan(), bare());
+    let steps = steps(&plan(Phase::Terminating, Vec::new()), &open);
+    assert_eq!(told(&steps)[3..], ["Retire: unlabel isolate-bins", "Retire: delete isolate-team"]);
+    let Act::Unlabel { labels, .. } = &steps[3].act else { panic!("a label is taken off") };
+    assert_eq!(labels, &["app.kubernetes.io/managed-by", "concordat.dev/part"]);
+}
+
+#[test]
+fn orphans_are_swept() {
+    let mut observed = settled(&closed_plan(), bare());
+    let mut orphan = egress();
+    orphan.metadata.uid = Some("uid-orphan".to_owned());
+    observed.policies.insert(reference(&orphan), orphan);
+    assert_eq!(told(&steps(&closed_plan(), &observed)), ["Close: delete bins-egress"]);
+}
+
+#[test]
+fn an_owner_that_was_made_anew_is_taken_over() {
+    let mut observed = settled(&open_plan(), bare());
+    observed.grants.values_mut().next().unwrap().metadata.uid = Some("uid-of-another".to_owned());
+    assert_eq!(told(&steps(&open_plan(), &observed)), ["Open: apply bins-ingress"]);
+}
+
+#[test]
+fn enforced_is_true_only_when_all_is_seen_to_stand() {
+    let plan = open_plan();
+    let observed = bare();
+    let progressing = carried_out(&observed, &report(&plan, &observed, &Failures::new()));
+    assert_eq!(enforced(&progressing), (ConditionStatus::False, "Progressing".to_owned()));
+    assert_eq!(condition(&progressing, "Ready").unwrap().status, ConditionStatus::False);
+    assert_eq!(condition(&progressing, "Reconciling").unwrap().status, ConditionStatus::True);
+
+    let settled = settled(&plan, progressing);
+    assert_eq!(enforced(&settled), (ConditionStatus::True, "Written".to_owned()));
+    assert_eq!(condition(&settled, "Ready").unwrap().status, ConditionStatus::True);
+    assert_eq!(condition(&settled, "Reconciling").unwrap().status, ConditionStatus::False);
+    assert_eq!(condition(&settled, "Stalled").unwrap().status, ConditionStatus::False);
+    assert_eq!(condition(&settled, "Enforced").unwrap().message, "1 grant and 2 network policies are written");
+}
+
+#[test]
+fn a_failure_shows_on_its_agreement_and_stays_the_same_from_try_to_try() {
+    let plan = open_plan();
+    let failure =
+        Failure { reason: FailureReason::NamespaceNotFound, message: "its namespace does not exist".to_owned() };
+    let failures = Failures::from([(policy_key(&reference(&egress())), failure)]);
+    let observed = bare();
+    let first = carried_out(&observed, &report(&plan, &observed, &failures));
+    let stalled = condition(&first, "Stalled").unwrap();
+    assert_eq!((stalled.status, stalled.reason.as_str()), (ConditionStatus::True, "NamespaceNotFound"));
+    assert_eq!(stalled.message, "NetworkPolicy pcn/bins-egress: its namespace does not exist");
+    assert_eq!(condition(&first, "Reconciling").unwrap().status, ConditionStatus::False);
+    assert_eq!(report(&plan, &first, &failures), []);
+}
+
+#[test]
+fn what_is_out_of_force_is_never_enforced_and_says_while_it_closes() {
+    let open = settled(&open_plan(), bare());
+    let closing = carried_out(&open, &report(&closed_plan(), &open, &Failures::new()));
+    assert_eq!(enforced(&closing), (ConditionStatus::False, "Closing".to_owned()));
+    assert_eq!(condition(&closing, "Reconciling").unwrap().status, ConditionStatus::True);
+    let closed = settled(&closed_plan(), closing);
+    assert_eq!(enforced(&closed), (ConditionStatus::False, "NotInForce".to_owned()));
+    // closed, it is as the plan says, which says nothing of it here
+    assert_eq!(condition(&closed, "Reconciling"), None);
+}
+
+#[test]
+fn a_transition_keeps_its_moment_while_the_status_stays() {
+    let moment = |observed: &Observed| condition(observed, "Enforced").unwrap().last_transition_time.unwrap();
+    let first = settled(&open_plan(), bare());
+    assert_eq!(moment(&first).to_string(), "2026-11-22T10:00:00Z");
+
+    let mut later = closed_plan();
+    later.at = "2026-11-22T11:00:00Z".parse().unwrap();
+    let second = settled(&later, first);
+    assert_eq!(moment(&second), later.at);
+    later.at = "2026-11-22T12:00:00Z".parse().unwrap();
+    assert_eq!(report(&later, &second, &Failures::new()), []);
+}
+
+#[test]
+fn conditions_say_which_generation_they_are_about() {
+    let settled = settled(&open_plan(), bare());
+    assert_eq!(condition(&settled, "Ready").unwrap().observed_generation, Some(3));
+}

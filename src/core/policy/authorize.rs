@@ -1,0 +1,62 @@
+//! One question to Cedar, and what its answer means. An error anywhere is an error of the whole answer.
+
+use std::sync::LazyLock;
+
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request,
+};
+
+use super::entities::Value;
+use super::{rule_order, schema::schema};
+
+static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
+
+/// What Cedar said.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Outcome {
+    /// These permits allow, and no forbid fired. In natural order.
+    Allowed(Vec<String>),
+    /// These forbids fired. In natural order.
+    Forbidden(Vec<String>),
+    /// No rule said anything.
+    Silent,
+    /// A rule could not be evaluated, so that nothing follows from the others.
+    Error(String),
+}
+
+/// A question whose names and types have been checked against the schema.
+#[derive(Debug)]
+pub(super) struct Question(Request);
+
+impl Question {
+    /// Puts a question together, strictly against the schema.
+    pub(super) fn new(
+        principal: EntityUid,
+        action: EntityUid,
+        resource: EntityUid,
+        context: Vec<(&'static str, Value)>,
+    ) -> Result<Self, String> {
+        let pairs = context.into_iter().map(|(name, value)| (name.to_owned(), value));
+        let context = Context::from_pairs(pairs).map_err(|error| error.to_string())?;
+        Request::new(principal, action, resource, context, Some(schema()))
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+
+    /// Asks it of a policy set.
+    pub(super) fn ask(&self, policies: &PolicySet, entities: &Entities) -> Outcome {
+        let response = AUTHORIZER.is_authorized(&self.0, policies, entities);
+        let mut errors: Vec<String> = response.diagnostics().errors().map(ToString::to_string).collect();
+        if !errors.is_empty() {
+            errors.sort();
+            return Outcome::Error(errors.join("; "));
+        }
+        let mut rules: Vec<String> = response.diagnostics().reason().map(PolicyId::to_string).collect();
+        rules.sort_by(|a, b| rule_order(a, b));
+        match response.decision() {
+            Decision::Allow => Outcome::Allowed(rules),
+            Decision::Deny if rules.is_empty() => Outcome::Silent,
+            Decision::Deny => Outcome::Forbidden(rules),
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! The access gate: one request, decided against the agreements in force that list its product and recipient.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::{Effect, PolicySet};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::assess::{Assessment, Assessments, framework_terms};
+use super::authorize::{Outcome, Question};
+use super::entities::{self, Value, flag, long, moment, text, texts};
+use super::framework::Framework;
+use super::{LocalPolicy, LocalRule, names, rule_order};
+use crate::api::{
+    AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss, ObjectRef, Phase,
+    RequestContext, SubjectType,
+};
+use crate::core::model::{Agreement, FunctionRef, Model, Product};
+
+/// The answer to a request, and what each candidate said.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    pub answer: AccessAnswer,
+    pub candidates: Vec<CandidateVerdict>,
+}
+
+/// What one candidate said.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateVerdict {
+    /// `namespace/name`.
+    pub agreement: String,
+    pub decision: bool,
+    pub tier: DecisionTier,
+    pub rule: Option<String>,
+    /// Every rule that decided likewise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
+    #[serde(skip)]
+    reason: String,
+    #[serde(skip)]
+    near_miss: Option<NearMiss>,
+}
+
+/// Decides a request at `now`.
+pub fn decide(model: &Model, assessments: &Assessments, request: &AccessRequest, now: Timestamp) -> Verdict {
+    let asked = match Asked::resolve(model, request) {
+        Ok(asked) => asked,
+        Err(near_miss) => return nothing_permits(near_miss),
+    };
+    let listed = (asked.product.reference.clone(), asked.function.clone());
+    let candidates: Vec<&ObjectRef> = assessments.candidates.get(&listed).into_iter().flatten().collect();
+    if candidates.is_empty() {
+        return nothing_permits(closest_agreement(model, assessments, &asked));
+    }
+    let verdicts: Vec<CandidateVerdict> = candidates
+        .into_iter()
+        .filter_map(|reference| {
+            let agreement = model.agreements.get(reference)?;
+            let assessment = assessments.agreements.get(reference)?;
+            let framework = model.frameworks.get(&agreement.spec.framework)?;
+            let candidate = Candidate { model, assessments, agreement, assessment, framework, asked: &asked, now };
+            Some(candidate.decide(request))
+        })
+        .collect();
+    conclude(verdicts)
+}
+
+/// Chooses the candidate that speaks for all: an error before anything, then what allows, then what denies.
+fn conclude(mut verdicts: Vec<CandidateVerdict>) -> Verdict {
+    let rank = |verdict: &CandidateVerdict| match (verdict.decision, verdict.tier) {
+        (_, DecisionTier::Error) => 0,
+        (true, DecisionTier::Floor) => 1,
+        (true, DecisionTier::Agreement) => 2,
+        (true, _) => 3,
+        (false, DecisionTier::Local) => 4,
+        (false, DecisionTier::None) => 5,
+        (false, _) => 6,
+    };
+    verdicts.sort_by(|a, b| a.agreement.cmp(&b.agreement));
+    let Some(decided) = verdicts.iter().min_by_key(|verdict| rank(verdict)) else {
+        return nothing_permits(NearMiss {
+            agreement: None,
+            rule: None,
+            clause: "an agreement in force".to_owned(),
+            saw: "none".to_owned(),
+            wants: "one that lists this product and this recipient".to_owned(),
+            who: "the parties".to_owned(),
+        });
+    };
+    let answer = AccessAnswer {
+        decision: decided.decision,
+        context: AnswerContext {
+            tier: decided.tier,
+            rule: decided.rule.clone(),
+            rules: decided.rules.clone(),
+            agreement: Some(decided.agreement.clone()),
+            reason: decided.reason.clone(),
+            near_miss: decided.near_miss.clone(),
+        },
+    };
+    Verdict { answer, candidates: verdicts }
+}
+
+/// A deny for want of any permit: tier None.
+fn nothing_permits(near_miss: NearMiss) -> Verdict {
+    let reason = format!("nothing permits this: {} is {}, and has to be {}", near_miss.clause, near_miss.saw, near_miss.wants);
+    let context = AnswerContext {
+        tier: DecisionTier::None,
+        rule: None,
+        rules: Vec::new(),
+        agreement: None,
+        reason,
+        near_miss: Some(near_miss),
+    };
+    Verdict { answer: AccessAnswer { decision: false, context }, candidates: Vec::new() }
+}
+
+/// A request whose names have been found.
+struct Asked<'a> {
+    function: FunctionRef,
+    provides_care: bool,
+    /// The workload's id, where a workload asks.
+    workload: Option<&'a str>,
+    action: DataAction,
+    product: &'a Product,
+    purpose: &'a str,
+    identifiability: Identifiability,
+    context: &'a RequestContext,
+}
+
+fn miss(clause: &str, saw: impl Into<String>, wants: impl Into<String>, who: &str) -> NearMiss {
+    NearMiss {
+        agreement: None,
+        rule: None,
+        clause: clause.to_owned(),
+        saw: saw.into(),
+        wants: wants.into(),
+        who: who.to_owned(),
+    }
+}
+
+const CALLER: &str = "whoever asks: the enforcement point in front of the product";
+
+impl<'a> Asked<'a> {
+    fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, NearMiss> {
+        let AccessRequest { subject, action, resource, context } = request;
+        let function = match subject.type_ {
+            SubjectType::Workload => resolve_workload(model, &subject.id),
+            SubjectType::OrgFunction => subject
+                .id
+                .split_once('/')
+                .map(|(org, function)| FunctionRef { org: org.to_owned(), function: function.to_owned() }),
+        };
+        let found = function.and_then(|reference| {
+            let provides_care = model.orgs.get(&reference.org)?.function(&reference.function)?.provides_care;
+            Some((reference, provides_care))
+        });
+        let (function, provides_care) = found.ok_or_else(|| {
+            let wants = match subject.type_ {
+                SubjectType::Workload => "`cluster/namespace/serviceAccount` of a workload that one function has",
+                SubjectType::OrgFunction => "`org/function` of an organisation",
+            };
+            miss("the subject", format!("`{}`, which nobody has", subject.id), wants, "the registry of the system")
+        })?;
+        let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
+        let action = known.ok_or_else(|| {
+            let names: Vec<String> = DataAction::ALL.iter().map(|action| format!("`{action}`")).collect();
+            miss("the action", format!("`{}`", action.name), format!("one of {}", names.join(", ")), CALLER)
+        })?;
+        let product = (resource.type_ == "DataProduct")
+            .then(|| resource.id.split_once('/'))
+            .flatten()
+            .and_then(|(namespace, name)| {
+                model.products.get(&ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+            })
+            .ok_or_else(|| {
+                let saw = format!("`{}` `{}`, which does not exist", resource.type_, resource.id);
+                miss("the resource", saw, "`DataProduct` and `namespace/name` of a product", CALLER)
+            })?;
+        let purpose = context
+            .purpose
+            .as_deref()
+            .filter(|code| model.frameworks.values().any(|framework| framework.purpose(code).is_some()))
+            .ok_or_else(|| {
+                let saw = context.purpose.as_deref().map_or_else(
+                    || "left out".to_owned(),
+                    |code| format!("`{code}`, which no framework lists"),
+                );
+                miss("the purpose", saw, "a purpose of the framework's vocabulary", CALLER)
+            })?;
+        let identifiability = context.identifiability.unwrap_or(Identifiability::Identifiable);
+        let about_persons = matches!(action, DataAction::ReadRecord | DataAction::Reidentify);
+        if about_persons && identifiability < Identifiability::Pseudonymised {
+            let saw = format!("`{identifiability:?}` with `{action}`");
+            return Err(miss("the level", saw, "`Pseudonymised` or `Identifiable`, as a record is about a person", CALLER));
+        }
+        let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
+        Ok(Self { function, provides_care, workload, action, product, purpose, identifiability, context })
+    }
+}
+
+fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
+    let mut parts = id.split('/');
+    let (cluster, namespace, account) = (parts.next()?, parts.next()?, parts.next()?);
+    if parts.next().is_some() {
+        return None;
+    }
+    model.workloads.resolve(cluster, namespace, account).cloned()
+}
+
+/// Why there is no candidate: the agreement that comes closest, and what keeps it from being one.
+fn closest_agreement(model: &Model, assessments: &Assessments, asked: &Asked<'_>) -> NearMiss {
+    let lists_product = |agreement: &Agreement| {
+        agreement.spec.purposes.iter().any(|purpose| purpose.products.contains(&asked.product.reference))
+    };
+    let lists_both = |agreement: &Agreement| {
+        agreement.spec.purposes.iter().any(|purpose| {
+            purpose.products.contains(&asked.product.reference)
+                && agreement.recipients(purpose, &model.orgs).contains(&asked.function)
+        })
+    };
+    let both = assessments
+        .agreements
+        .iter()
+        .filter(|(reference, _)| model.agreements.get(*reference).is_some_and(lists_both))
+        .max_by_key(|(_, assessment)| assessment.phase);
+    if let Some((reference, assessment)) = both {
+        let mut near_miss = miss(
+            "the agreement",
+            format!("`{}`", assessment.phase.as_str()),
+            "in force",
+            who_moves(assessment.phase),
+        );
+        near_miss.agreement = Some(reference.to_string());
+        return near_miss;
+    }
+    let product_only = model.agreements.values().find(|agreement| lists_product(agreement));
+    let mut near_miss = miss(
+        "the recipient",
+        format!("`{}`, which no agreement lists for `{}`", asked.function, asked.product.reference),
+        "a recipient in an agreement in force that lists this product",
+        "the parties, in the terms of an agreement",
+    );
+    near_miss.agreement = product_only.map(|agreement| agreement.reference.to_string());
+    near_miss
+}
+
+/// Who can bring an agreement in a phase nearer to being in force.
+fn who_moves(phase: Phase) -> &'static str {
+    match phase {
+        Phase::AwaitingSignatures => "the parties that have not signed",
+        Phase::Suspended => "whoever may write the agreement, by `spec.suspend: false`",
+        Phase::Refused | Phase::Invalid => "whoever drafts the agreement",
+        Phase::Expired | Phase::Superseded | Phase::Terminating => "the parties, by a new agreement",
+        Phase::Scheduled => "nobody: it starts by itself",
+        Phase::Active => "the parties",
+    }
+}
+
+/// One agreement in force that lists the product and the recipient.
+struct Candidate<'a> {
+    model: &'a Model,
+    assessments: &'a Assessments,
+    agreement: &'a Agreement,
+    assessment: &'a Assessment,
+    framework: &'a Framework,
+    asked: &'a Asked<'a>,
+    now: Timestamp,
+}
+
+impl Candidate<'_> {
+    fn decide(&self, request: &AccessRequest) -> CandidateVerdict {
+        let outcome = self.evaluate(request);
+        outcome.unwrap_or_else(|error| {
+            self.verdict(false, DecisionTier::Error, Vec::new(), format!("denied because of an error: {error}"))
+        })
+    }
+
+    fn verdict(&self, decision: bool, tier: DecisionTier, rules: Vec<String>, reason: String) -> CandidateVerdict {
+        CandidateVerdict {
+            agreement: self.agreement.reference.to_string(),
+            decision,
+            tier,
+            rule: rules.first().cloned(),
+            rules,
+            reason,
+            near_miss: None,
+        }
+    }
+
+    fn evaluate(&self, request: &AccessRequest) -> Result<CandidateVerdict, String> {
+        let asked = self.asked;
+        let entity = self.assessment.entity.as_ref().ok_or("the agreement's terms cannot be written for Cedar")?;
+        let (principal_uid, principal) = match asked.workload {
+            Some(id) => (names::workload(id), entities::workload(id, &asked.function, asked.provides_care)),
+            None => (names::function(&asked.function), None),
+        };
+        let entities = self
+            .assessments
+            .store
+            .access_slice(
+                principal,
+                &asked.function,
+                &asked.product.reference,
+                &asked.product.spec.controller,
+                entity,
+                request.context.onward_to.as_deref(),
+            )
+            .map_err(|error| error.to_string())?;
+        let question = Question::new(
+            principal_uid,
+            names::action(asked.action),
+            names::product(&asked.product.reference),
+            self.context(),
+        )?;
+        // 1. the national set: nothing below it is asked once it has spoken
+        let lifted: BTreeSet<&str> = self.assessment.lifted.iter().map(String::as_str).collect();
+        match question.ask(&self.framework.national_without(&lifted), &entities) {
+            Outcome::Error(error) => return Err(error),
+            Outcome::Forbidden(rules) => {
+                let reason = self.national_reason(&rules);
+                return Ok(self.verdict(false, DecisionTier::Ceiling, rules, reason));
+            }
+            Outcome::Allowed(rules) => {
+                let reason = self.national_reason(&rules);
+                return Ok(self.verdict(true, DecisionTier::Floor, rules, reason));
+            }
+            Outcome::Silent => {}
+        }
+        // 2. the place set
+        let (policies, local) = self.place_set()?;
+        Ok(match question.ask(&policies, &entities) {
+            Outcome::Error(error) => return Err(error),
+            Outcome::Forbidden(rules) => {
+                let reason = local_reason(&local, &rules);
+                self.verdict(false, DecisionTier::Local, rules, reason)
+            }
+            Outcome::Allowed(rules) => {
+                let (national, own): (Vec<String>, Vec<String>) =
+                    rules.into_iter().partition(|rule| self.framework.rules.contains_key(rule));
+                if national.is_empty() {
+                    let reason = local_reason(&local, &own);
+                    self.verdict(true, DecisionTier::Local, own, reason)
+                } else {
+                    let reason = self.national_reason(&national);
+                    self.verdict(true, DecisionTier::Agreement, national, reason)
+                }
+            }
+            Outcome::Silent => self.nothing_permits(&local),
+        })
+    }
+
+    /// The context that rules read: what the caller said, with the safe value for what it left out.
+    fn context(&self) -> Vec<(&'static str, Value)> {
+        let RequestContext {
+            purpose: _,         // resolved
+            identifiability: _, // resolved
+            roles,
+            legitimate_relationship,
+            explicit_consent,
+            opt_outs_applied,
+            min_cell_count,
+            case_reference,
+            break_glass,
+            region,
+            onward_to,
+        } = self.asked.context;
+        let is_table = self.asked.action == DataAction::QueryAggregate;
+        let mut context = vec![
+            ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
+            ("framework", framework_terms(self.framework)),
+            ("now", moment(self.now)),
+            ("purpose", text(self.asked.purpose)),
+            ("identifiability", long(self.asked.identifiability.rank())),
+            ("roles", texts(roles.clone())),
+            ("legitimateRelationship", flag(*legitimate_relationship)),
+            ("explicitConsent", flag(*explicit_consent)),
+            ("optOutsApplied", flag(*opt_outs_applied)),
+            ("minCellCount", long(min_cell_count.unwrap_or(i64::from(is_table)))),
+            ("caseReference", text(case_reference.clone().unwrap_or_default())),
+            ("breakGlass", flag(*break_glass)),
+            ("region", text(region.clone().unwrap_or_else(|| "ZZ".to_owned()))),
+        ];
+        context.extend(onward_to.iter().map(|org| ("onwardTo", Value::new_entity_uid(names::org(org)))));
+        context
+    }
+
+    /// The agreement permits with the local rules that bind here.
+    fn place_set(&self) -> Result<(PolicySet, Vec<&LocalRule>), String> {
+        let mut set = PolicySet::new();
+        for policy in &self.framework.agreement {
+            set.add(policy.clone()).map_err(|error| error.to_string())?;
+        }
+        let local: Vec<&LocalRule> =
+            self.model.policies.values().flat_map(|policy| self.binding_rules(policy)).collect();
+        for rule in &local {
+            set.add(rule.policy.clone()).map_err(|error| error.to_string())?;
+        }
+        Ok((set, local))
+    }
+
+    /// The rules of a local policy that bind here, by construction: all of them where the product's controller
+    /// lies in its footprint; where only the recipient does, and the agreement too, its forbids.
+    fn binding_rules<'m>(&self, policy: &'m LocalPolicy) -> impl Iterator<Item = &'m LocalRule> + use<'m> {
+        let lies_in = |footprints: &[String]| {
+            footprints.iter().any(|inner| self.model.footprints.lies_in(inner, &policy.footprint))
+        };
+        let org_lies_in =
+            |org: &str| self.model.orgs.get(org).is_some_and(|org| lies_in(&org.spec.footprints));
+        let own_data = org_lies_in(&self.asked.product.spec.controller);
+        let cross = self.agreement.spec.cross_boundary.as_ref().map(|cross| cross.footprints.as_slice());
+        let own_people = org_lies_in(&self.asked.function.org)
+            && (lies_in(std::slice::from_ref(&self.agreement.spec.footprint)) || cross.is_some_and(lies_in));
+        policy.rules.iter().filter(move |rule| match rule.policy.effect() {
+            Effect::Permit => own_data,
+            Effect::Forbid => own_data || own_people,
+        })
+    }
+
+    fn national_reason(&self, rules: &[String]) -> String {
+        rules.first().map(|rule| self.framework.reason(rule).to_owned()).unwrap_or_default()
+    }
+
+    /// No permit: what is left that could have kept the agreement's own permit from applying is the role.
+    fn nothing_permits(&self, local: &[&LocalRule]) -> CandidateVerdict {
+        let purpose = self.agreement.spec.purposes.iter().find(|purpose| purpose.code == self.asked.purpose);
+        let wanted = purpose.and_then(|purpose| purpose.roles.clone()).unwrap_or_default();
+        let quoted = |roles: &[String]| {
+            if roles.is_empty() {
+                "none".to_owned()
+            } else {
+                roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(", ")
+            }
+        };
+        let near_miss = NearMiss {
+            agreement: Some(self.agreement.reference.to_string()),
+            rule: self.framework.agreement.first().map(|policy| policy.id().to_string()),
+            clause: "context.roles".to_owned(),
+            saw: quoted(&self.asked.context.roles),
+            wants: format!("one of {}", quoted(&wanted)),
+            who: "the parties, in `purposes[].roles`; or the place, with a local permit".to_owned(),
+        };
+        let permits = local.iter().filter(|rule| rule.policy.effect() == Effect::Permit).count();
+        let also = match permits {
+            0 => String::new(),
+            1 => ", and the one local permit here does not apply".to_owned(),
+            several => format!(", and none of the {several} local permits here applies"),
+        };
+        let reason =
+            format!("nothing permits this: the roles are {}, and have to include {}{also}", near_miss.saw, near_miss.wants);
+        let mut verdict = self.verdict(false, DecisionTier::None, Vec::new(), reason);
+        verdict.near_miss = Some(near_miss);
+        verdict
+    }
+}
+
+fn local_reason(local: &[&LocalRule], rules: &[String]) -> String {
+    let mut rules: Vec<&String> = rules.iter().collect();
+    rules.sort_by(|a, b| rule_order(a, b));
+    rules
+        .first()
+        .and_then(|id| local.iter().find(|rule| rule.id == **id))
+        .map(|rule| rule.reason.clone())
+        .unwrap_or_default()
+}

@@ -1,0 +1,257 @@
+//! Local policies: a place's own rules, loaded only when they parse, validate and pass their own tests.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
+use cedar_policy::{Effect, Policy, PolicyId};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::assess::{Signing, assess};
+use super::load::{PolicyProblem, load};
+use super::{decide, names, test};
+use crate::api::{LocalPolicy as WirePolicy, ObjectRef};
+use crate::core::finding::{Code, Finding};
+use crate::core::model::Model;
+use crate::core::snapshot::{Snapshot, Sourced};
+use crate::core::terms;
+
+/// A local policy that is loaded, wholly or in part.
+#[derive(Clone, Debug)]
+pub struct LocalPolicy {
+    pub reference: ObjectRef,
+    pub footprint: String,
+    pub rules: Vec<LocalRule>,
+    /// The text that the rules come from.
+    pub text: String,
+    /// Why its permits are left out, where they are.
+    pub held_back: Option<String>,
+}
+
+/// One rule of a local policy.
+#[derive(Clone, Debug)]
+pub struct LocalRule {
+    /// `namespace/name#id`.
+    pub id: String,
+    pub reason: String,
+    pub policy: Policy,
+}
+
+/// Loads the local policies that validation let through into the model.
+///
+/// A policy that does not parse or validate, or that fails a test of its own, is not loaded; if an earlier text of
+/// it was, that text's forbids stay. What it refers to and is not there yet, or a review date that has passed,
+/// holds back its permits and not its forbids.
+pub fn load_local_policies(model: &mut Model, snapshot: &Snapshot, now: Timestamp, findings: &mut Vec<Finding>) {
+    let mut wire: BTreeMap<ObjectRef, &Sourced<WirePolicy>> = BTreeMap::new();
+    for sourced in &snapshot.policies {
+        let key = sourced.key();
+        if model.accepted(&key) {
+            wire.insert(
+                ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name },
+                sourced,
+            );
+        }
+    }
+    let mut refused: BTreeSet<ObjectRef> = BTreeSet::new();
+    for (reference, sourced) in &wire {
+        let spec = &sourced.object.spec;
+        match parse(&spec.cedar) {
+            Ok(policies) => {
+                let missing = missing_references(model, &policies);
+                let held_back = held_back(sourced, &missing, now, findings);
+                let rules = rules(reference, &policies, held_back.is_none());
+                model.policies.insert(
+                    reference.clone(),
+                    LocalPolicy {
+                        reference: reference.clone(),
+                        footprint: spec.footprint.clone(),
+                        rules,
+                        text: spec.cedar.clone(),
+                        held_back,
+                    },
+                );
+            }
+            Err(problems) => {
+                refused.insert(reference.clone());
+                findings.extend(problems.into_iter().map(|problem| text_finding(sourced, problem)));
+            }
+        }
+    }
+    refused.extend(failing(model, &wire, now, findings));
+    for reference in refused {
+        model.policies.remove(&reference);
+        if let Some(earlier) = wire.get(&reference).and_then(|sourced| earlier_forbids(&reference, sourced)) {
+            model.policies.insert(reference, earlier);
+        }
+    }
+}
+
+/// Parsed texts by digest: the same text is parsed once, however often the world around it is judged.
+static PARSED: LazyLock<Mutex<BTreeMap<String, Parsed>>> = LazyLock::new(Mutex::default);
+type Parsed = Result<Arc<Vec<Policy>>, Vec<PolicyProblem>>;
+
+fn parse(text: &str) -> Parsed {
+    let digest = terms::text_digest(text);
+    let cache = || PARSED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(parsed) = cache().get(&digest) {
+        return parsed.clone();
+    }
+    let parsed = load(text).map(Arc::new);
+    let mut cache = cache();
+    if cache.len() >= 4096 {
+        cache.clear();
+    }
+    cache.insert(digest, parsed.clone());
+    parsed
+}
+
+fn rules(reference: &ObjectRef, policies: &[Policy], permits: bool) -> Vec<LocalRule> {
+    let mut rules: Vec<LocalRule> = policies
+        .iter()
+        .filter(|policy| permits || policy.effect() == Effect::Forbid)
+        .map(|policy| {
+            let id = format!("{reference}#{}", policy.id());
+            LocalRule {
+                reason: policy.annotation("reason").unwrap_or_default().to_owned(),
+                policy: policy.new_id(PolicyId::new(&id)),
+                id,
+            }
+        })
+        .collect();
+    rules.sort_by(|a, b| names::rule_order(&a.id, &b.id));
+    rules
+}
+
+/// Why permits are held back: something referred to is missing, or the review date has passed.
+fn held_back(
+    sourced: &Sourced<WirePolicy>,
+    missing: &BTreeSet<String>,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    let spec = &sourced.object.spec;
+    if !missing.is_empty() {
+        let listed = missing.iter().map(|uid| format!("`{uid}`")).collect::<Vec<_>>().join(", ");
+        findings.push(
+            sourced
+                .finding(Code::PolicyWaiting, "spec.cedar", format!("refers to {listed}, which is not there"))
+                .help("its forbids are loaded, its permits once it is there"),
+        );
+        return Some(format!("waits for {listed}"));
+    }
+    if spec.review_by <= now {
+        findings.push(
+            sourced
+                .finding(Code::PolicyReview, "spec.reviewBy", format!("the review was due on {}", spec.review_by))
+                .help("its forbids stay, its permits are not loaded until it is reviewed and the date moved"),
+        );
+        return Some(format!("its review was due on {}", spec.review_by));
+    }
+    None
+}
+
+/// The entities that a policy names and that the model does not have.
+fn missing_references(model: &Model, policies: &[Policy]) -> BTreeSet<String> {
+    let mut missing = BTreeSet::new();
+    for policy in policies {
+        if let Ok(json) = policy.to_json() {
+            named_entities(&json, &mut |type_name, id| {
+                if !exists(model, type_name, id) {
+                    missing.insert(format!("{type_name}::\"{id}\""));
+                }
+            });
+        }
+    }
+    missing
+}
+
+/// Calls `each` with every entity that a policy's JSON names: `{"type": …, "id": …}`.
+fn named_entities(json: &Value, each: &mut impl FnMut(&str, &str)) {
+    match json {
+        Value::Object(fields) => {
+            if let (Some(Value::String(type_name)), Some(Value::String(id))) = (fields.get("type"), fields.get("id")) {
+                each(type_name, id);
+            }
+            fields.values().for_each(|value| named_entities(value, each));
+        }
+        Value::Array(items) => items.iter().for_each(|value| named_entities(value, each)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn exists(model: &Model, type_name: &str, id: &str) -> bool {
+    let reference = || id.split_once('/').map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() });
+    match type_name {
+        "Concordat::Agreement" => reference().is_some_and(|reference| model.agreements.contains_key(&reference)),
+        "Concordat::DataProduct" => reference().is_some_and(|reference| model.products.contains_key(&reference)),
+        "Concordat::PartnerOrg" => model.orgs.contains_key(id),
+        "Concordat::Footprint" => model.footprints.get(id).is_some(),
+        "Concordat::OrgFunction" => id
+            .split_once('/')
+            .and_then(|(org, function)| model.orgs.get(org)?.function(function))
+            .is_some(),
+        // actions are the schema's; a workload is whoever asks, and need not exist
+        _ => true,
+    }
+}
+
+fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Finding {
+    let code = if problem.annotation { Code::PolicyAnnotation } else { Code::PolicyText };
+    let place = match (&problem.rule, problem.position) {
+        (Some(rule), Some((line, column))) => format!("rule `{rule}`, line {line}, column {column} of the text: "),
+        (Some(rule), None) if !problem.message.contains(rule.as_str()) => format!("rule `{rule}`: "),
+        (None, Some((line, column))) => format!("line {line}, column {column} of the text: "),
+        _ => String::new(),
+    };
+    let mut finding = sourced.finding(code, "spec.cedar", format!("{place}{}", problem.message));
+    finding.help = problem.help;
+    finding
+}
+
+/// The policies that fail a test of their own, on the whole model with every agreement taken as signed. All are
+/// judged together and dropped together, so that the order of objects does not matter.
+fn failing(
+    model: &Model,
+    wire: &BTreeMap<ObjectRef, &Sourced<WirePolicy>>,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) -> BTreeSet<ObjectRef> {
+    let mut failing = BTreeSet::new();
+    let mut moments = BTreeMap::new();
+    for (reference, sourced) in wire {
+        // a policy that waits has rules left out, so that its tests say nothing yet
+        if model.policies.get(reference).is_none_or(|policy| policy.held_back.is_some()) {
+            continue;
+        }
+        for (index, case) in sourced.object.spec.tests.iter().enumerate() {
+            let at = case.at.unwrap_or(now);
+            let assessments = moments.entry(at).or_insert_with(|| assess(model, at, Signing::Assumed));
+            let answer = decide(model, assessments, &case.request, at).answer;
+            let outcome = test::compare(answer, &case.expect);
+            if !outcome.passed {
+                failing.insert(reference.clone());
+                let message = format!("test `{}` fails: {}", case.name, outcome.mismatches.join(", "));
+                findings.push(
+                    sourced
+                        .finding(Code::PolicyTestFailed, &format!("spec.tests[{index}]"), message)
+                        .help(format!("the answer was: {}", outcome.answer.context.reason)),
+                );
+            }
+        }
+    }
+    failing
+}
+
+/// The forbids of the text that was loaded before, as the status remembers it.
+fn earlier_forbids(reference: &ObjectRef, sourced: &Sourced<WirePolicy>) -> Option<LocalPolicy> {
+    let text = sourced.object.status.as_ref()?.loaded.clone()?;
+    let policies = parse(&text).ok()?;
+    Some(LocalPolicy {
+        reference: reference.clone(),
+        footprint: sourced.object.spec.footprint.clone(),
+        rules: rules(reference, &policies, false),
+        text,
+        held_back: Some("a later text is refused".to_owned()),
+    })
+}

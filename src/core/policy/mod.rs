@@ -1,0 +1,25 @@
+//! Policy: the Cedar schema, frameworks and local policies, and the two questions that are asked of Cedar.
+//!
+//! Values from objects never enter policy text: they become entities and context. Any evaluation error is a deny.
+
+mod assess;
+mod authorize;
+mod decide;
+mod entities;
+mod framework;
+mod load;
+mod local;
+mod names;
+mod schema;
+mod test;
+
+pub(crate) use assess::add_months;
+pub use assess::{Assessment, Assessments, BrokenRule, ClosedFlow, Flow, FlowPurpose, PartyState, Signing, assess};
+pub use decide::{CandidateVerdict, Verdict, decide};
+pub use entities::EntityStore;
+pub use framework::{Framework, RuleText, built_in, built_in_spec, load_framework};
+pub use load::PolicyProblem;
+pub use local::{LocalPolicy, LocalRule, load_local_policies};
+pub use names::{rule_order, rule_sort_key};
+pub use schema::{SCHEMA_TEXT, schema};
+pub use test::{TestOutcome, run_test};

@@ -1,0 +1,103 @@
+//! Entity ids, built from typed values and never from policy text, and the order of rule ids.
+
+use std::str::FromStr as _;
+use std::sync::LazyLock;
+
+use cedar_policy::{EntityId, EntityTypeName, EntityUid};
+
+use crate::api::{DataAction, ObjectRef};
+use crate::core::model::FunctionRef;
+
+/// The entity types of the schema.
+struct Types {
+    action: EntityTypeName,
+    agreement: EntityTypeName,
+    footprint: EntityTypeName,
+    function: EntityTypeName,
+    org: EntityTypeName,
+    product: EntityTypeName,
+    workload: EntityTypeName,
+}
+
+static TYPES: LazyLock<Types> = LazyLock::new(|| {
+    #[expect(clippy::expect_used, reason = "constant names, parsed by every test")]
+    let name = |text| EntityTypeName::from_str(text).expect("a constant entity type name");
+    Types {
+        action: name("Concordat::Action"),
+        agreement: name("Concordat::Agreement"),
+        footprint: name("Concordat::Footprint"),
+        function: name("Concordat::OrgFunction"),
+        org: name("Concordat::PartnerOrg"),
+        product: name("Concordat::DataProduct"),
+        workload: name("Concordat::Workload"),
+    }
+});
+
+fn uid(type_name: &EntityTypeName, id: impl AsRef<str>) -> EntityUid {
+    EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
+}
+
+pub(super) fn action(action: DataAction) -> EntityUid {
+    uid(&TYPES.action, action.as_str())
+}
+
+pub(super) fn activate_agreement() -> EntityUid {
+    uid(&TYPES.action, "activateAgreement")
+}
+
+pub(super) fn agreement(reference: &ObjectRef) -> EntityUid {
+    uid(&TYPES.agreement, reference.to_string())
+}
+
+pub(super) fn footprint(name: &str) -> EntityUid {
+    uid(&TYPES.footprint, name)
+}
+
+pub(super) fn function(reference: &FunctionRef) -> EntityUid {
+    uid(&TYPES.function, reference.to_string())
+}
+
+pub(super) fn org(name: &str) -> EntityUid {
+    uid(&TYPES.org, name)
+}
+
+pub(super) fn product(reference: &ObjectRef) -> EntityUid {
+    uid(&TYPES.product, reference.to_string())
+}
+
+pub(super) fn workload(id: &str) -> EntityUid {
+    uid(&TYPES.workload, id)
+}
+
+/// A rule id in pieces that compare in natural order: `NF-2` before `NF-12`, `NF-12` before `NF-12b`.
+pub fn rule_sort_key(id: &str) -> Vec<(u64, String)> {
+    let mut key = Vec::new();
+    let mut rest = id;
+    while !rest.is_empty() {
+        let text_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (text, tail) = rest.split_at(text_end);
+        let digits_end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+        let (digits, tail) = tail.split_at(digits_end);
+        key.push((0, text.to_owned()));
+        key.push((digits.parse().unwrap_or(0), String::new()));
+        rest = tail;
+    }
+    key
+}
+
+/// Compares rule ids in natural order.
+pub fn rule_order(a: &str, b: &str) -> std::cmp::Ordering {
+    rule_sort_key(a).cmp(&rule_sort_key(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_are_in_natural_order() {
+        let mut ids = vec!["NF-22", "NF-12c", "NF-2", "NF-14a", "NF-12", "NF-03a", "NF-12b"];
+        ids.sort_by(|a, b| rule_order(a, b));
+        assert_eq!(ids, ["NF-2", "NF-03a", "NF-12", "NF-12b", "NF-12c", "NF-14a", "NF-22"]);
+    }
+}

@@ -1,0 +1,365 @@
+//! What a judgement means in words: findings for broken rules, conditions and phases for statuses.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use super::finding::{Code, Finding, ObjectKey};
+use super::model::{Agreement, Model};
+use super::policy::{Assessment, Assessments, BrokenRule, PartyState};
+use super::snapshot::Snapshot;
+use crate::api::{
+    Condition, ConditionStatus, DataSharingAgreement, DataSharingAgreementStatus, ObjectRef, PartyStanding, Phase,
+    Standing,
+};
+
+/// A finding for each rule that refuses an agreement, at the field that could mend it.
+pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessments) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for sourced in &snapshot.agreements {
+        let key = sourced.key();
+        if !model.accepted(&key) {
+            continue;
+        }
+        let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+        let Some(assessment) = assessments.agreements.get(&reference) else { continue };
+        for broken in &assessment.broken {
+            let (field, help) = mend(&sourced.object, broken);
+            let code = if broken.rule == "framework" { Code::FrameworkNotEffective } else { Code::RuleBroken };
+            findings.push(sourced.finding(code, &field, broken_text(broken)).help(help));
+        }
+    }
+    findings
+}
+
+/// `NF-06 (party `x`): reason`.
+fn broken_text(broken: &BrokenRule) -> String {
+    let BrokenRule { rule, org, purpose, reason } = broken;
+    let about = match (org, purpose) {
+        (Some(org), _) => format!(" for `{org}`"),
+        (None, Some(purpose)) => format!(" for purpose `{purpose}`"),
+        (None, None) => String::new(),
+    };
+    format!("{rule}{about}: {reason}")
+}
+
+/// Where a broken rule can be mended, and how. The rules are those of `england`; for others, the object as a whole.
+fn mend(agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
+    let spec = &agreement.spec;
+    let party = || {
+        let index = spec.parties.iter().position(|party| Some(&party.org) == broken.org.as_ref());
+        index.map_or_else(|| "spec.parties".to_owned(), |index| format!("spec.parties[{index}]"))
+    };
+    let purpose = || {
+        let index = spec.purposes.iter().position(|purpose| Some(&purpose.code) == broken.purpose.as_ref());
+        index.map_or_else(|| "spec.purposes".to_owned(), |index| format!("spec.purposes[{index}]"))
+    };
+    let (field, help) = match broken.rule.as_str() {
+        "NF-02" => (
+            "spec.term".to_owned(),
+            "end within 36 months of the start, and set `reviewBy` ahead, within 12 months of now or of the start, \
+             whichever is later",
+        ),
+        "NF-03a" => (
+            party(),
+            "give this party's own `article6`, such as `6(1)(e)`, and for special category data its `article9`, such \
+             as `9(2)(h)`",
+        ),
+        "NF-03b" => (format!("{}.article6", party()), "a public authority relies on its task: `6(1)(e)`, or `6(1)(c)`"),
+        "NF-04a" => (
+            "spec.confidentiality.basis".to_owned(),
+            "give a basis that covers this purpose, such as `Section251` with its reference, or take the purpose out",
+        ),
+        "NF-04b" => (
+            "spec.confidentiality".to_owned(),
+            "give a basis; `Section251` needs its `reference`, and `validUntil` ahead",
+        ),
+        "NF-05" => (
+            "spec.dpia".to_owned(),
+            "add `dpia` with `reference`, `approvedOn` and a `reviewBy` that lies ahead",
+        ),
+        "NF-06" => (
+            party(),
+            "in its PartnerOrg, give `people.siro` and `ico` (in date); a public authority also `people.dpo` and, for \
+             confidential patient information, `people.caldicottGuardian`",
+        ),
+        "NF-07" => ("spec.territories".to_owned(), "only `GB`; left out, that is what is meant"),
+        "NF-08" => ("spec.retention.method".to_owned(), "give `Destroy`, `Return` or `Anonymise`, or `days: 0`"),
+        "NF-09" if broken.purpose.is_some() => (
+            purpose(),
+            "set `register.publish: true` and `privacyNotice`, and for a secondary use add `publicInvolvement`",
+        ),
+        "NF-09" => ("spec.register".to_owned(), "set `register.publish: true` and give the `privacyNotice`"),
+        "NF-10" => ("spec.outcomeMeasures".to_owned(), "add one with `name`, `baseline`, `target` and `reviewOn`"),
+        "NF-11" => (
+            party(),
+            "put the party's footprint into `crossBoundary.footprints`, with the reason, or choose a wider `footprint`",
+        ),
+        "framework" => ("spec.framework".to_owned(), "name a version that is in effect"),
+        _ => (String::new(), "see the rule in the framework's text"),
+    };
+    (field, help.to_owned())
+}
+
+/// What a party still has to do, where it has to do something.
+pub fn needed(agreement: &Agreement, org: &str, party: &PartyState) -> Option<String> {
+    let command = format!("concordat sign --agreement {} --party {org}", agreement.reference);
+    match party.standing {
+        Standing::Signed if party.broken.is_empty() => None,
+        Standing::Signed => Some(format!("has signed, and breaks {}: mend its PartnerOrg or its row", party.broken.join(", "))),
+        Standing::Withdrawn => None,
+        Standing::OtherTerms => Some(format!("has signed other terms; read what changed and sign again: {command}")),
+        Standing::NotSigned if party.twice => Some("has two signatures, so that neither counts: delete one".to_owned()),
+        Standing::NotSigned => Some(format!("has not signed: {command}")),
+    }
+}
+
+/// The status of an agreement that can be used.
+pub fn agreement_status(agreement: &Agreement, assessment: &Assessment) -> DataSharingAgreementStatus {
+    let spec = &agreement.spec;
+    let standings: Vec<PartyStanding> = assessment
+        .parties
+        .iter()
+        .map(|(org, party)| {
+            let all = party.purposes.len() == spec.purposes.len();
+            let narrowed = party.standing == Standing::Signed && !all;
+            PartyStanding {
+                org: org.clone(),
+                standing: party.standing,
+                purposes: narrowed.then(|| party.purposes.iter().cloned().collect()),
+                terms_hash: spec.accession.then(|| party.terms_hash.clone()),
+                needed: needed(agreement, org, party),
+            }
+        })
+        .collect();
+    let conditions = Conditions { agreement, assessment };
+    DataSharingAgreementStatus {
+        observed_generation: agreement.generation,
+        phase: Some(assessment.phase),
+        reason: Some(conditions.phase_reason()),
+        parties: Some(parties_column(agreement, assessment)),
+        purposes: Some(spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect::<Vec<_>>().join(",")),
+        ends: Some(assessment.ends),
+        terms_hash: agreement.signers.values().next().filter(|_| !spec.accession).map(|signer| signer.terms_hash.clone()),
+        standings,
+        grants: Some(i64::try_from(assessment.flows.len()).unwrap_or(i64::MAX)),
+        next_transition: assessment.next,
+        superseded_by: assessment.superseded_by.clone(),
+        conditions: conditions.all(),
+    }
+}
+
+/// `signed/needed`: organisations that stand signed, of those that are parties and have not withdrawn.
+fn parties_column(_agreement: &Agreement, assessment: &Assessment) -> String {
+    let needed = assessment.parties.values().filter(|party| party.standing != Standing::Withdrawn).count();
+    format!("{}/{needed}", assessment.signed.orgs.len())
+}
+
+/// The status of an agreement that cannot be used, from its findings.
+pub fn invalid_status(generation: Option<i64>, deleting: bool, findings: &[&Finding]) -> DataSharingAgreementStatus {
+    let errors: Vec<&&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
+    let reason = errors.first().map_or("Invalid", |finding| finding.code.reason());
+    let message = joined(&errors);
+    let unknown = |type_: &str| condition(generation, type_, ConditionStatus::Unknown, "Invalid", "the agreement cannot be judged until it is valid");
+    let conditions = vec![
+        condition(generation, "Valid", ConditionStatus::False, reason, message.clone()),
+        unknown("Compliant"),
+        unknown("Signed"),
+        condition(generation, "InForce", ConditionStatus::False, "Invalid", message.clone()),
+        condition(generation, "Enforced", ConditionStatus::Unknown, "NotObserved", "no cluster was looked at"),
+        condition(generation, "Ready", ConditionStatus::False, "Invalid", message.clone()),
+        condition(generation, "Reconciling", ConditionStatus::False, "Settled", "nothing is under way"),
+        condition(generation, "Stalled", ConditionStatus::True, reason, message),
+    ];
+    DataSharingAgreementStatus {
+        observed_generation: generation,
+        phase: Some(if deleting { Phase::Terminating } else { Phase::Invalid }),
+        reason: Some(reason.to_owned()),
+        grants: Some(0),
+        conditions,
+        ..DataSharingAgreementStatus::default()
+    }
+}
+
+/// A condition of a plan: when it last changed is stamped by whoever writes it.
+pub fn condition(
+    generation: Option<i64>,
+    type_: &str,
+    status: ConditionStatus,
+    reason: &str,
+    message: impl Into<String>,
+) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status,
+        reason: reason.to_owned(),
+        message: bounded(message.into()),
+        observed_generation: generation,
+        last_transition_time: None,
+    }
+}
+
+/// Messages are bounded by the schema; a long one ends in an ellipsis.
+fn bounded(message: String) -> String {
+    const MOST: usize = 4096;
+    if message.chars().count() <= MOST {
+        return message;
+    }
+    message.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+fn joined(findings: &[&&Finding]) -> String {
+    findings
+        .iter()
+        .map(|finding| {
+            let field = finding.origin.field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default();
+            let help = finding.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
+            format!("{}{field}: {}{help}", finding.code, finding.message)
+        })
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+/// `Valid` and `Ready` of a kind that is read, judged and otherwise left alone.
+pub fn simple_conditions(generation: Option<i64>, findings: &[&Finding]) -> Vec<Condition> {
+    let errors: Vec<&&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
+    let warnings: Vec<&&Finding> = findings.iter().filter(|finding| !finding.is_error()).collect();
+    let (status, reason, message) = match errors.first() {
+        Some(first) => (ConditionStatus::False, first.code.reason(), joined(&errors)),
+        None if warnings.is_empty() => (ConditionStatus::True, "Valid", "it is used".to_owned()),
+        None => (ConditionStatus::True, "Valid", format!("it is used; {}", joined(&warnings))),
+    };
+    ["Valid", "Ready"].map(|type_| condition(generation, type_, status, reason, message.clone())).to_vec()
+}
+
+/// The conditions of an agreement that can be used.
+struct Conditions<'a> {
+    agreement: &'a Agreement,
+    assessment: &'a Assessment,
+}
+
+impl Conditions<'_> {
+    fn all(&self) -> Vec<Condition> {
+        let Self { agreement, assessment } = self;
+        let generation = agreement.generation;
+        let (in_force, phase_message) = (assessment.in_force(), self.phase_message());
+        let truth = |holds: bool| if holds { ConditionStatus::True } else { ConditionStatus::False };
+        let compliant = assessment.broken.is_empty();
+        let compliant_message = if compliant {
+            "every rule of the agreement gate allows it".to_owned()
+        } else {
+            let texts: Vec<String> = assessment.broken.iter().map(broken_text).collect();
+            texts.join("; ")
+        };
+        let first_rule = assessment.broken.first().map_or("Compliant", |broken| match broken.rule.as_str() {
+            "framework" => "FrameworkNotEffective",
+            _ => "RuleBroken",
+        });
+        let phase = assessment.phase.as_str();
+        let in_force_reason = if in_force { "InForce" } else { phase };
+        // refused, expired and unsigned agreements wait for people; only the operator's own work is "reconciling"
+        let stalled = matches!(assessment.phase, Phase::Refused | Phase::Invalid);
+        vec![
+            condition(generation, "Valid", ConditionStatus::True, "Valid", "everything that it names exists"),
+            condition(generation, "Compliant", truth(compliant), first_rule, compliant_message),
+            condition(
+                generation,
+                "Signed",
+                truth(assessment.fully_signed),
+                if assessment.fully_signed { "Signed" } else { "AwaitingSignatures" },
+                self.signed_message(),
+            ),
+            condition(generation, "InForce", truth(in_force), in_force_reason, phase_message.clone()),
+            condition(generation, "Enforced", ConditionStatus::Unknown, "NotObserved", "no cluster was looked at"),
+            if in_force {
+                condition(generation, "Ready", ConditionStatus::Unknown, "NotObserved", "no cluster was looked at")
+            } else {
+                condition(generation, "Ready", ConditionStatus::False, phase, phase_message.clone())
+            },
+            condition(generation, "Reconciling", ConditionStatus::False, "Settled", "nothing is under way"),
+            condition(
+                generation,
+                "Stalled",
+                truth(stalled),
+                if stalled { phase } else { "Settled" },
+                if stalled { phase_message } else { "nothing is in the way".to_owned() },
+            ),
+        ]
+    }
+
+    fn phase_reason(&self) -> String {
+        match self.assessment.phase {
+            Phase::Refused => {
+                self.assessment.broken.first().map_or_else(|| "Refused".to_owned(), |broken| broken.rule.clone())
+            }
+            phase => phase.as_str().to_owned(),
+        }
+    }
+
+    fn signed_message(&self) -> String {
+        let Self { agreement, assessment } = self;
+        let waiting: Vec<String> = assessment
+            .parties
+            .iter()
+            .filter_map(|(org, party)| Some(format!("`{org}` {}", needed(agreement, org, party)?)))
+            .collect();
+        let withdrawn: Vec<String> = assessment
+            .parties
+            .iter()
+            .filter(|(_, party)| party.standing == Standing::Withdrawn)
+            .map(|(org, _)| format!("`{org}` has withdrawn"))
+            .collect();
+        let all: Vec<String> = waiting.into_iter().chain(withdrawn).collect();
+        if !all.is_empty() {
+            return all.join("; ");
+        }
+        if assessment.fully_signed { "every party has signed".to_owned() } else { "no Controller or no Recipient stands signed".to_owned() }
+    }
+
+    fn phase_message(&self) -> String {
+        let Self { agreement, assessment } = self;
+        let spec = &agreement.spec;
+        match assessment.phase {
+            Phase::Terminating => "it is being deleted, and what it opened is taken away".to_owned(),
+            Phase::Invalid => "it cannot be used".to_owned(),
+            Phase::Suspended => "`spec.suspend` is true; set it to false to carry on".to_owned(),
+            Phase::Superseded => assessment
+                .superseded_by
+                .as_ref()
+                .map_or_else(|| "another agreement has taken its place".to_owned(), |by| format!("`{by}` has taken its place")),
+            Phase::Expired => {
+                let what = if assessment.ends == spec.term.end {
+                    "its term"
+                } else if assessment.ends == spec.confidentiality.valid_until {
+                    "its confidentiality basis"
+                } else {
+                    "the emergency"
+                };
+                format!("{what} ended on {}; to carry on, sign a new agreement that `supersedes` this one", assessment.ends)
+            }
+            Phase::Refused => assessment.broken.iter().map(broken_text).collect::<Vec<_>>().join("; "),
+            Phase::AwaitingSignatures => self.signed_message(),
+            Phase::Scheduled => format!("it starts on {}", spec.term.start),
+            Phase::Active => {
+                let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+                for closed in &assessment.closed {
+                    *reasons.entry(&closed.reason).or_default() += 1;
+                }
+                let open = assessment.flows.len();
+                let closed: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} because {reason}")).collect();
+                let tail = if closed.is_empty() { String::new() } else { format!("; listed and closed: {}", closed.join(", ")) };
+                format!("in force until {}, with {open} open {}{tail}", assessment.ends, if open == 1 { "flow" } else { "flows" })
+            }
+        }
+    }
+}
+
+/// The key of an agreement.
+pub fn agreement_key(reference: &ObjectRef) -> ObjectKey {
+    ObjectKey::new("DataSharingAgreement", Some(&reference.namespace), &reference.name)
+}
+
+/// The key of an object of the wire.
+pub fn object_ref(object: &impl ResourceExt) -> ObjectRef {
+    ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}

@@ -1,0 +1,135 @@
+//! The snapshot: every wire object that there is, with where it came from. One value, made by a source.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use kube::{Resource, ResourceExt as _};
+
+use super::finding::{Code, Finding, ObjectKey, Origin};
+use crate::api::{
+    AgreementSignature, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy, PartnerOrg,
+    PlaceFootprint, PolicyFramework, PolicyTestSpec,
+};
+
+/// Where an object was written: nothing for a cluster, a file and the place of each field for a folder.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Source {
+    pub file: Option<String>,
+    /// Line and column of each field by its path; the object's own under the empty path.
+    pub positions: BTreeMap<String, (u32, u32)>,
+}
+
+impl Source {
+    /// The position of a field, or of the nearest field around it that has one.
+    fn position(&self, field: &str) -> Option<(u32, u32)> {
+        let mut path = field;
+        loop {
+            if let Some(position) = self.positions.get(path) {
+                return Some(*position);
+            }
+            if path.is_empty() {
+                return None;
+            }
+            path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or("");
+        }
+    }
+
+    /// The origin of a finding about an object's field; `""` means the object as a whole.
+    pub fn origin(&self, object: Option<ObjectKey>, field: &str) -> Origin {
+        let position = self.position(field);
+        Origin {
+            file: self.file.clone(),
+            line: position.map(|(line, _)| line),
+            column: position.map(|(_, column)| column),
+            object,
+            field: if field.is_empty() { None } else { Some(field.to_owned()) },
+        }
+    }
+}
+
+/// An object and where it came from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sourced<T> {
+    pub object: T,
+    pub source: Arc<Source>,
+}
+
+impl<T: Resource<DynamicType = ()>> Sourced<T> {
+    /// An object that no file holds.
+    pub fn live(object: T) -> Self {
+        Self { object, source: Arc::default() }
+    }
+
+    /// Kind, namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey {
+            kind: T::kind(&()).into_owned(),
+            namespace: self.object.namespace(),
+            name: self.object.name_any(),
+        }
+    }
+
+    /// The origin of a finding about a field of this object.
+    pub fn at(&self, field: &str) -> Origin {
+        self.source.origin(Some(self.key()), field)
+    }
+
+    /// A finding about a field of this object.
+    pub fn finding(&self, code: Code, field: &str, message: impl Into<String>) -> Finding {
+        Finding::new(code, self.at(field), message)
+    }
+}
+
+/// Which clusters are looked at.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum ClusterView {
+    /// Everything is taken as one cluster: `plan` and `explain` without `--cluster`.
+    #[default]
+    Any,
+    /// One cluster that has no name: `run` without `--cluster`. Objects that name a cluster are refused.
+    Unnamed,
+    /// One named cluster. Workloads and products must name theirs.
+    Named(String),
+}
+
+impl ClusterView {
+    /// The name, where one was given.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Any | Self::Unnamed => None,
+            Self::Named(name) => Some(name),
+        }
+    }
+
+    /// Whether something in `cluster` is local to this view. Validation has refused what does not fit the view.
+    pub fn is_local(&self, cluster: Option<&str>) -> bool {
+        match self {
+            Self::Any | Self::Unnamed => true,
+            Self::Named(name) => cluster.is_none_or(|cluster| cluster == name),
+        }
+    }
+}
+
+/// Every wire object that there is, in any order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    pub cluster: ClusterView,
+    pub frameworks: Vec<Sourced<PolicyFramework>>,
+    pub exceptions: Vec<Sourced<FrameworkException>>,
+    pub footprints: Vec<Sourced<PlaceFootprint>>,
+    pub orgs: Vec<Sourced<PartnerOrg>>,
+    pub products: Vec<Sourced<DataProduct>>,
+    pub agreements: Vec<Sourced<DataSharingAgreement>>,
+    pub signatures: Vec<Sourced<AgreementSignature>>,
+    pub policies: Vec<Sourced<LocalPolicy>>,
+    /// Files of policy tests; a cluster has none.
+    pub tests: Vec<TestFile>,
+}
+
+/// A `PolicyTest` object from a file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TestFile {
+    pub name: String,
+    pub spec: PolicyTestSpec,
+    pub source: Arc<Source>,
+}

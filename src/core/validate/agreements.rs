@@ -1,0 +1,290 @@
+//! Agreements: everything they name exists and plays the part that it is given.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::check::Check;
+use super::{Checked, listed, namespace};
+use crate::api::{DataSharingAgreement, ObjectRef, PartyRole, Purpose, RecipientRef};
+use crate::core::finding::Code;
+use crate::core::model::{Agreement, Model};
+use crate::core::policy::Framework;
+use crate::core::snapshot::Snapshot;
+
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+    let references = doubled_references(snapshot);
+    let successions: BTreeMap<ObjectRef, &ObjectRef> = snapshot
+        .agreements
+        .iter()
+        .filter_map(|agreement| Some((key(&agreement.object), agreement.object.spec.supersedes.as_ref()?)))
+        .collect();
+    let all: BTreeSet<ObjectRef> = snapshot.agreements.iter().map(|agreement| key(&agreement.object)).collect();
+    for sourced in &snapshot.agreements {
+        let Some(mut check) = checked.start(sourced) else { continue };
+        let object = &sourced.object;
+        let (own, spec) = (key(object), &object.spec);
+        let model = &checked.model;
+        check_places(&mut check, model);
+        check_parties(&mut check, model);
+        let framework = check_framework(&mut check, model);
+        let mut codes = BTreeSet::new();
+        for (index, purpose) in spec.purposes.iter().enumerate() {
+            let field = format!("spec.purposes[{index}]");
+            if !codes.insert(&purpose.code) {
+                check
+                    .finding(Code::DuplicateParty, &format!("{field}.code"), format!("purpose `{}` stands twice", purpose.code))
+                    .help("put both into one purpose: a purpose stands once in an agreement");
+            }
+            check_purpose(&mut check, model, framework, purpose, &field);
+        }
+        if let Some(others) = references.get(&own) {
+            let message = format!("reference `{}` is taken by {}", spec.reference, listed(others.iter().map(String::as_str)));
+            check
+                .finding(Code::DuplicateReference, "spec.reference", message)
+                .help("give each agreement a reference of its own; a new version of one is a new agreement that `supersedes` it");
+        }
+        if let Some(old) = &spec.supersedes {
+            if on_circle(&own, &successions) {
+                check
+                    .finding(Code::SupersedesCycle, "spec.supersedes", format!("`{own}` supersedes itself, over `{old}`"))
+                    .help("an agreement supersedes an older one; take one of the links out");
+            } else if !all.contains(old) {
+                check
+                    .finding(Code::AgreementNotFound, "spec.supersedes", format!("there is no agreement `{old}`"))
+                    .help("nothing to end; leave it as a record if the old one was deleted");
+            }
+        }
+        let agreement = Agreement {
+            reference: own.clone(),
+            spec: spec.clone(),
+            uid: object.uid(),
+            generation: object.metadata.generation,
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            remembered_successor: object.status.as_ref().and_then(|status| status.superseded_by.clone()),
+            signers: BTreeMap::new(),
+        };
+        if checked.finish(check) {
+            checked.model.agreements.insert(own, agreement);
+        }
+    }
+}
+
+fn key(object: &DataSharingAgreement) -> ObjectRef {
+    ObjectRef { namespace: namespace(object), name: object.name_any() }
+}
+
+/// Agreements whose reference another one has, with the others' names. In a cluster the first made keeps it; in
+/// files nobody knows which was first, so that all are refused.
+fn doubled_references(snapshot: &Snapshot) -> BTreeMap<ObjectRef, Vec<String>> {
+    let mut by_reference: BTreeMap<&str, Vec<(Option<Timestamp>, ObjectRef)>> = BTreeMap::new();
+    for agreement in &snapshot.agreements {
+        let made = agreement.object.creation_timestamp().map(|time| time.0);
+        by_reference.entry(&agreement.object.spec.reference).or_default().push((made, key(&agreement.object)));
+    }
+    let mut doubled = BTreeMap::new();
+    for entries in by_reference.into_values().filter(|entries| entries.len() > 1) {
+        let first = entries.iter().map(|(made, _)| *made).min().flatten();
+        let firsts = entries.iter().filter(|(made, _)| *made == first).count();
+        for (made, own) in &entries {
+            let keeps = first.is_some() && *made == first && firsts == 1;
+            if !keeps {
+                let others = entries.iter().filter(|(_, other)| other != own).map(|(_, other)| other.to_string());
+                doubled.insert(own.clone(), others.collect());
+            }
+        }
+    }
+    doubled
+}
+
+/// Whether following `supersedes` leads back.
+fn on_circle(own: &ObjectRef, successions: &BTreeMap<ObjectRef, &ObjectRef>) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut at = own;
+    while let Some(next) = successions.get(at) {
+        if *next == own {
+            return true;
+        }
+        if !seen.insert(*next) {
+            return false;
+        }
+        at = next;
+    }
+    false
+}
+
+fn check_framework<'m>(check: &mut Check<'_, DataSharingAgreement>, model: &'m Model) -> Option<&'m Framework> {
+    let wanted = &check.object().spec.framework;
+    let framework = model.frameworks.get(wanted);
+    if framework.is_none() {
+        let names: Vec<String> = model.frameworks.keys().map(ToString::to_string).collect();
+        let help = format!("what there is: {}", listed(names.iter().map(String::as_str)));
+        check
+            .finding(Code::FrameworkNotFound, "spec.framework", format!("there is no framework `{wanted}` that can be used"))
+            .help(help);
+    }
+    framework.map(AsRef::as_ref)
+}
+
+fn check_places(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
+    let spec = &check.object().spec;
+    let cross = spec.cross_boundary.iter().flat_map(|cross| cross.footprints.iter().enumerate());
+    let named = std::iter::once(("spec.footprint".to_owned(), &spec.footprint))
+        .chain(cross.map(|(index, name)| (format!("spec.crossBoundary.footprints[{index}]"), name)));
+    for (field, name) in named {
+        if model.footprints.get(name).is_none() {
+            check
+                .finding(Code::FootprintNotFound, &field, format!("there is no footprint `{name}` that can be used"))
+                .near(name, model.footprints.iter().map(|(name, _)| name.as_str()), "add a PlaceFootprint of that name, or mend it");
+        }
+    }
+}
+
+fn check_parties(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
+    let spec = &check.object().spec;
+    let mut rows = BTreeSet::new();
+    for (index, party) in spec.parties.iter().enumerate() {
+        let field = format!("spec.parties[{index}]");
+        if !rows.insert((&party.org, party.role, &party.function)) {
+            check
+                .finding(Code::DuplicateParty, &field, format!("`{}` stands twice as {}", party.org, party.role.as_str()))
+                .help("an organisation stands once per role and function");
+        }
+        check_org(check, model, &party.org, party.function.as_deref(), &field);
+    }
+    for (index, org) in spec.onward_sharing.to.iter().enumerate() {
+        if !model.orgs.contains_key(org) {
+            org_not_found(check, model, org, &format!("spec.onwardSharing.to[{index}]"));
+        }
+    }
+}
+
+fn org_not_found(check: &mut Check<'_, DataSharingAgreement>, model: &Model, org: &str, field: &str) {
+    check
+        .finding(Code::OrgNotFound, field, format!("there is no organisation `{org}` that can be used"))
+        .near(org, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or mend it");
+}
+
+fn check_org(
+    check: &mut Check<'_, DataSharingAgreement>,
+    model: &Model,
+    org: &str,
+    function: Option<&str>,
+    field: &str,
+) {
+    match (model.orgs.get(org), function) {
+        (None, _) => org_not_found(check, model, org, &format!("{field}.org")),
+        (Some(found), Some(function)) if found.function(function).is_none() => {
+            let names = found.spec.functions.iter().map(|function| function.name.as_str());
+            check
+                .finding(Code::FunctionNotFound, &format!("{field}.function"), format!("`{org}` has no function `{function}`"))
+                .near(function, names, "leave it out to mean every function of the organisation");
+        }
+        (Some(_), _) => {}
+    }
+}
+
+fn check_purpose(
+    check: &mut Check<'_, DataSharingAgreement>,
+    model: &Model,
+    framework: Option<&Framework>,
+    purpose: &Purpose,
+    field: &str,
+) {
+    if let Some(framework) = framework {
+        match framework.purpose(&purpose.code) {
+            None => {
+                let codes = framework.purposes().map(|purpose| purpose.code.as_str());
+                check
+                    .finding(Code::UnknownPurpose, &format!("{field}.code"), format!("framework `{}` has no purpose `{}`", framework.reference, purpose.code))
+                    .near(&purpose.code, codes, "use a purpose of the framework's vocabulary");
+            }
+            Some(definition) if definition.prohibited => {
+                check
+                    .finding(Code::ProhibitedPurpose, &format!("{field}.code"), format!("framework `{}` never allows `{}`", framework.reference, purpose.code))
+                    .help("every request for it is denied, and no path is opened for it: take the purpose out");
+            }
+            Some(_) => {}
+        }
+        for (index, role) in purpose.roles.iter().flatten().enumerate() {
+            let roles = &framework.spec.vocabulary.roles;
+            if !roles.contains(role) {
+                check
+                    .finding(Code::UnlistedRole, &format!("{field}.roles[{index}]"), format!("framework `{}` does not list role `{role}`", framework.reference))
+                    .near(role, roles.iter().map(String::as_str), "use a listed role, so that every gateway knows it");
+            }
+        }
+    }
+    // an empty list never means "all"; the API server refuses it, and so do we
+    let empty = [
+        ("roles", purpose.roles.as_ref().is_some_and(Vec::is_empty)),
+        ("recipients", purpose.recipients.as_ref().is_some_and(Vec::is_empty)),
+    ];
+    for (name, _) in empty.into_iter().filter(|(_, empty)| *empty) {
+        check
+            .finding(Code::InvalidField, &format!("{field}.{name}"), format!("`{name}` is empty"))
+            .help("leave it out to mean all, or name those that are meant");
+    }
+    for (index, reference) in purpose.products.iter().enumerate() {
+        check_product(check, model, framework, reference, &format!("{field}.products[{index}]"));
+    }
+    for (index, recipient) in purpose.recipients.iter().flatten().enumerate() {
+        check_recipient(check, model, recipient, &format!("{field}.recipients[{index}]"));
+    }
+}
+
+fn check_product(
+    check: &mut Check<'_, DataSharingAgreement>,
+    model: &Model,
+    framework: Option<&Framework>,
+    reference: &ObjectRef,
+    field: &str,
+) {
+    let Some(product) = model.products.get(reference) else {
+        let names: Vec<String> = model.products.keys().map(ToString::to_string).collect();
+        check
+            .finding(Code::ProductNotFound, field, format!("there is no product `{reference}` that can be used"))
+            .near(&reference.to_string(), names.iter().map(String::as_str), "add a DataProduct of that name, or mend it");
+        return;
+    };
+    let controller = &product.spec.controller;
+    let spec = &check.object().spec;
+    let stands = spec.parties.iter().any(|party| party.role == PartyRole::Controller && party.org == *controller);
+    if !stands {
+        check
+            .finding(Code::ProductControllerNotParty, field, format!("`{controller}` controls `{reference}`, and is not a Controller here"))
+            .help(format!("add `{controller}` to the parties with role Controller: nobody shares another's data"));
+    }
+    if let Some(framework) = framework {
+        let listed = &framework.spec.vocabulary.categories;
+        for category in product.spec.categories.iter().filter(|category| !listed.contains(category)) {
+            check
+                .finding(Code::UnlistedCategory, field, format!("`{reference}` has category `{category}`, which `{}` does not list", framework.reference))
+                .near(category, listed.iter().map(String::as_str), "use a listed category in the product");
+        }
+    }
+}
+
+fn check_recipient(
+    check: &mut Check<'_, DataSharingAgreement>,
+    model: &Model,
+    recipient: &RecipientRef,
+    field: &str,
+) {
+    check_org(check, model, &recipient.org, recipient.function.as_deref(), field);
+    let spec = &check.object().spec;
+    let mut rows = spec.parties.iter().filter(|party| party.role == PartyRole::Recipient && party.org == recipient.org);
+    let covered = rows.any(|party| {
+        party.function.is_none() || recipient.function.is_none() || party.function == recipient.function
+    });
+    if !covered {
+        let name = recipient.function.as_ref().map_or_else(
+            || recipient.org.clone(),
+            |function| format!("{}/{function}", recipient.org),
+        );
+        check
+            .finding(Code::RecipientNotParty, field, format!("`{name}` is not a Recipient here"))
+            .help("add it to the parties with role Recipient, or take it out of the purpose");
+    }
+}

@@ -1,0 +1,107 @@
+//! Frameworks and the exceptions from them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use kube::ResourceExt as _;
+
+use super::{Checked, listed};
+use crate::api::FrameworkRef;
+use crate::core::finding::Code;
+use crate::core::model::Exception;
+use crate::core::policy::{self, built_in, built_in_spec, load_framework};
+use crate::core::snapshot::Snapshot;
+
+/// Rules that no exception may lift, with all their letters.
+const NEVER_LIFTED: [&str; 5] = ["NF-01", "NF-12", "NF-14a", "NF-19", "NF-21"];
+
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+    let own = built_in();
+    let mut refused: BTreeSet<FrameworkRef> = BTreeSet::new();
+    for sourced in &snapshot.frameworks {
+        let spec = &sourced.object.spec;
+        let reference = FrameworkRef { name: spec.name.clone(), version: spec.version.clone() };
+        let Some(mut check) = checked.start(sourced) else {
+            refused.insert(reference);
+            continue;
+        };
+        if sourced.object.name_any() != reference.to_string() {
+            check
+                .finding(Code::FrameworkName, "metadata.name", format!("a framework of this name and version is named `{reference}`"))
+                .help(format!("name it `{reference}`"));
+        }
+        if reference == own.reference && spec != built_in_spec() {
+            check
+                .finding(Code::FrameworkText, "spec", format!("this is not the text of `{reference}` that this version of concordat has"))
+                .help("give a changed framework a version of its own; nothing that names this one is in force");
+        }
+        match load_framework(spec) {
+            Ok(framework) => {
+                if checked.finish(check) {
+                    checked.model.frameworks.insert(reference, framework);
+                } else {
+                    refused.insert(reference);
+                }
+            }
+            Err(problems) => {
+                for problem in problems {
+                    let found = check.finding(Code::FrameworkPolicies, "spec.policies", problem.message);
+                    if let Some(help) = problem.help {
+                        found.help(help);
+                    }
+                }
+                checked.finish(check);
+                refused.insert(reference);
+            }
+        }
+    }
+    // what names the built-in one without holding it is judged by it
+    if !refused.contains(&own.reference) {
+        checked.model.frameworks.entry(own.reference.clone()).or_insert_with(|| Arc::clone(own));
+    }
+    exceptions(snapshot, checked);
+}
+
+fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
+    let mut exceptions = Vec::new();
+    for sourced in &snapshot.exceptions {
+        let Some(mut check) = checked.start(sourced) else { continue };
+        let spec = &sourced.object.spec;
+        let exceptable: BTreeSet<&str> = checked
+            .model
+            .frameworks
+            .values()
+            .flat_map(|framework| framework.spec.exceptable.iter().map(String::as_str))
+            .filter(|rule| !never_lifted(rule))
+            .collect();
+        if !exceptable.contains(spec.rule.as_str()) {
+            check
+                .finding(Code::ExceptionRefused, "spec.rule", format!("rule `{}` cannot be lifted", spec.rule))
+                .help(format!("what can be lifted is {}", listed(exceptable.iter().copied())));
+        }
+        if checked.model.footprints.get(&spec.footprint).is_none() {
+            check
+                .finding(Code::FootprintNotFound, "spec.footprint", format!("there is no footprint `{}`", spec.footprint))
+                .help("name the footprint that the rule is lifted for");
+        }
+        let exception = Exception {
+            name: sourced.object.name_any(),
+            rule: spec.rule.clone(),
+            footprint: spec.footprint.clone(),
+            from: spec.from,
+            until: spec.until,
+        };
+        if checked.finish(check) {
+            exceptions.push(exception);
+        }
+    }
+    exceptions.sort_by(|a, b| (policy::rule_sort_key(&a.rule), &a.name).cmp(&(policy::rule_sort_key(&b.rule), &b.name)));
+    checked.model.exceptions = exceptions;
+}
+
+/// Whether a rule is one of those that stand for everybody: `NF-12` and `NF-12b`, and not `NF-120`.
+fn never_lifted(rule: &str) -> bool {
+    NEVER_LIFTED.iter().any(|fixed| {
+        rule.strip_prefix(fixed).is_some_and(|letters| letters.chars().all(|c| c.is_ascii_alphabetic()))
+    })
+}

@@ -1,0 +1,149 @@
+//! Validation: wire objects to the model, and everything that is wrong as findings. One function for the command,
+//! the operator and the webhook.
+//!
+//! An object with an error is not used; what refers to it says so. Nothing is dropped without a finding.
+
+mod agreements;
+mod check;
+mod frameworks;
+mod orgs;
+mod places;
+mod policies;
+mod products;
+pub mod shape;
+mod signatures;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+
+use check::Check;
+
+use super::finding::{Code, Finding, ObjectKey};
+use super::model::{Looked, Model};
+use super::snapshot::{Snapshot, Sourced};
+
+/// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
+/// rest of the model.
+pub fn validate(snapshot: &Snapshot, now: Timestamp) -> (Model, Vec<Finding>) {
+    let mut checked = Checked::default();
+    checked.model.cluster = snapshot.cluster.clone();
+    checked.look_at_all(snapshot);
+    places::check(snapshot, &mut checked);
+    frameworks::check(snapshot, &mut checked);
+    orgs::check(snapshot, &mut checked);
+    products::check(snapshot, &mut checked);
+    agreements::check(snapshot, &mut checked);
+    signatures::check(snapshot, now, &mut checked);
+    policies::check(snapshot, now, &mut checked);
+    let Checked { mut model, findings } = checked;
+    let refused: BTreeSet<&ObjectKey> =
+        findings.iter().filter(|finding| finding.is_error()).filter_map(|finding| finding.origin.object.as_ref()).collect();
+    for (key, looked) in &mut model.objects {
+        looked.accepted = !refused.contains(key);
+    }
+    (model, findings)
+}
+
+/// The model as far as it has been built, with the findings so far.
+#[derive(Debug, Default)]
+struct Checked {
+    model: Model,
+    findings: Vec<Finding>,
+}
+
+impl Checked {
+    /// Starts the checks of an object; none where an earlier step has refused it.
+    fn start<'a, T>(&self, sourced: &'a Sourced<T>) -> Option<Check<'a, T>>
+    where
+        T: Resource<DynamicType = ()>,
+    {
+        self.model.accepted(&sourced.key()).then(|| Check::new(sourced))
+    }
+
+    /// Keeps a check's findings, and tells whether the object can be used.
+    fn finish<T>(&mut self, check: Check<'_, T>) -> bool
+    where
+        T: Resource<DynamicType = ()>,
+    {
+        let (accepted, findings) = check.done();
+        self.findings.extend(findings);
+        accepted
+    }
+
+    fn look_at_all(&mut self, snapshot: &Snapshot) {
+        let Snapshot {
+            cluster: _,
+            frameworks,
+            exceptions,
+            footprints,
+            orgs,
+            products,
+            agreements,
+            signatures,
+            policies,
+            tests: _,
+        } = snapshot;
+        self.look_at(frameworks);
+        self.look_at(exceptions);
+        self.look_at(footprints);
+        self.look_at(orgs);
+        self.look_at(products);
+        self.look_at(agreements);
+        self.look_at(signatures);
+        self.look_at(policies);
+    }
+
+    /// Remembers every object of a kind, and refuses those that stand twice or hold what no text may hold.
+    fn look_at<T>(&mut self, objects: &[Sourced<T>])
+    where
+        T: Resource<DynamicType = ()> + Serialize,
+    {
+        let mut count: BTreeMap<ObjectKey, usize> = BTreeMap::new();
+        for sourced in objects {
+            *count.entry(sourced.key()).or_default() += 1;
+        }
+        for sourced in objects {
+            let key = sourced.key();
+            let mut check = Check::new(sourced);
+            if count.get(&key).is_some_and(|count| *count > 1) {
+                check
+                    .finding(Code::DuplicateObject, "metadata.name", format!("{key} stands more than once"))
+                    .help("keep one of them; until then none is used");
+            }
+            // files were held to the whole shape as they were read
+            if sourced.source.file.is_none() {
+                for problem in serde_json::to_value(&sourced.object).map(|value| shape::texts(&value)).unwrap_or_default() {
+                    let found = check.finding(problem.code, &problem.field, problem.message);
+                    if let Some(help) = problem.help {
+                        found.help(help);
+                    }
+                }
+            }
+            let meta = sourced.object.meta();
+            let looked = Looked {
+                generation: meta.generation,
+                accepted: true,
+                deleting: meta.deletion_timestamp.is_some(),
+            };
+            let accepted = self.finish(check);
+            self.model.objects.insert(key, Looked { accepted, ..looked });
+        }
+    }
+}
+
+/// The namespace of a namespaced object; files have been refused where it is missing.
+fn namespace(object: &impl ResourceExt) -> String {
+    object.namespace().unwrap_or_default()
+}
+
+/// Names in backticks, with commas.
+fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    let names: BTreeSet<&str> = names.into_iter().collect();
+    if names.is_empty() {
+        return "none".to_owned();
+    }
+    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,154 @@
+//! Organisations: their namespaces are their own, their footprints exist, their clusters fit the view.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr as _;
+
+use ipnet::IpNet;
+use kube::{Resource, ResourceExt as _};
+
+use super::check::Check;
+use super::{Checked, listed};
+use crate::api::PartnerOrg;
+use crate::core::finding::Code;
+use crate::core::model::{Claim, FunctionRef, Organisation, clusters_meet};
+use crate::core::snapshot::{ClusterView, Snapshot};
+
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+    let names: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();
+    let mut homes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for org in &snapshot.orgs {
+        homes.entry(&org.object.spec.home_namespace).or_default().push(org.object.name_any());
+    }
+    let claims = all_claims(snapshot);
+    for sourced in &snapshot.orgs {
+        let Some(mut check) = checked.start(sourced) else { continue };
+        let name = sourced.object.name_any();
+        let spec = &sourced.object.spec;
+        let home = spec.home_namespace.as_str();
+        let sharing = homes.get(home).into_iter().flatten().filter(|other| **other != name);
+        let others: Vec<&str> = sharing.map(String::as_str).collect();
+        if !others.is_empty() {
+            let message = format!("`{home}` is the home namespace of {} too", listed(others));
+            check
+                .finding(Code::HomeNamespaceShared, "spec.homeNamespace", message)
+                .help("give each organisation a namespace of its own: who may write there signs for it");
+        }
+        for (index, footprint) in spec.footprints.iter().enumerate() {
+            if checked.model.footprints.get(footprint).is_none() {
+                check
+                    .finding(Code::FootprintNotFound, &format!("spec.footprints[{index}]"), format!("there is no footprint `{footprint}` that can be used"))
+                    .near(
+                        footprint,
+                        checked.model.footprints.iter().map(|(name, _)| name.as_str()),
+                        "add a PlaceFootprint of that name, or mend it",
+                    );
+            }
+        }
+        if let Some(successor) = &spec.successor
+            && !names.contains(successor)
+        {
+            check
+                .finding(Code::OrgNotFound, "spec.successor", format!("there is no organisation `{successor}`"))
+                .near(successor, names.iter().map(String::as_str), "add a PartnerOrg of that name")
+                .warning();
+        }
+        check_workloads(&mut check, &checked.model.cluster, &claims);
+        for (index, gateway) in spec.gateways.iter().enumerate() {
+            for (at, cidr) in gateway.cidrs.iter().enumerate() {
+                if IpNet::from_str(cidr).is_err() {
+                    check
+                        .finding(Code::InvalidCidr, &format!("spec.gateways[{index}].cidrs[{at}]"), format!("`{cidr}` is not a block of IP addresses"))
+                        .help("write it as `192.0.2.0/24` or `2001:db8::/32`");
+                }
+            }
+        }
+        if checked.finish(check) {
+            for function in &spec.functions {
+                let reference = FunctionRef { org: name.clone(), function: function.name.clone() };
+                for workload in &function.workloads {
+                    checked
+                        .model
+                        .workloads
+                        .add(Claim { function: reference.clone(), workload: workload.clone() });
+                }
+            }
+            checked.model.orgs.insert(name.clone(), Organisation { name, spec: spec.clone() });
+        }
+    }
+}
+
+/// Every claim on a namespace, by any organisation, used or not.
+fn all_claims(snapshot: &Snapshot) -> BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> {
+    let mut claims: BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> = BTreeMap::new();
+    for org in &snapshot.orgs {
+        for function in &org.object.spec.functions {
+            let reference = FunctionRef { org: org.object.name_any(), function: function.name.clone() };
+            for workload in &function.workloads {
+                let claim = (reference.clone(), workload.cluster.as_deref());
+                claims.entry(&workload.namespace).or_default().push(claim);
+            }
+        }
+    }
+    claims
+}
+
+fn check_workloads(
+    check: &mut Check<'_, PartnerOrg>,
+    view: &ClusterView,
+    claims: &BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>>,
+) {
+    let org = check.object().name_any();
+    for (index, function) in check.object().spec.functions.iter().enumerate() {
+        let own = FunctionRef { org: org.clone(), function: function.name.clone() };
+        for (at, workload) in function.workloads.iter().enumerate() {
+            let field = format!("spec.functions[{index}].workloads[{at}]");
+            let rivals: Vec<String> = claims
+                .get(workload.namespace.as_str())
+                .into_iter()
+                .flatten()
+                .filter(|(function, cluster)| *function != own && clusters_meet(*cluster, workload.cluster.as_deref()))
+                .map(|(function, _)| function.to_string())
+                .collect();
+            if !rivals.is_empty() {
+                let message = format!(
+                    "namespace `{}` is claimed by {} too",
+                    workload.namespace,
+                    listed(rivals.iter().map(String::as_str))
+                );
+                check
+                    .finding(Code::NamespaceClaimedTwice, &format!("{field}.namespace"), message)
+                    .help("a namespace belongs to one function of one organisation: give each its own");
+            }
+            if workload.service_accounts.is_some() && workload.pod_selector.is_none() {
+                check
+                    .finding(
+                        Code::ServiceAccountsNotSelected,
+                        &format!("{field}.serviceAccounts"),
+                        "a network policy cannot see service accounts: it will let in every pod of the namespace",
+                    )
+                    .help("add a `podSelector` that selects the same pods; decisions do look at the service account");
+            }
+            cluster(check, view, workload.cluster.as_deref(), &format!("{field}.cluster"));
+        }
+    }
+}
+
+/// Whether what an object says of its cluster fits the cluster that is looked at.
+pub(super) fn cluster<T>(check: &mut Check<'_, T>, view: &ClusterView, named: Option<&str>, field: &str)
+where
+    T: Resource<DynamicType = ()>,
+{
+    match (view, named) {
+        (ClusterView::Unnamed, Some(cluster)) => {
+            check
+                .finding(Code::ClusterNamed, field, format!("this names cluster `{cluster}`, and the operator was not told which cluster this is"))
+                .help("start the operator with `--cluster NAME`, or take the cluster out everywhere");
+        }
+        (ClusterView::Named(own), None) => {
+            check
+                .finding(Code::ClusterMissing, field, format!("this names no cluster, and would count in every one; here it is `{own}`"))
+                .help("name the cluster, or a namespace of the same name elsewhere would have the same access");
+        }
+        (ClusterView::Any, _) | (ClusterView::Unnamed, None) | (ClusterView::Named(_), Some(_)) => {}
+    }
+}

@@ -1,0 +1,72 @@
+//! Footprints: their parents exist and make no circle; populations are in the usual band of their tier.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::ResourceExt as _;
+
+use super::{Checked, listed};
+use crate::api::{PlaceFootprintSpec, Tier};
+use crate::core::finding::Code;
+use crate::core::model::Footprints;
+use crate::core::snapshot::Snapshot;
+
+/// The usual population of a tier. Source: NHS England on neighbourhoods and places; The King's Fund on systems.
+fn usual_population(tier: Tier) -> Option<(i64, i64)> {
+    match tier {
+        Tier::Neighbourhood => Some((30_000, 50_000)),
+        Tier::Place => Some((250_000, 500_000)),
+        Tier::System => Some((500_000, 3_000_000)),
+        Tier::Region | Tier::ProviderCollaborative => None,
+    }
+}
+
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+    let names: BTreeSet<String> =
+        snapshot.footprints.iter().map(|footprint| footprint.object.name_any()).collect();
+    let orgs: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();
+    let mut specs: BTreeMap<String, PlaceFootprintSpec> = BTreeMap::new();
+    for sourced in &snapshot.footprints {
+        let Some(mut check) = checked.start(sourced) else { continue };
+        let spec = &check.object().spec;
+        for (index, parent) in spec.parents.iter().enumerate() {
+            if !names.contains(parent) {
+                check
+                    .finding(Code::FootprintNotFound, &format!("spec.parents[{index}]"), format!("there is no footprint `{parent}`"))
+                    .near(parent, names.iter().map(String::as_str), "add a PlaceFootprint of that name, or take the parent out");
+            }
+        }
+        if !orgs.contains(&spec.lead_org) {
+            check
+                .finding(Code::OrgNotFound, "spec.leadOrg", format!("there is no organisation `{}`", spec.lead_org))
+                .near(&spec.lead_org, orgs.iter().map(String::as_str), "add a PartnerOrg of that name")
+                .warning();
+        }
+        if let (Some((least, most)), Some(population)) = (usual_population(spec.tier), &spec.population)
+            && !(least..=most).contains(&population.value)
+            && spec.population_justification.is_none()
+        {
+            let message = format!("a population of {} is unusual for tier `{:?}`", population.value, spec.tier);
+            check
+                .finding(Code::PopulationBand, "spec.population.value", message)
+                .help(format!("usual is {least} to {most}; say why in `populationJustification`, and this goes away"));
+        }
+        let spec = spec.clone();
+        if checked.finish(check) {
+            specs.insert(sourced.object.name_any(), spec);
+        }
+    }
+    let (footprints, unplaced) = Footprints::new(specs);
+    for sourced in &snapshot.footprints {
+        let name = sourced.object.name_any();
+        if unplaced.contains(&name)
+            && let Some(mut check) = checked.start(sourced)
+        {
+            let parents = listed(sourced.object.spec.parents.iter().map(String::as_str));
+            check
+                .finding(Code::FootprintCycle, "spec.parents", format!("`{name}` lies in {parents}, on a circle or below what is refused"))
+                .help("a footprint may have several parents, and none of them may lie in it");
+            checked.finish(check);
+        }
+    }
+    checked.model.footprints = footprints;
+}

@@ -1,0 +1,276 @@
+//! Shape: what one object's text must look like, held to the very schema and CEL rules of its CRD.
+//!
+//! The API server holds objects to the same rules, so that a file which passes here is admitted there.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use jsonschema::error::ValidationErrorKind;
+use kube::core::cel::{CompiledSchema, ErrorKind, Validator as RuleValidator, compile_schema};
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use crate::api::{self, PolicyTestSpec};
+use crate::core::finding::Code;
+use crate::core::text::{TextProblem, text_problems};
+
+/// Something wrong with an object's shape.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ShapeProblem {
+    /// Such as `spec.parties[1].org`; empty for the object as a whole.
+    pub field: String,
+    pub code: Code,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+impl ShapeProblem {
+    fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), code, message: message.into(), help: None }
+    }
+
+    fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// A kind's schema, compiled once.
+struct Shape {
+    schema: Value,
+    structure: jsonschema::Validator,
+    rules: CompiledSchema,
+}
+
+impl Shape {
+    fn compile(schema: Value) -> Option<Self> {
+        let structure = jsonschema::options().should_validate_formats(true).build(&schema).ok()?;
+        let rules = compile_schema(&schema);
+        Some(Self { schema, structure, rules })
+    }
+}
+
+static SHAPES: LazyLock<BTreeMap<String, Shape>> = LazyLock::new(|| {
+    let kinds = api::custom_resource_definitions().into_iter().filter_map(|definition| {
+        let version = definition.spec.versions.into_iter().next()?;
+        let schema = serde_json::to_value(version.schema?.open_api_v3_schema?).ok()?;
+        Some((definition.spec.names.kind, Shape::compile(schema)?))
+    });
+    let test = Shape::compile(policy_test_schema()).map(|shape| (api::POLICY_TEST_KIND.to_owned(), shape));
+    kinds.chain(test).collect()
+});
+
+/// The schema of a `PolicyTest` file, which is no custom resource.
+fn policy_test_schema() -> Value {
+    let generator = SchemaSettings::openapi3().with(|settings| {
+        settings.inline_subschemas = true;
+        settings.meta_schema = None;
+    });
+    let spec = generator.into_generator().into_root_schema_for::<PolicyTestSpec>();
+    json!({ "type": "object", "required": ["spec"], "properties": { "spec": spec } })
+}
+
+/// Whether `kind` is one of ours, in a cluster or in files.
+pub fn is_kind(kind: &str) -> bool {
+    SHAPES.contains_key(kind)
+}
+
+/// The names of our kinds.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    SHAPES.keys().map(String::as_str)
+}
+
+/// Everything wrong with the shape of an object of a kind of ours.
+pub fn problems(kind: &str, object: &Value) -> Vec<ShapeProblem> {
+    let Some(shape) = SHAPES.get(kind) else {
+        return vec![ShapeProblem::new(Code::UnknownKind, "kind", format!("there is no kind `{kind}`"))];
+    };
+    let mut found: Vec<ShapeProblem> = shape.structure.iter_errors(object).map(|error| structural(&error)).collect();
+    unknown_fields(&shape.schema, object, "", &mut found);
+    // rules are written for objects of the right structure
+    if found.is_empty() {
+        found.extend(broken_rules(shape, object));
+    }
+    found.extend(texts(object));
+    found
+}
+
+/// What is refused in the texts of an object: NHS numbers, control and bidirectional characters.
+pub fn texts(object: &Value) -> Vec<ShapeProblem> {
+    let parts = ["metadata", "spec"].into_iter().filter_map(|part| Some((part, object.get(part)?)));
+    parts
+        .flat_map(|(part, value)| {
+            text_problems(value).into_iter().map(move |(path, problem)| {
+                let separator = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+                (format!("{part}{separator}{path}"), problem)
+            })
+        })
+        .filter(|(path, _)| !path.starts_with("metadata.managedFields"))
+        .map(|(path, problem)| match problem {
+            TextProblem::NhsNumber => ShapeProblem::new(Code::NhsNumber, path, "this text holds a valid NHS number")
+                .help("take it out: no object may name a patient, not even with a number of the test range"),
+            TextProblem::Unsafe(c) => ShapeProblem::new(
+                Code::UnsafeText,
+                path,
+                format!("this text holds the invisible character U+{:04X}", u32::from(c)),
+            )
+            .help("take it out: it makes the text look other than it is"),
+        })
+        .collect()
+}
+
+fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
+    let field = field_path(error.instance_path().as_str());
+    let value = || shown(error.instance());
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            let missing = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
+            ShapeProblem::new(Code::InvalidField, field, format!("`{missing}` is missing"))
+                .help(format!("add `{name}`, which is required here"))
+        }
+        ValidationErrorKind::Enum { options } => {
+            let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let near = error.instance().as_str().and_then(|text| nearest(text, options.iter().copied()));
+            let listed = options.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ");
+            let help = near.map_or_else(
+                || format!("one of {listed}"),
+                |near| format!("did you mean `{near}`? it is one of {listed}"),
+            );
+            ShapeProblem::new(Code::InvalidField, field, format!("{} is not a value of this field", value())).help(help)
+        }
+        ValidationErrorKind::Type { kind } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("{} is of the wrong type", value()))
+                .help(format!("this field is of type {}", type_name(kind)))
+        }
+        ValidationErrorKind::Pattern { pattern } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("{} does not have the form of this field", value()))
+                .help(format!("it has to match `{pattern}`"))
+        }
+        ValidationErrorKind::Format { format } if format == "date-time" => {
+            ShapeProblem::new(Code::InvalidField, field, format!("{} is not a timestamp", value()))
+                .help("write it as RFC 3339 has it, such as `2026-04-01T00:00:00Z`")
+        }
+        ValidationErrorKind::MinItems { limit } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("this list needs at least {limit} of its items"))
+                .help("add what belongs here; where the field is optional, leaving it out may be meant instead")
+        }
+        ValidationErrorKind::MaxItems { limit } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("this list has more than {limit} items"))
+                .help(format!("up to {limit} are taken"))
+        }
+        ValidationErrorKind::MaxLength { limit } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("this text is longer than {limit} characters"))
+                .help(format!("shorten it to {limit} characters"))
+        }
+        ValidationErrorKind::MinLength { .. } => {
+            ShapeProblem::new(Code::InvalidField, field, "this text is empty or too short").help("write it out")
+        }
+        _ => ShapeProblem::new(Code::InvalidField, field, error.to_string()),
+    }
+}
+
+fn type_name(kind: &jsonschema::error::TypeKind) -> String {
+    match kind {
+        jsonschema::error::TypeKind::Single(single) => single.to_string(),
+        jsonschema::error::TypeKind::Multiple(set) => {
+            set.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or ")
+        }
+    }
+}
+
+/// A value as it is quoted in a message: short, in backticks.
+fn shown(value: &Value) -> String {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let short: String = text.chars().take(60).collect();
+    if short.len() < text.len() { format!("`{short}…`") } else { format!("`{short}`") }
+}
+
+/// A JSON pointer as a field path: `/spec/parties/1/org` is `spec.parties[1].org`.
+fn field_path(pointer: &str) -> String {
+    let mut path = String::new();
+    for segment in pointer.split('/').skip(1) {
+        let segment = segment.replace("~1", "/").replace("~0", "~");
+        if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.push_str(&format!("[{segment}]"));
+        } else {
+            if !path.is_empty() {
+                path.push('.');
+            }
+            path.push_str(&segment);
+        }
+    }
+    path
+}
+
+/// Fields that the schema does not have. The API server prunes them or, with strict validation, refuses them.
+fn unknown_fields(schema: &Value, value: &Value, path: &str, found: &mut Vec<ShapeProblem>) {
+    match value {
+        Value::Object(fields) => {
+            let properties = schema.get("properties").and_then(Value::as_object);
+            let additional = schema.get("additionalProperties");
+            for (key, field) in fields {
+                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                // apiVersion, kind and metadata are the API server's own, not part of every schema
+                if path.is_empty() && !["spec", "status"].contains(&key.as_str()) {
+                    if !["apiVersion", "kind", "metadata"].contains(&key.as_str()) {
+                        let near = nearest(key, ["apiVersion", "kind", "metadata", "spec"].into_iter());
+                        found.push(unknown(key, &below, near));
+                    }
+                    continue;
+                }
+                match (properties.and_then(|properties| properties.get(key)), additional) {
+                    (Some(schema), _) => unknown_fields(schema, field, &below, found),
+                    (None, Some(schema)) => unknown_fields(schema, field, &below, found),
+                    (None, None) => {
+                        let names = properties.into_iter().flat_map(|properties| properties.keys());
+                        found.push(unknown(key, &below, nearest(key, names.map(String::as_str))));
+                    }
+                }
+            }
+        }
+        Value::Array(items) => {
+            if let Some(schema) = schema.get("items") {
+                for (index, item) in items.iter().enumerate() {
+                    unknown_fields(schema, item, &format!("{path}[{index}]"), found);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn unknown(key: &str, path: &str, near: Option<&str>) -> ShapeProblem {
+    let problem = ShapeProblem::new(Code::UnknownField, path, format!("there is no field `{key}` here"));
+    match near {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.help("take it out, or look with `kubectl explain` at what there is"),
+    }
+}
+
+/// The name that a mistyped one was probably meant to be.
+pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = text.to_lowercase();
+    names
+        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, name)| name)
+}
+
+fn broken_rules(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
+    RuleValidator::new()
+        .validate_compiled(&shape.rules, object, None)
+        .err()
+        .map(kube::core::cel::ValidationErrors::into_vec)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|error| {
+            let message = match error.kind {
+                ErrorKind::ValidationFailure => error.message,
+                _ => format!("rule `{}` could not be judged: {}", error.rule, error.message),
+            };
+            ShapeProblem::new(Code::ShapeRule, error.field_path, message)
+        })
+        .collect()
+}

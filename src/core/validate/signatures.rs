@@ -1,0 +1,203 @@
+//! Signatures: who may sign for whom, on which terms; one for each agreement and party.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+
+use super::check::Check;
+use super::{Checked, listed, namespace};
+use crate::api::{
+    AgreementSignature, DataProductSpec, DataSharingAgreementSpec, ObjectRef, PartnerOrgSpec, SignatureState,
+};
+use crate::core::finding::Code;
+use crate::core::model::{Model, Signature, Signer};
+use crate::core::snapshot::{Snapshot, Sourced};
+use crate::core::terms;
+
+/// Whose signature on what.
+type Slot = (ObjectRef, String);
+
+pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) {
+    let hashes = hashes(checked);
+    let specs: BTreeMap<ObjectRef, &DataSharingAgreementSpec> = snapshot
+        .agreements
+        .iter()
+        .map(|agreement| {
+            let reference = ObjectRef { namespace: namespace(&agreement.object), name: agreement.object.name_any() };
+            (reference, &agreement.object.spec)
+        })
+        .collect();
+    // where a signature stands decides whether it counts at all; only those that do can void each other
+    let mut counting: BTreeMap<Slot, Vec<(&Sourced<AgreementSignature>, Authority)>> = BTreeMap::new();
+    for sourced in &snapshot.signatures {
+        let Some(mut check) = checked.start(sourced) else { continue };
+        let authority = examine(&mut check, &checked.model, &specs, now);
+        if checked.finish(check)
+            && let Some(authority) = authority
+        {
+            let spec = &sourced.object.spec;
+            counting.entry((spec.agreement.clone(), spec.party.clone())).or_default().push((sourced, authority));
+        }
+    }
+    let mut signatures: BTreeMap<Slot, Signature> = BTreeMap::new();
+    for (slot, found) in counting {
+        let signature = match found.as_slice() {
+            [(sourced, authority)] => read(sourced, authority, hashes.get(&slot).map(String::as_str), checked),
+            several => {
+                for (sourced, _) in several {
+                    let message = format!("`{}` has {} signatures on `{}`, and none counts", slot.1, several.len(), slot.0);
+                    let mut check = Check::new(sourced);
+                    check
+                        .finding(Code::SecondSignature, "metadata.name", message)
+                        .help("keep one of them; `concordat sign` always gives the same name, so that a later one replaces it");
+                    checked.finish(check);
+                }
+                Signature::Twice
+            }
+        };
+        signatures.insert(slot, signature);
+    }
+    for ((reference, org), terms_hash) in hashes {
+        let signature = signatures.remove(&(reference.clone(), org.clone())).unwrap_or(Signature::Missing);
+        if let Some(agreement) = checked.model.agreements.get_mut(&reference) {
+            agreement.signers.insert(org, Signer { terms_hash, signature });
+        }
+    }
+}
+
+/// The hash that each organisation has to sign, for each agreement that can be used.
+fn hashes(checked: &Checked) -> BTreeMap<Slot, String> {
+    let model = &checked.model;
+    let products: BTreeMap<ObjectRef, &DataProductSpec> =
+        model.products.iter().map(|(reference, product)| (reference.clone(), &product.spec)).collect();
+    let mut hashes = BTreeMap::new();
+    for (reference, agreement) in &model.agreements {
+        let mut common: Option<String> = None;
+        for org in agreement.orgs() {
+            let hash = match &common {
+                Some(hash) => hash.clone(),
+                // products have been found, so that only text which canonical JSON cannot carry has no digest; no
+                // signature matches an empty one
+                None => terms::terms_hash(&agreement.spec, &products, org).unwrap_or_default(),
+            };
+            if !agreement.spec.accession {
+                common = Some(hash.clone());
+            }
+            hashes.insert((reference.clone(), org.to_owned()), hash);
+        }
+    }
+    hashes
+}
+
+/// By what right a signature stands where it does.
+enum Authority {
+    /// In the party's home namespace.
+    Own,
+    /// In a delegate's, for these purposes, until then.
+    Delegated { purposes: BTreeSet<String>, until: Timestamp },
+}
+
+/// Whether a signature counts, whatever the terms; none where the agreement is not there.
+fn examine(
+    check: &mut Check<'_, AgreementSignature>,
+    model: &Model,
+    specs: &BTreeMap<ObjectRef, &DataSharingAgreementSpec>,
+    now: Timestamp,
+) -> Option<Authority> {
+    let object = check.object();
+    let spec = &object.spec;
+    let Some(agreement) = specs.get(&spec.agreement) else {
+        let names: Vec<String> = specs.keys().map(ToString::to_string).collect();
+        check
+            .finding(Code::AgreementNotFound, "spec.agreement", format!("there is no agreement `{}`", spec.agreement))
+            .near(&spec.agreement.to_string(), names.iter().map(String::as_str), "the signature counts once the agreement is there");
+        return None;
+    };
+    let parties: Vec<&str> = agreement.parties.iter().map(|party| party.org.as_str()).collect();
+    if !parties.contains(&spec.party.as_str()) {
+        check
+            .finding(Code::NotAParty, "spec.party", format!("`{}` is not a party of `{}`", spec.party, spec.agreement))
+            .help(format!("its parties are {}", listed(parties.iter().copied())));
+    }
+    for (index, purpose) in spec.purposes.iter().flatten().enumerate() {
+        if !agreement.purposes.iter().any(|known| known.code == *purpose) {
+            check
+                .finding(Code::PurposeNotInAgreement, &format!("spec.purposes[{index}]"), format!("`{}` has no purpose `{purpose}`", spec.agreement))
+                .near(purpose, agreement.purposes.iter().map(|purpose| purpose.code.as_str()), "name purposes of the agreement, or none for all");
+        }
+    }
+    let Some(org) = model.orgs.get(&spec.party) else {
+        check
+            .finding(Code::OrgNotFound, "spec.party", format!("there is no organisation `{}` that can be used", spec.party))
+            .near(&spec.party, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or mend it");
+        return None;
+    };
+    let stands_in = namespace(object);
+    if stands_in == org.spec.home_namespace {
+        return Some(Authority::Own);
+    }
+    let delegated = delegation(model, &org.spec, &stands_in, now);
+    if delegated.is_none() {
+        let message = format!("a signature of `{}` in namespace `{stands_in}` proves nothing", spec.party);
+        check.finding(Code::SignatureNamespace, "metadata.namespace", message).help(format!(
+            "put it into `{}`, its home namespace, or delegate signing with `delegatedSigning` in its PartnerOrg",
+            org.spec.home_namespace
+        ));
+    }
+    delegated
+}
+
+/// A delegation in date to the organisation whose home the namespace is.
+fn delegation(model: &Model, org: &PartnerOrgSpec, stands_in: &str, now: Timestamp) -> Option<Authority> {
+    org.delegated_signing
+        .iter()
+        .filter(|delegation| now < delegation.until)
+        .find(|delegation| {
+            model.orgs.get(&delegation.to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in)
+        })
+        .map(|delegation| Authority::Delegated {
+            purposes: delegation.purposes.iter().cloned().collect(),
+            until: delegation.until,
+        })
+}
+
+/// What the one signature of a party says.
+fn read(
+    sourced: &Sourced<AgreementSignature>,
+    authority: &Authority,
+    current: Option<&str>,
+    checked: &mut Checked,
+) -> Signature {
+    let spec = &sourced.object.spec;
+    if spec.state == Some(SignatureState::Withdrawn) {
+        return Signature::Withdrawn;
+    }
+    if let Some(current) = current
+        && spec.terms_hash != current
+    {
+        let mut check = Check::new(sourced);
+        check
+            .finding(Code::OtherTerms, "spec.termsHash", format!("`{}` has signed other terms than those of `{}` now", spec.party, spec.agreement))
+            .help(format!(
+                "read what changed and sign again: `concordat sign --agreement {} --party {}` (the terms' hash is {current})",
+                spec.agreement, spec.party
+            ));
+        checked.finish(check);
+        return Signature::OtherTerms;
+    }
+    if current.is_none_or(str::is_empty) {
+        return Signature::OtherTerms;
+    }
+    let own: Option<BTreeSet<String>> = spec.purposes.as_ref().map(|purposes| purposes.iter().cloned().collect());
+    match authority {
+        Authority::Own => Signature::Signed { purposes: own, until: None },
+        Authority::Delegated { purposes, until } => Signature::Signed {
+            purposes: Some(match own {
+                Some(own) => own.intersection(purposes).cloned().collect(),
+                None => purposes.clone(),
+            }),
+            until: Some(*until),
+        },
+    }
+}

@@ -1,0 +1,357 @@
+//! Documents to objects: which of them are ours, whether their shape holds, and what they are.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use kube::Resource;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::yaml::{Content, Document, Node, Problem};
+use crate::api::{API_VERSION, GROUP, POLICY_TEST_KIND, PolicyTestSpec, VERSION};
+use crate::core::finding::{Code, Finding, ObjectKey, Origin};
+use crate::core::snapshot::{Snapshot, Source, Sourced, TestFile};
+use crate::core::validate::shape;
+
+/// The kinds of the group, and whether a namespace holds their objects.
+const KINDS: [(&str, bool); 10] = [
+    ("PolicyFramework", false),
+    ("FrameworkException", false),
+    ("PlaceFootprint", false),
+    ("PartnerOrg", false),
+    ("DataProduct", true),
+    ("DataSharingAgreement", true),
+    ("AgreementSignature", true),
+    ("LocalPolicy", true),
+    ("DataAccessGrant", true),
+    // a file of tests is never applied, and may name a namespace or none
+    (POLICY_TEST_KIND, false),
+];
+
+/// What the API server writes into metadata. In a file it would be a claim, so nothing here believes it.
+const SERVER_METADATA: [&str; 7] =
+    ["uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "managedFields", "selfLink"];
+
+/// How an object without a kind is counted.
+pub(super) const NO_KIND: &str = "none";
+
+/// Where objects and findings of all files come together.
+#[derive(Debug, Default)]
+pub(super) struct Loader {
+    pub(super) snapshot: Snapshot,
+    pub(super) findings: Vec<Finding>,
+    /// How many objects of ours there are, good or bad.
+    pub(super) objects: usize,
+    /// How many documents of other kinds there are.
+    pub(super) skipped: BTreeMap<String, usize>,
+}
+
+/// What a document or list item says it is.
+enum Identity<'node> {
+    Ours(&'static str, bool),
+    /// A list of objects, to be looked into.
+    List(&'node [Rc<Node>]),
+    /// One of ours, but not by this name or version.
+    Mistaken { at: &'static str, message: String, help: Option<String> },
+    Other(String),
+}
+
+impl Loader {
+    /// Takes up what a document holds.
+    pub(super) fn document(&mut self, file: &str, document: &Document) {
+        let Document { root, problems } = document;
+        match &root.content {
+            Content::Null => {} // comments only
+            Content::Map(_) => self.object(file, root, problems),
+            Content::Bool(_) | Content::Number(_) | Content::Text(_) | Content::List(_) => self.skip(NO_KIND),
+        }
+    }
+
+    fn object(&mut self, file: &str, node: &Rc<Node>, problems: &[Problem]) {
+        match identify(node) {
+            Identity::Other(kind) => self.skip(&kind),
+            Identity::List(items) => {
+                for item in items {
+                    match &item.content {
+                        Content::Map(_) => self.object(file, item, problems),
+                        _ => self.skip(NO_KIND),
+                    }
+                }
+            }
+            Identity::Mistaken { at, message, help } => {
+                self.objects += 1;
+                let source = source(file, node);
+                let mut finding = Finding::new(Code::UnknownKind, source.origin(None, at), message);
+                finding.help = help;
+                self.findings.push(finding);
+            }
+            Identity::Ours(kind, namespaced) => {
+                self.objects += 1;
+                self.ours(file, node, problems, kind, namespaced);
+            }
+        }
+    }
+
+    fn skip(&mut self, kind: &str) {
+        *self.skipped.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    fn ours(&mut self, file: &str, node: &Node, problems: &[Problem], kind: &'static str, namespaced: bool) {
+        let mut value = node.value();
+        let text = |field: &str| value.pointer(field).and_then(Value::as_str).map(str::to_owned);
+        let namespace = text("/metadata/namespace");
+        let name = text("/metadata/name");
+        let key = name.as_deref().map(|name| ObjectKey::new(kind, namespace.as_deref(), name));
+        let source = source(file, node);
+        let before = self.findings.len();
+
+        self.findings.extend(problems.iter().map(|problem| finding(file, problem, key.clone())));
+        let mut report = |code: Code, field: &str, message: String, help: Option<String>| {
+            let mut finding = Finding::new(code, source.origin(key.clone(), field), message);
+            finding.help = help;
+            self.findings.push(finding);
+        };
+        for (code, field, message, help) in metadata_problems(&value, kind, namespaced) {
+            report(code, field, message, Some(help));
+        }
+        if kind == "DataAccessGrant" {
+            report(
+                Code::OperatorOwned,
+                "kind",
+                "only the operator writes `DataAccessGrant`".to_owned(),
+                Some("take it out of the folder: grants follow from agreements and signatures".to_owned()),
+            );
+        }
+        forget_server_fields(&mut value);
+        for problem in shape::problems(kind, &value) {
+            report(problem.code, &problem.field, problem.message, problem.help);
+        }
+        if self.findings.iter().skip(before).any(Finding::is_error) {
+            return;
+        }
+        if let Err(error) = self.keep(kind, value, &source, name) {
+            let message = format!("the object cannot be read: {error}");
+            self.findings.push(Finding::new(Code::InvalidField, source.origin(key, ""), message));
+        }
+    }
+
+    /// Puts an object of good shape into the snapshot.
+    fn keep(
+        &mut self,
+        kind: &str,
+        value: Value,
+        source: &Arc<Source>,
+        name: Option<String>,
+    ) -> Result<(), serde_json::Error> {
+        let Snapshot {
+            cluster: _,
+            frameworks,
+            exceptions,
+            footprints,
+            orgs,
+            products,
+            agreements,
+            signatures,
+            policies,
+            tests,
+        } = &mut self.snapshot;
+        match kind {
+            "PolicyFramework" => push(frameworks, value, source),
+            "FrameworkException" => push(exceptions, value, source),
+            "PlaceFootprint" => push(footprints, value, source),
+            "PartnerOrg" => push(orgs, value, source),
+            "DataProduct" => push(products, value, source),
+            "DataSharingAgreement" => push(agreements, value, source),
+            "AgreementSignature" => push(signatures, value, source),
+            "LocalPolicy" => push(policies, value, source),
+            POLICY_TEST_KIND => {
+                let spec: PolicyTestSpec =
+                    serde_json::from_value(value.get("spec").cloned().unwrap_or_default())?;
+                for (index, _) in spec.tests.iter().enumerate().filter(|(_, test)| test.at.is_none()) {
+                    let key = ObjectKey::new(kind, None, name.as_deref().unwrap_or_default());
+                    let origin = source.origin(Some(key), &format!("spec.tests[{index}]"));
+                    self.findings.push(
+                        Finding::new(Code::TestWithoutMoment, origin, "the test does not say when the question is asked")
+                            .help("add `at`, such as `at: 2026-04-01T00:00:00Z`: answers change with time"),
+                    );
+                }
+                tests.push(TestFile { name: name.unwrap_or_default(), spec, source: Arc::clone(source) });
+                Ok(())
+            }
+            _ => Ok(()), // a grant, reported above
+        }
+    }
+}
+
+fn push<T: Resource + DeserializeOwned>(
+    list: &mut Vec<Sourced<T>>,
+    value: Value,
+    source: &Arc<Source>,
+) -> Result<(), serde_json::Error> {
+    list.push(Sourced { object: serde_json::from_value(value)?, source: Arc::clone(source) });
+    Ok(())
+}
+
+fn source(file: &str, node: &Node) -> Arc<Source> {
+    Arc::new(Source { file: Some(file.to_owned()), positions: node.positions() })
+}
+
+/// A finding about the text itself.
+pub(super) fn finding(file: &str, problem: &Problem, object: Option<ObjectKey>) -> Finding {
+    let Problem { code, at: (line, column), message, help } = problem.clone();
+    let origin =
+        Origin { file: Some(file.to_owned()), line: Some(line), column: Some(column), object, field: None };
+    Finding { help, ..Finding::new(code, origin, message) }
+}
+
+fn identify(node: &Node) -> Identity<'_> {
+    let kind = node.get("kind").and_then(|kind| kind.text());
+    let version = node.get("apiVersion").and_then(|version| version.text());
+    let (group, version_only) = version.unwrap_or_default().split_once('/').unwrap_or((version.unwrap_or_default(), ""));
+    let known = kind.and_then(|kind| KINDS.iter().find(|(known, _)| *known == kind));
+
+    if let Some(kind) = kind
+        && let Some(items) = node.get("items")
+        && let Content::List(items) = &items.content
+        && (kind == "List" || kind.strip_suffix("List").is_some_and(|of| KINDS.iter().any(|(known, _)| *known == of)))
+    {
+        return Identity::List(items);
+    }
+    let nearly_ours = group != GROUP && strsim::damerau_levenshtein(group, GROUP) <= 2;
+    match (kind, known) {
+        (Some(_), Some((kind, namespaced))) if version == Some(API_VERSION) => Identity::Ours(kind, *namespaced),
+        (Some(kind), None) if version == Some(API_VERSION) => Identity::Mistaken {
+            at: "kind",
+            message: format!("`{API_VERSION}` has no kind `{kind}`"),
+            help: shape::nearest(kind, KINDS.iter().map(|(known, _)| *known))
+                .map(|known| format!("did you mean `{known}`?"))
+                .or_else(|| Some(format!("its kinds are {}", KINDS.map(|(known, _)| known).join(", ")))),
+        },
+        (None, _) if version == Some(API_VERSION) => Identity::Mistaken {
+            at: "apiVersion",
+            message: "the object does not say its `kind`".to_owned(),
+            help: Some(format!("the kinds are {}", KINDS.map(|(known, _)| known).join(", "))),
+        },
+        _ if group == GROUP => Identity::Mistaken {
+            at: "apiVersion",
+            message: if version_only.is_empty() {
+                format!("`apiVersion: {GROUP}` names no version")
+            } else {
+                format!("`{GROUP}` has no version `{version_only}`")
+            },
+            help: Some(format!("write `apiVersion: {GROUP}/{VERSION}`")),
+        },
+        (Some(kind), Some(_)) if version.is_none() => Identity::Mistaken {
+            at: "kind",
+            message: format!("the `{kind}` does not say its `apiVersion`"),
+            help: Some(format!("write `apiVersion: {API_VERSION}`")),
+        },
+        (Some(_), Some(_)) if nearly_ours => Identity::Mistaken {
+            at: "apiVersion",
+            message: format!("no group is called `{group}`"),
+            help: Some(format!("did you mean `{API_VERSION}`?")),
+        },
+        (kind, _) => Identity::Other(kind.filter(|_| version.is_some()).unwrap_or(NO_KIND).to_owned()),
+    }
+}
+
+type MetadataProblem = (Code, &'static str, String, String);
+
+fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<MetadataProblem> {
+    let mut problems = Vec::new();
+    let metadata = value.get("metadata");
+    let name = metadata.and_then(|metadata| metadata.get("name"));
+    let namespace = metadata.and_then(|metadata| metadata.get("namespace"));
+    let lower = "it takes small letters, digits and hyphens, and starts and ends with a letter or a digit";
+    match name.map(Value::as_str) {
+        None => problems.push((
+            Code::InvalidField,
+            "metadata",
+            "the object has no `metadata.name`".to_owned(),
+            "give it a name of its own".to_owned(),
+        )),
+        Some(name) if !name.is_some_and(is_object_name) => problems.push((
+            Code::InvalidField,
+            "metadata.name",
+            format!("`{}` is no name of an object", plain(name, value.pointer("/metadata/name"))),
+            format!("{lower}; parts may be joined by dots"),
+        )),
+        Some(_) => {}
+    }
+    match namespace.map(Value::as_str) {
+        None if namespaced => problems.push((
+            Code::MissingNamespace,
+            "metadata",
+            format!("the `{kind}` does not name its namespace"),
+            "write `metadata.namespace`: in a file nothing else says who may write the object".to_owned(),
+        )),
+        None => {}
+        Some(_) if !namespaced && kind != POLICY_TEST_KIND => problems.push((
+            Code::InvalidField,
+            "metadata.namespace",
+            format!("a `{kind}` stands in no namespace"),
+            "leave `metadata.namespace` out".to_owned(),
+        )),
+        Some(namespace) if !namespace.is_some_and(is_label) => problems.push((
+            Code::InvalidField,
+            "metadata.namespace",
+            format!("`{}` is no name of a namespace", plain(namespace, value.pointer("/metadata/namespace"))),
+            lower.to_owned(),
+        )),
+        Some(_) => {}
+    }
+    problems
+}
+
+/// A value as the user wrote it, or nearly so.
+fn plain(text: Option<&str>, value: Option<&Value>) -> String {
+    text.map(str::to_owned).or_else(|| value.map(Value::to_string)).unwrap_or_default()
+}
+
+/// A DNS subdomain, as Kubernetes has it.
+fn is_object_name(text: &str) -> bool {
+    text.len() <= 253 && text.split('.').all(|part| is_part(part))
+}
+
+/// A DNS label, as Kubernetes has it.
+fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_part(text)
+}
+
+fn is_part(text: &str) -> bool {
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-')
+}
+
+/// Leaves out what only the API server writes.
+fn forget_server_fields(value: &mut Value) {
+    let Some(fields) = value.as_object_mut() else { return };
+    fields.remove("status");
+    if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
+        for field in SERVER_METADATA {
+            metadata.remove(field);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+    use super::*;
+
+    #[test]
+    fn the_kinds_and_their_scopes_are_those_of_the_definitions() {
+        let defined: Vec<(String, bool)> = crate::api::custom_resource_definitions()
+            .into_iter()
+            .map(|CustomResourceDefinition { spec, .. }| (spec.names.kind, spec.scope == "Namespaced"))
+            .collect();
+        let known: Vec<(String, bool)> = KINDS
+            .iter()
+            .filter(|(kind, _)| *kind != POLICY_TEST_KIND)
+            .map(|(kind, namespaced)| ((*kind).to_owned(), *namespaced))
+            .collect();
+        assert_eq!(known, defined);
+    }
+}

@@ -1,0 +1,328 @@
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::*;
+
+/// Reads one text as a file called `a.yaml`.
+fn read_text(text: impl AsRef<[u8]>) -> (Snapshot, Vec<Finding>, FilesReport) {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.yaml"), text).unwrap();
+    let (snapshot, findings, report) = read(&[folder.path().to_owned()]);
+    (snapshot, findings.into_iter().map(|finding| relative(finding, folder.path())).collect(), report)
+}
+
+fn relative(mut finding: Finding, folder: &Path) -> Finding {
+    let folder = format!("{}/", folder.display());
+    finding.origin.file = finding.origin.file.map(|file| file.replace(&folder, ""));
+    finding.message = finding.message.replace(&folder, "");
+    finding
+}
+
+/// The findings in a text: code, line, column and message.
+fn found(text: impl AsRef<[u8]>) -> Vec<(&'static str, u32, u32, String)> {
+    read_text(text)
+        .1
+        .into_iter()
+        .map(|finding| {
+            let Finding { code, message, origin, .. } = finding;
+            (code.as_str(), origin.line.unwrap_or(0), origin.column.unwrap_or(0), message)
+        })
+        .collect()
+}
+
+fn codes(text: impl AsRef<[u8]>) -> Vec<&'static str> {
+    found(text).into_iter().map(|(code, ..)| code).collect()
+}
+
+const PLACE: &str = "\
+apiVersion: concordat.dev/v1alpha1
+kind: PlaceFootprint
+metadata: {name: chorley}
+spec: {tier: Place, leadOrg: chorley-council}
+";
+
+#[test]
+fn an_object_enters_the_snapshot_with_the_place_of_each_field() {
+    let (snapshot, findings, report) = read_text(PLACE);
+    assert_eq!(findings, []);
+    assert_eq!((report.files, report.objects), (1, 1));
+    let place = &snapshot.footprints[0];
+    assert_eq!(place.object.metadata.name.as_deref(), Some("chorley"));
+    assert_eq!(place.source.positions["spec.leadOrg"], (4, 21));
+    assert_eq!(place.source.positions[""], (1, 1));
+}
+
+#[test]
+fn columns_count_characters() {
+    let (snapshot, _, _) = read_text(
+        "{apiVersion: concordat.dev/v1alpha1, kind: PlaceFootprint, metadata: {name: a, labels: {a: '🏥é'}}, spec: {tier: Place, leadOrg: b}}",
+    );
+    assert_eq!(snapshot.footprints[0].source.positions["spec"], (1, 100));
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_change_nothing() {
+    let text = format!("\u{feff}{}", PLACE.replace('\n', "\r\n"));
+    let (snapshot, findings, _) = read_text(text);
+    assert_eq!(findings, []);
+    assert_eq!(snapshot.footprints[0].source.positions["spec.leadOrg"], (4, 21));
+}
+
+#[test]
+fn json_is_read_with_tabs_and_pairs_of_surrogates() {
+    let text = "{\n\t\"apiVersion\": \"concordat.dev/v1alpha1\",\n\t\"kind\": \"PlaceFootprint\",\n\t\"metadata\": {\"name\": \"a\", \"annotations\": {\"b\": \"\\ud83c\\udfe5\"}},\n\t\"spec\": {\"tier\": \"Place\", \"leadOrg\": \"b\"}\n}\n";
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.json"), text).unwrap();
+    let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+    assert_eq!(findings, []);
+    assert_eq!(snapshot.footprints[0].object.metadata.annotations.as_ref().unwrap()["b"], "🏥");
+}
+
+#[test]
+fn nothing_to_read_is_no_error() {
+    for text in ["", "\n\n", "# only a comment\n", "---\n---\n", "\u{feff}", "..."] {
+        let (snapshot, findings, report) = read_text(text);
+        assert_eq!((snapshot, findings, report.objects), (Snapshot::default(), vec![], 0), "{text:?}");
+    }
+}
+
+#[test]
+fn other_kinds_are_counted_and_left_alone_whatever_is_in_them() {
+    let (snapshot, findings, report) = read_text(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: a, name: b}\n---\n\
+         apiVersion: v1\nkind: ConfigMap\ndata: {<<: *x}\n---\n",
+    );
+    // the second has an alias without an anchor, which ends the reading of the file
+    assert_eq!(snapshot, Snapshot::default());
+    assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::InvalidYaml]);
+    assert_eq!(report.skipped, BTreeMap::from([("Namespace".to_owned(), 1)]));
+
+    let (_, findings, report) =
+        read_text("base: &x {a: no}\nother: {<<: *x}\nthird: !Ref y\n---\n- 1\n---\ntext\n---\nkind: X\napiVersion: y/v1\n");
+    assert_eq!(findings, []);
+    assert_eq!(report.skipped, BTreeMap::from([("none".to_owned(), 3), ("X".to_owned(), 1)]));
+}
+
+#[test]
+fn a_template_that_does_not_speak_of_our_group_is_counted_and_left_alone() {
+    let (_, findings, report) = read_text("a: {{ .Values.a }}\n{{- end }}\n");
+    assert_eq!((findings, report.templates), (vec![], 1));
+    assert_eq!(codes("apiVersion: concordat.dev/v1alpha1\n{{- end }}\n"), ["CON002"]);
+}
+
+#[test]
+fn a_doubled_key_is_found_at_its_second_place_and_the_object_stays_out() {
+    let (snapshot, findings, _) = read_text(PLACE.replace("tier: Place", "tier: Place, tier: System"));
+    assert_eq!(snapshot, Snapshot::default());
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].code, Code::DuplicateKey);
+    assert_eq!((findings[0].origin.line, findings[0].origin.column), (Some(4), Some(21)));
+    assert_eq!(findings[0].origin.object.as_ref().unwrap().to_string(), "PlaceFootprint chorley");
+}
+
+#[test]
+fn an_unquoted_word_that_kubectl_takes_for_something_else_is_found() {
+    assert_eq!(
+        found(PLACE.replace("leadOrg: chorley-council", "leadOrg: no")),
+        [("CON006", 4, 30, "kubectl reads an unquoted `no` as `false`".to_owned())]
+    );
+    assert_eq!(codes(PLACE.replace("leadOrg: chorley-council", "leadOrg: 'no'")), [""; 0]);
+}
+
+#[test]
+fn aliases_are_expanded_with_the_places_of_what_they_repeat() {
+    let text = "\
+apiVersion: concordat.dev/v1alpha1
+kind: PlaceFootprint
+metadata: {name: chorley, labels: &labels {a: b}, annotations: *labels}
+spec: {tier: Place, leadOrg: chorley-council}
+";
+    let (snapshot, findings, _) = read_text(text);
+    assert_eq!(findings, []);
+    assert_eq!(snapshot.footprints[0].object.metadata.annotations.as_ref().unwrap()["a"], "b");
+    assert_eq!(snapshot.footprints[0].source.positions["metadata.annotations.a"], (3, 44));
+}
+
+#[test]
+fn tags_and_merge_keys_are_refused_in_objects_of_ours() {
+    assert_eq!(codes(PLACE.replace("tier: Place", "tier: !Tier Place")), ["CON002"]);
+    assert_eq!(codes(PLACE.replace("tier: Place", "tier: !!str Place")), [""; 0]);
+    assert_eq!(codes(PLACE.replace("{name: chorley}", "{name: chorley, labels: {<<: {a: b}}}")), ["CON002"]);
+}
+
+#[test]
+fn a_kind_or_version_that_there_is_not_is_never_skipped() {
+    for (from, to, message) in [
+        ("PlaceFootprint", "PlaceFootprnt", "`concordat.dev/v1alpha1` has no kind `PlaceFootprnt`"),
+        ("v1alpha1", "v1", "`concordat.dev` has no version `v1`"),
+        ("/v1alpha1", "", "`apiVersion: concordat.dev` names no version"),
+        ("concordat.dev", "concordat.de", "no group is called `concordat.de`"),
+        ("apiVersion: concordat.dev/v1alpha1\n", "", "the `PlaceFootprint` does not say its `apiVersion`"),
+        ("kind: PlaceFootprint\n", "", "the object does not say its `kind`"),
+    ] {
+        let findings = found(PLACE.replace(from, to));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!((findings[0].0, findings[0].3.as_str()), ("CON009", message));
+    }
+}
+
+#[test]
+fn a_list_is_looked_into() {
+    let text = "\
+apiVersion: v1
+kind: List
+items:
+- apiVersion: concordat.dev/v1alpha1
+  kind: PlaceFootprint
+  metadata: {name: chorley}
+  spec: {tier: Place, leadOrg: chorley-council}
+- {apiVersion: v1, kind: Namespace}
+";
+    let (snapshot, findings, report) = read_text(text);
+    assert_eq!(findings, []);
+    assert_eq!(snapshot.footprints[0].source.positions["spec"], (7, 3));
+    assert_eq!(report.skipped, BTreeMap::from([("Namespace".to_owned(), 1)]));
+}
+
+#[test]
+fn metadata_has_to_name_the_object_and_its_namespace() {
+    let product = "apiVersion: concordat.dev/v1alpha1\nkind: AgreementSignature\nmetadata: {name: A_b}\nspec: {agreement: {namespace: a, name: b}, party: c, termsHash: 'sha256:0000000000000000000000000000000000000000000000000000000000000000'}\n";
+    assert_eq!(
+        found(product),
+        [
+            ("CON008", 3, 1, "the `AgreementSignature` does not name its namespace".to_owned()),
+            ("CON006", 3, 12, "`A_b` is no name of an object".to_owned()),
+        ]
+    );
+    assert_eq!(
+        found(PLACE.replace("{name: chorley}", "{name: chorley, namespace: x}")),
+        [("CON006", 3, 27, "a `PlaceFootprint` stands in no namespace".to_owned())]
+    );
+    assert_eq!(found(PLACE.replace("{name: chorley}", "{}"))[0].3, "the object has no `metadata.name`");
+}
+
+#[test]
+fn what_the_api_server_writes_is_not_believed_in_a_file() {
+    let (snapshot, findings, _) = read_text(
+        PLACE.replace("{name: chorley}", "{name: chorley, uid: x, creationTimestamp: 2020-01-01T00:00:00Z}")
+            + "status: {nonsense: true}\n",
+    );
+    assert_eq!(findings, []);
+    assert_eq!(snapshot.footprints[0].object.metadata.uid, None);
+    assert_eq!(snapshot.footprints[0].object.metadata.creation_timestamp, None);
+}
+
+#[test]
+fn documents_before_a_broken_one_stand() {
+    let (snapshot, findings, _) = read_text(format!("{PLACE}---\na: [\n"));
+    assert_eq!(snapshot.footprints.len(), 1);
+    assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::InvalidYaml]);
+}
+
+#[test]
+fn bytes_that_are_not_text_are_found_with_their_place() {
+    assert_eq!(
+        found(b"a: 1\nb: \xff\n"),
+        [("CON002", 2, 4, "not valid YAML: the text is not UTF-8 from here on".to_owned())]
+    );
+}
+
+#[test]
+fn hidden_folders_and_links_are_not_followed_and_no_file_is_read_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::create_dir_all(path.join(".git")).unwrap();
+    fs::create_dir_all(path.join("a")).unwrap();
+    fs::write(path.join(".git/x.yaml"), "a: [").unwrap();
+    fs::write(path.join("a/y.yml"), PLACE).unwrap();
+    fs::write(path.join("notes.md"), "a: [").unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("/", path.join("out")).unwrap();
+    let (snapshot, findings, report) = read(&[path.to_owned(), path.join("a"), path.join("a/y.yml")]);
+    assert_eq!(findings, []);
+    assert_eq!((snapshot.footprints.len(), report.files), (1, 1));
+    #[cfg(unix)]
+    assert_eq!(report.links, 1);
+}
+
+#[test]
+fn a_path_that_is_not_there_is_a_finding() {
+    let (_, findings, _) = read(&[PathBuf::from("no/such/folder")]);
+    assert_eq!(findings.len(), 1);
+    assert_eq!(findings[0].code, Code::UnreadableFile);
+    assert_eq!(findings[0].message, "there is no file or folder `no/such/folder`");
+}
+
+/// Text made to hurt whoever reads it, and the code that it gets.
+fn nasty() -> Vec<(&'static str, String, &'static str)> {
+    let laughs = |width: usize, height: usize| {
+        let mut text = String::from("a0: &a0 [x]\n");
+        for level in 1..height {
+            let below = vec![format!("*a{}", level - 1); width].join(", ");
+            text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
+        }
+        text
+    };
+    vec![
+        ("brackets", "[".repeat(100_000), "CON004"),
+        ("braces", "{a: ".repeat(100_000), "CON004"),
+        ("dashes", "- ".repeat(100_000), "CON004"),
+        ("questions", "? ".repeat(100_000), "CON004"),
+        ("steps", (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(), "CON004"),
+        ("laughs", laughs(10, 30), "CON004"),
+        ("few but deep laughs", laughs(2, 60), "CON004"),
+        ("long laughs", format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1_000)), "CON004"),
+        ("a loop", "a: &a [*a]\n".to_owned(), "CON002"),
+        ("no anchor", "a: *b\n".to_owned(), "CON002"),
+        ("unterminated text", "a: \"b\n".to_owned(), "CON002"),
+        ("unterminated list", "a: [b, c\n".to_owned(), "CON002"),
+        ("tabs", "a:\n\tb: c\n".to_owned(), "CON002"),
+        ("too large", format!("a: {}\n", "x".repeat(5 << 20)), "CON004"),
+        ("many values", format!("[{}]", "0,".repeat(600_000)), "CON004"),
+        ("a bad escape", "a: \"\\q\"\n".to_owned(), "CON002"),
+        ("a bad directive", "%YAML 9.9.9\n---\na: b\n".to_owned(), "CON002"),
+        ("two colons", "a: b: c\n".to_owned(), "CON002"),
+    ]
+}
+
+#[test]
+fn text_made_to_hurt_is_refused_and_soon() {
+    for (name, text, code) in nasty() {
+        let start = Instant::now();
+        assert_eq!(codes(&text), [code], "{name}");
+        assert!(start.elapsed() < Duration::from_secs(20), "{name} took {:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn mutilated_manifests_never_bring_the_reader_down() {
+    // a fixed generator, so that a failure can be had again
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let pieces = [
+        "{", "}", "[", "]", ":", ": ", "- ", "? ", "&a ", "*a", "!", "!!", "|", ">", "|+2\n", "\"", "'", "#", " #", "\n",
+        "\t", "%", "---\n", "...\n", "\r", "\u{85}", "\u{2028}", "\0", "é", "🏥", "<<: ", ",", "@", "`", "\\", "\\u", "~",
+        "\u{feff}", "   ", "%TAG ! x\n", "!<a>", "? [a\n", "- - -",
+    ];
+    let seed = format!("{PLACE}---\nitems: &x\n- a: |\n    text\n  b: >-\n    folded\n- {{c: *x, \"d\": 'e'}}\n");
+    for _ in 0..4_000 {
+        let mut text: Vec<char> = seed.chars().collect();
+        for _ in 0..=next(6) {
+            let at = next(text.len());
+            let until = (at + next(12)).min(text.len());
+            let piece = pieces[next(pieces.len())].chars();
+            let _ = text.splice(at..until, piece).count();
+        }
+        let text: String = text.into_iter().collect();
+        let parsed = parse(&text);
+        for document in &parsed.documents {
+            let _ = (document.root.value(), document.root.positions());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! Which files are read: folders to their files, in a stable order, each file once.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use walkdir::{DirEntry, WalkDir};
+
+use crate::core::finding::{Code, Finding, Origin};
+
+/// How large a file may be.
+const MAX_SIZE: u64 = 4 << 20;
+
+/// The name under which standard input shows in messages.
+pub const STDIN: &str = "<stdin>";
+
+/// A file to be read.
+#[derive(Debug)]
+pub(super) struct Entry {
+    path: PathBuf,
+    /// As it shows in messages, with `/` between its parts.
+    pub(super) name: String,
+    /// Whether the user named this very file, so that it has to be one of ours.
+    pub(super) named: bool,
+}
+
+/// The files under some paths, and what is wrong with the paths.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub(super) entries: Vec<Entry>,
+    pub(super) findings: Vec<Finding>,
+    /// Symbolic links that were not followed.
+    pub(super) links: usize,
+}
+
+/// Finds the files. `-` is standard input.
+pub(super) fn walk(paths: &[PathBuf]) -> Walk {
+    let mut walk = Walk::default();
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        if path.as_os_str() == "-" {
+            walk.add(Entry { path: path.clone(), name: STDIN.to_owned(), named: true }, &mut seen);
+            continue;
+        }
+        match fs::metadata(path) {
+            Ok(metadata) if metadata.is_dir() => walk.folder(path, &mut seen),
+            Ok(_) => walk.add(Entry { path: path.clone(), name: name(path), named: true }, &mut seen),
+            Err(error) => walk.findings.push(unreadable(&name(path), &error)),
+        }
+    }
+    walk
+}
+
+impl Walk {
+    fn folder(&mut self, root: &Path, seen: &mut BTreeSet<PathBuf>) {
+        let hidden = |entry: &DirEntry| {
+            entry.depth() > 0 && entry.file_type().is_dir() && entry.file_name().to_string_lossy().starts_with('.')
+        };
+        for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|entry| !hidden(entry)) {
+            match entry {
+                Ok(entry) if entry.path_is_symlink() && entry.depth() > 0 => {
+                    if is_manifest(entry.path()) || entry.path().is_dir() {
+                        self.links += 1;
+                    }
+                }
+                Ok(entry) if entry.file_type().is_file() && is_manifest(entry.path()) => {
+                    let path = entry.into_path();
+                    self.add(Entry { name: name(&path), path, named: false }, seen);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let name = error.path().map_or_else(|| name(root), name);
+                    let error = error.into_io_error().unwrap_or_else(|| io::Error::other("the folder contains itself"));
+                    self.findings.push(unreadable(&name, &error));
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, entry: Entry, seen: &mut BTreeSet<PathBuf>) {
+        let identity = fs::canonicalize(&entry.path).unwrap_or_else(|_| entry.path.clone());
+        if seen.insert(identity) {
+            self.entries.push(entry);
+        }
+    }
+}
+
+/// The text of a file, or what is wrong with it.
+pub(super) fn text(entry: &Entry) -> Result<String, Finding> {
+    let read = if entry.name == STDIN && entry.path.as_os_str() == "-" {
+        bytes(io::stdin().lock())
+    } else {
+        fs::File::open(&entry.path).and_then(bytes)
+    };
+    let bytes = read.map_err(|error| unreadable(&entry.name, &error))?;
+    if bytes.len() as u64 > MAX_SIZE {
+        let message = format!("`{}` is larger than {} MiB", entry.name, MAX_SIZE >> 20);
+        return Err(Finding::new(Code::TooLarge, file(&entry.name), message)
+            .help("split it, or name the files and folders that hold manifests"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let (line, column) = end_of(&String::from_utf8_lossy(before));
+        let origin = Origin { line: Some(line), column: Some(column), ..file(&entry.name) };
+        Finding::new(Code::InvalidYaml, origin, "not valid YAML: the text is not UTF-8 from here on")
+            .help("save the file as UTF-8")
+    })
+}
+
+fn bytes(source: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    // one more than is allowed, so that too much can be told from just enough
+    source.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The line and column after a text.
+fn end_of(text: &str) -> (u32, u32) {
+    let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
+    let line = text.matches('\n').count() + 1;
+    let column = text.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
+    (number(line), number(column))
+}
+
+/// The origin of a finding about a whole file.
+pub(super) fn file(name: &str) -> Origin {
+    Origin { file: Some(name.to_owned()), ..Origin::default() }
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Finding {
+    let message = match error.kind() {
+        io::ErrorKind::NotFound => format!("there is no file or folder `{name}`"),
+        io::ErrorKind::PermissionDenied => format!("`{name}` cannot be read: permission denied"),
+        _ => format!("`{name}` cannot be read: {error}"),
+    };
+    Finding::new(Code::UnreadableFile, file(name), message)
+}
+
+fn is_manifest(path: &Path) -> bool {
+    path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
+        ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    })
+}
+
+/// A path as it shows in messages.
+fn name(path: &Path) -> String {
+    let path = path.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path);
+    path.to_string_lossy().replace('\\', "/")
+}
