@@ -93,9 +93,11 @@ impl Server {
     }
 }
 
-fn definition(kind: &str) -> CustomResourceDefinition {
-    let found = custom_resource_definitions()
-        .into_iter()
+static DEFINITIONS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(custom_resource_definitions);
+
+fn definition(kind: &str) -> &'static CustomResourceDefinition {
+    let found = DEFINITIONS
+        .iter()
         .find(|definition| definition.spec.names.kind == kind);
     found.unwrap_or_else(|| panic!("no definition of {kind}"))
 }
@@ -245,10 +247,7 @@ async fn the_server_explains_every_kind_and_field() {
             let kind = format!("dev.concordat.v1alpha1.{}", definition.spec.names.kind);
             document.pointer(&format!("/components/schemas/{kind}")).is_some()
         };
-        custom_resource_definitions()
-            .into_iter()
-            .all(explained)
-            .then(|| document.clone())
+        DEFINITIONS.iter().all(explained).then(|| document.clone())
     })
     .await;
     for definition in DEFINITIONS.iter() {

@@ -498,12 +498,12 @@ impl World {
             ("pcn", "Nhs", "care-team", true, "Managed"),
             ("charity", "Vcse", "befriending", false, "Unmanaged"),
         ] {
-            let scheme = if of == "charity" { "OrgId" } else { "Ods" };
+            
             self.apply::<PartnerOrg>(json!({
                 "apiVersion": "concordat.dev/v1alpha1", "kind": "PartnerOrg", "metadata": {"name": self.org(of)},
                 "spec": {
                     "displayName": format!("{of} of {}", self.stem), "sector": sector,
-                    "identifiers": [{"scheme": scheme, "value": format!("GB-TEST-{}", self.org(of))}],
+                    "identifiers": [{"scheme": "OrgId", "value": format!("GB-TEST-{}", self.org(of))}],
                     "publicAuthority": of != "charity", "homeNamespace": self.ns(of), "state": "Active",
                     "footprints": [place],
                     "functions": [{

@@ -19,14 +19,10 @@ use super::{ObjectRef, ObjectStatus, shape};
     derive = "PartialEq",
     shortname = "dsasig",
     category = "concordat",
-    printcolumn(name = "Agreement", type_ = "string", json_path = ".spec.agreement.name"),
-    printcolumn(name = "Party", type_ = "string", json_path = ".spec.party"),
-    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    )
+    printcolumn = r#"{"name": "Agreement", "type": "string", "jsonPath": ".spec.agreement.name"}"#,
+    printcolumn = r#"{"name": "Party", "type": "string", "jsonPath": ".spec.party"}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".spec.state"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

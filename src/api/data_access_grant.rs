@@ -18,16 +18,12 @@ use super::{DataAction, Identifiability, ObjectRef, ObjectStatus, shape};
     derive = "PartialEq",
     shortname = "dag",
     category = "concordat",
-    printcolumn(name = "Agreement", type_ = "string", json_path = ".spec.agreement.name"),
-    printcolumn(name = "Product", type_ = "string", json_path = ".spec.product.name"),
-    printcolumn(name = "Recipient", type_ = "string", json_path = ".spec.recipient.org"),
-    printcolumn(name = "Function", type_ = "string", json_path = ".spec.recipient.function"),
-    printcolumn(name = "Until", type_ = "string", json_path = ".spec.notAfter"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    )
+    printcolumn = r#"{"name": "Agreement", "type": "string", "jsonPath": ".spec.agreement.name"}"#,
+    printcolumn = r#"{"name": "Product", "type": "string", "jsonPath": ".spec.product.name"}"#,
+    printcolumn = r#"{"name": "Recipient", "type": "string", "jsonPath": ".spec.recipient.org"}"#,
+    printcolumn = r#"{"name": "Function", "type": "string", "jsonPath": ".spec.recipient.function"}"#,
+    printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.notAfter"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -18,17 +18,9 @@ use super::{Identifiability, ObjectRef, ObjectStatus, PodSelector, shape};
     derive = "PartialEq",
     shortname = "dprod",
     category = "concordat",
-    printcolumn(name = "Controller", type_ = "string", json_path = ".spec.controller"),
-    printcolumn(
-        name = "Identifiability",
-        type_ = "string",
-        json_path = ".spec.identifiability"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    )
+    printcolumn = r#"{"name": "Controller", "type": "string", "jsonPath": ".spec.controller"}"#,
+    printcolumn = r#"{"name": "Identifiability", "type": "string", "jsonPath": ".spec.identifiability"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct DataProductSpec {

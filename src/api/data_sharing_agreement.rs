@@ -20,11 +20,11 @@ use super::{Condition, DataAction, FrameworkRef, Identifiability, ObjectRef, com
     derive = "PartialEq",
     shortname = "dsa",
     category = "concordat",
-    printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
-    printcolumn(name = "Parties", type_ = "string", json_path = ".status.parties"),
-    printcolumn(name = "Purposes", type_ = "string", json_path = ".status.purposes"),
-    printcolumn(name = "Ends", type_ = "string", json_path = ".status.ends"),
-    printcolumn(name = "Reason", type_ = "string", json_path = ".status.reason")
+    printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
+    printcolumn = r#"{"name": "Parties", "type": "string", "jsonPath": ".status.parties"}"#,
+    printcolumn = r#"{"name": "Purposes", "type": "string", "jsonPath": ".status.purposes"}"#,
+    printcolumn = r#"{"name": "Ends", "type": "string", "jsonPath": ".status.ends"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.reason"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

@@ -17,14 +17,10 @@ use super::{ObjectStatus, shape};
     derive = "PartialEq",
     shortname = "pfx",
     category = "concordat",
-    printcolumn(name = "Rule", type_ = "string", json_path = ".spec.rule"),
-    printcolumn(name = "Footprint", type_ = "string", json_path = ".spec.footprint"),
-    printcolumn(name = "Until", type_ = "string", json_path = ".spec.until"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    )
+    printcolumn = r#"{"name": "Rule", "type": "string", "jsonPath": ".spec.rule"}"#,
+    printcolumn = r#"{"name": "Footprint", "type": "string", "jsonPath": ".spec.footprint"}"#,
+    printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.until"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

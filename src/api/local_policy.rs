@@ -18,14 +18,10 @@ use super::{Condition, PolicyTestCase, shape};
     derive = "PartialEq",
     shortname = "lpol",
     category = "concordat",
-    printcolumn(name = "Footprint", type_ = "string", json_path = ".spec.footprint"),
-    printcolumn(name = "Owner", type_ = "string", json_path = ".spec.owner"),
-    printcolumn(name = "ReviewBy", type_ = "string", json_path = ".spec.reviewBy"),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#
-    )
+    printcolumn = r#"{"name": "Footprint", "type": "string", "jsonPath": ".spec.footprint"}"#,
+    printcolumn = r#"{"name": "Owner", "type": "string", "jsonPath": ".spec.owner"}"#,
+    printcolumn = r#"{"name": "ReviewBy", "type": "string", "jsonPath": ".spec.reviewBy"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LocalPolicySpec {

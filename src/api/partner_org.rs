@@ -18,10 +18,10 @@ use super::{ObjectStatus, PodSelector, shape};
     derive = "PartialEq",
     shortname = "porg",
     category = "concordat",
-    printcolumn(name = "Sector", type_ = "string", json_path = ".spec.sector"),
-    printcolumn(name = "State", type_ = "string", json_path = ".spec.state"),
-    printcolumn(name = "Home", type_ = "string", json_path = ".spec.homeNamespace"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn = r#"{"name": "Sector", "type": "string", "jsonPath": ".spec.sector"}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".spec.state"}"#,
+    printcolumn = r#"{"name": "Home", "type": "string", "jsonPath": ".spec.homeNamespace"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
     validation = Rule::new("!has(self.spec.successor) || self.spec.successor != self.metadata.name")
         .message("`spec.successor` must be another organisation than this one"),
     validation = Rule::new("!has(self.spec.delegatedSigning) || self.spec.delegatedSigning.all(d, d.to != self.metadata.name)")

@@ -20,9 +20,9 @@ use super::{ObjectStatus, Sector, common::is_false, shape};
     derive = "PartialEq",
     shortname = "place",
     category = "concordat",
-    printcolumn(name = "Tier", type_ = "string", json_path = ".spec.tier"),
-    printcolumn(name = "Lead", type_ = "string", json_path = ".spec.leadOrg"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn = r#"{"name": "Tier", "type": "string", "jsonPath": ".spec.tier"}"#,
+    printcolumn = r#"{"name": "Lead", "type": "string", "jsonPath": ".spec.leadOrg"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
     validation = Rule::new("!has(self.spec.parents) || !self.spec.parents.exists(p, p == self.metadata.name)")
         .message("`spec.parents` must not list the footprint itself")
 )]

@@ -23,10 +23,10 @@ use super::{
     derive = "PartialEq",
     shortname = "pfw",
     category = "concordat",
-    printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
-    printcolumn(name = "Effective", type_ = "string", json_path = ".spec.effectiveFrom"),
-    printcolumn(name = "Retires", type_ = "string", json_path = ".spec.retiresOn"),
-    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn = r#"{"name": "Version", "type": "string", "jsonPath": ".spec.version"}"#,
+    printcolumn = r#"{"name": "Effective", "type": "string", "jsonPath": ".spec.effectiveFrom"}"#,
+    printcolumn = r#"{"name": "Retires", "type": "string", "jsonPath": ".spec.retiresOn"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
     validation = Rule::new("self.metadata.name == self.spec.name + '-' + self.spec.version")
         .message("`metadata.name` must be `spec.name`, `-` and `spec.version`, such as `england-1.0.0`"),
     validation = Rule::new("self.spec == oldSelf.spec")

@@ -156,11 +156,13 @@ fn meaning(tier: DecisionTier, allowed: bool) -> &'static str {
 
 /// An agreement by its name, with its title and end.
 fn describe(agreement: &str, judgement: &Judgement) -> String {
-    let reference = agreement
-        .split_once('/')
-        .map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() });
-    match reference.and_then(|reference| judgement.model.agreements.get(&reference)) {
-        Some(found) => format!("`{agreement}`, {}, which ends on {}", found.spec.title, found.spec.term.end),
+    let Some((namespace, name)) = agreement.split_once('/') else { return format!("`{agreement}`") };
+    let reference = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
+    let found = judgement.model.agreements.get(&reference).zip(judgement.assessments.agreements.get(&reference));
+    match found {
+        Some((found, assessment)) => {
+            format!("`{agreement}`, {}, which ends on {} at the latest", found.spec.title, assessment.ends)
+        }
         None => format!("`{agreement}`"),
     }
 }

@@ -59,7 +59,7 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
         if let Some(why) = why(status).filter(|_| phase != Some(Phase::AwaitingSignatures)) {
             printer.answer(format!("  {}", wrap(why, width.saturating_sub(2), 2)));
         }
-        if let (Some(ends), Some(Phase::Active | Phase::Scheduled | Phase::AwaitingSignatures)) = (ends, phase) {
+        if let (Some(ends), Some(Phase::Scheduled | Phase::AwaitingSignatures)) = (ends, phase) {
             printer.answer(format!("  ends on {ends} at the latest"));
         }
         let longest = standings.iter().map(|standing| standing.org.chars().count()).max().unwrap_or_default();
