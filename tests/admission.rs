@@ -1,5 +1,12 @@
 //! A real API server accepts the definitions, admits good objects, and refuses broken ones by name.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly, its helpers too"
+)]
+
 mod admission_cases;
 mod support;
 

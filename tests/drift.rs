@@ -1,5 +1,12 @@
 //! What is generated and committed equals what the types give, and the types keep their promises.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly, its helpers too"
+)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -131,6 +138,23 @@ fn every_node_of_every_schema_says_what_it_is() {
             .unwrap_or_default();
         assert!(!description.trim().is_empty(), "{path} has no description");
         assert!(!description.contains("Auto-generated"), "{path}: {description}");
+    });
+}
+
+#[test]
+fn every_value_of_every_enumeration_is_explained() {
+    each_node(|path, node| {
+        let description = node
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
+        for value in node.get("enum").and_then(Value::as_array).into_iter().flatten() {
+            let value = value.as_str().expect("enumerations are of texts");
+            assert!(
+                description.contains(&format!("\n- `{value}`: ")),
+                "{path} does not explain `{value}`"
+            );
+        }
     });
 }
 

@@ -1,5 +1,12 @@
 //! Offline, files are held to the very rules that the API server applies: what it refuses, `check` refuses.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may fail loudly, its helpers too"
+)]
+
 mod admission_cases;
 
 use concordat::core::validate::shape;

@@ -31,14 +31,18 @@ impl Moment {
 
     /// The moment that was asked for, or now, to the second.
     pub(super) fn timestamp(self) -> Timestamp {
-        self.at.unwrap_or_else(|| {
-            let now = Timestamp::now();
-            Timestamp::from_second(now.as_second()).unwrap_or(now)
-        })
+        self.at.unwrap_or_else(now)
     }
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
+/// Now, to the second.
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    Timestamp::from_second(now.as_second()).unwrap_or(now)
+}
+
+/// Reads a moment, or a date for its first moment in UTC.
+pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     text.parse().or_else(|_| {
         let date: Date = text
             .parse()

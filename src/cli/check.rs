@@ -39,13 +39,19 @@ enum Format {
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { paths: Paths { paths }, format, strict, at } = arguments;
     let mut loaded = load::load(paths, printer);
+    if loaded.is_empty(paths, printer) {
+        if *format == Format::Json {
+            printer.answer(format!("{:#}", json!({ "findings": [] })));
+        }
+        return Exit::Unknown;
+    }
     let at = load::moment(*at, printer);
     let progress = printer.progress("judging");
-    let judgement = Judgement::new(&loaded.snapshot, at);
+    let mut findings = Judgement::new(&loaded.snapshot, at).findings;
     drop(progress);
 
-    let mut findings = loaded.findings.clone();
-    findings.extend(judgement.findings);
+    loaded.mend_help(&mut findings);
+    findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut findings);
     match format {
         Format::Human => human(&findings, &mut loaded, printer),
@@ -58,8 +64,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             paint.yellow("note:")
         ));
     }
-    let unreadable = findings.iter().any(|finding| finding.code == Code::UnreadableFile);
-    if unreadable || (findings.is_empty() && loaded.is_empty(paths, printer)) {
+    if findings.iter().any(|finding| finding.code == Code::UnreadableFile) {
         Exit::Unknown
     } else if findings.iter().any(|finding| finding.is_error() || *strict) {
         Exit::No

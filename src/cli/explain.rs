@@ -49,6 +49,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         return Exit::Unknown;
     }
     let mut loaded = load::load(paths, printer);
+    if loaded.is_empty(paths, printer) {
+        return Exit::Unknown;
+    }
     let request = match files::read_request(request) {
         Ok(request) => request,
         Err(findings) => {
@@ -72,7 +75,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             printer.answer(format!("{answer:#}"));
         }
     }
-    if loaded.is_partial() || loaded.is_empty(paths, printer) {
+    if loaded.is_partial() {
         Exit::Unknown
     } else if verdict.answer.decision {
         Exit::Yes
@@ -99,7 +102,7 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
     printer.answer("");
 
     let mut fact = |name: &str, text: &str| {
-        const COLUMN: usize = 16;
+        const COLUMN: usize = 14;
         let padding = " ".repeat(COLUMN.saturating_sub(2 + name.len()));
         printer.answer(format!("  {}{padding}{}", paint.dim(name), wrap(text, width.saturating_sub(COLUMN), COLUMN)));
     };
@@ -121,13 +124,13 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
             (None, Some(agreement)) => nearest.push(format!("agreement `{agreement}` came closest")),
             (None, None) => {}
         }
-        if ![clause, saw, wants].iter().all(|part| reason.contains(part.as_str())) {
+        if ![saw, wants].iter().all(|part| reason.contains(part.as_str())) {
             nearest.push(format!("{clause} is {saw}, and has to be {wants}"));
         }
         if !nearest.is_empty() {
             fact("nearest", &nearest.join(": "));
         }
-        fact("to change it", who);
+        fact("up to", who);
     }
     if candidates.len() > 1 {
         printer.answer("");

@@ -1,5 +1,6 @@
 //! Manifests to a snapshot, with the talk about it.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -7,7 +8,7 @@ use jiff::Timestamp;
 use super::arguments::Moment;
 use super::output::report::{self, Texts};
 use super::output::{Printer, count};
-use crate::core::finding::{Code, Finding};
+use crate::core::finding::{Code, Finding, ObjectKey, Origin};
 use crate::core::snapshot::Snapshot;
 use crate::source::files::{self, FilesReport};
 
@@ -39,9 +40,9 @@ impl Loaded {
         })
     }
 
-    /// Says that nothing of ours is there, where that is so.
+    /// Whether there is nothing to judge, and nothing wrong to speak of instead. Says so.
     pub(super) fn is_empty(&self, paths: &[PathBuf], printer: &mut Printer) -> bool {
-        if self.report.objects > 0 {
+        if self.report.objects > 0 || !self.findings.is_empty() {
             return false;
         }
         let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
@@ -53,26 +54,54 @@ impl Loaded {
             format!("no object of `concordat.dev` in {}", count(files, "file"))
         };
         printer.talk(format!("{} {what} under {}", paint.red("nothing to judge:"), paths.join(", ")));
-        printer.talk(format!("{} name a folder of manifests, such as `concordat check examples`", paint.cyan("help:")));
+        printer.talk(format!("{} name a folder that holds manifests", paint.cyan("help:")));
         true
     }
 
-    /// Shows errors in the files on stderr, and reminds of `check` where there is more to see.
+    /// Shows errors in the files on stderr, and reminds of `check` where the core has found more.
     pub(super) fn talk_about(&mut self, judged: &[Finding], printer: &mut Printer) {
+        let paint = printer.talk_paint();
         let broken: Vec<&Finding> = self.findings.iter().filter(|finding| finding.is_error()).collect();
         if !broken.is_empty() {
-            let text = report::render(&broken, &mut self.texts, printer.talk_paint(), printer.width());
+            let text = report::render(&broken, &mut self.texts, paint, printer.width());
             printer.talk(text.trim_end());
+            printer.talk("");
         }
-        let errors = judged.iter().filter(|finding| finding.is_error()).count() + broken.len();
+        let errors = judged.iter().filter(|finding| finding.is_error()).count();
         if errors > 0 {
-            let paint = printer.talk_paint();
-            printer.talk(format!(
-                "{} {} in the manifests; `concordat check` shows {}",
-                paint.yellow("note:"),
-                count(errors, "error"),
-                if errors == 1 { "it" } else { "them" },
-            ));
+            let errors_found = count(errors, if broken.is_empty() { "error" } else { "more error" });
+            let them = if errors == 1 { "it" } else { "them" };
+            printer.talk(format!("{} {errors_found} in the manifests; `concordat check` shows {them}", paint.yellow("note:")));
+        }
+    }
+
+    /// Says of what is not found, but is there, that it has an error of its own.
+    pub(super) fn mend_help(&self, judged: &mut [Finding]) {
+        let errors = self.findings.iter().chain(judged.iter()).filter(|finding| finding.is_error());
+        let mut broken: BTreeMap<ObjectKey, Origin> = BTreeMap::new();
+        for Finding { origin, .. } in errors {
+            if let Some(object) = &origin.object {
+                broken.entry(object.clone()).or_insert_with(|| origin.clone());
+            }
+        }
+        for finding in judged {
+            let kind = match finding.code {
+                Code::OrgNotFound => "PartnerOrg",
+                Code::ProductNotFound => "DataProduct",
+                Code::FootprintNotFound => "PlaceFootprint",
+                Code::FrameworkNotFound => "PolicyFramework",
+                Code::AgreementNotFound => "DataSharingAgreement",
+                _ => continue,
+            };
+            let named = |object: &ObjectKey| {
+                let ObjectKey { kind: _, namespace, name } = object;
+                let name = namespace.as_ref().map_or_else(|| format!("`{name}`"), |namespace| format!("`{namespace}/{name}`"));
+                finding.message.contains(&name)
+            };
+            let found = broken.iter().find(|(object, _)| object.kind == kind && named(object)).map(|(_, origin)| origin);
+            if let Some(Origin { file: Some(file), line: Some(line), .. }) = found {
+                finding.help = Some(format!("it is there, but has an error of its own at {file}:{line}"));
+            }
         }
     }
 }

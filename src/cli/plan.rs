@@ -44,6 +44,9 @@ enum Format {
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { paths: Paths { paths }, cluster, at, output } = arguments;
     let mut loaded = load::load(paths, printer);
+    if loaded.is_empty(paths, printer) {
+        return Exit::Unknown;
+    }
     loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
     let at = load::moment(*at, printer);
     let progress = printer.progress("planning");
@@ -51,6 +54,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     drop(progress);
 
     loaded.talk_about(&plan.findings, printer);
+    loaded.mend_help(&mut plan.findings);
     plan.findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut plan.findings);
     match output {
@@ -64,7 +68,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             Err(error) => return unwritable(&error, printer),
         },
     }
-    if loaded.is_partial() || loaded.is_empty(paths, printer) { Exit::Unknown } else { Exit::Yes }
+    if loaded.is_partial() { Exit::Unknown } else { Exit::Yes }
 }
 
 fn unwritable(error: &dyn std::error::Error, printer: &mut Printer) -> Exit {

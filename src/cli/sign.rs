@@ -1,12 +1,14 @@
 //! `concordat sign`: a party's signature on an agreement, ready to be applied.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser as _};
-use kube::ResourceExt as _;
-use serde_json::Value;
 use std::error::Error as _;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::Value;
+
 use super::Exit;
-use super::arguments::{Moment, Paths};
+use super::arguments::{Paths, moment, now};
 use super::load;
 use super::output::yaml::to_yaml;
 use super::output::{Printer, report};
@@ -44,14 +46,15 @@ pub(super) struct Arguments {
     )]
     acting_role: Option<ActingRole>,
 
-    #[command(flatten)]
-    at: Moment,
+    /// When it is signed, for the record [default: now].
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    signed_on: Option<Timestamp>,
 }
 
 const ROLES: [&str; 5] = ["Siro", "CaldicottGuardian", "Dpo", "ControllerLead", "Lay"];
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, agreement, party, purposes, withdraw, acting_role, at } = arguments;
+    let Arguments { paths: Paths { paths }, agreement, party, purposes, withdraw, acting_role, signed_on } = arguments;
     let mut loaded = load::load(paths, printer);
     let request = SignatureRequest {
         agreement: agreement.clone(),
@@ -59,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         purposes: purposes.clone(),
         withdraw: *withdraw,
         acting_role: *acting_role,
-        signed_on: Some(at.timestamp()),
+        signed_on: Some(signed_on.unwrap_or_else(now)),
     };
     let signature = match signature(&loaded.snapshot, &request) {
         Ok(signature) => signature,

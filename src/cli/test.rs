@@ -39,6 +39,9 @@ struct Tally {
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { paths: Paths { paths }, at } = arguments;
     let mut loaded = load::load(paths, printer);
+    if loaded.is_empty(paths, printer) {
+        return Exit::Unknown;
+    }
     let at = load::moment(*at, printer);
     let mut judgements = Judgements { snapshot: &loaded.snapshot, by_moment: BTreeMap::new() };
     let mut tally = Tally::default();
@@ -70,9 +73,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let total = passed + failed + not_run;
     if total == 0 {
         loaded.talk_about(&[], printer);
-        if !loaded.is_empty(paths, printer) {
-            printer.error("there are no policy tests", Some("write them as `kind: PolicyTest`, or into a LocalPolicy's `spec.tests`"));
-        }
+        let help = "write them as `kind: PolicyTest`, or into a LocalPolicy's `spec.tests`";
+        printer.error("there are no policy tests", Some(help));
         return if loaded.findings.iter().any(Finding::is_error) { Exit::No } else { Exit::Unknown };
     }
     let paint = printer.answer_paint();
@@ -124,10 +126,10 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
     line("got", &got(answer, &case.expect));
     line("because", reason);
     if let Some(NearMiss { agreement: _, rule: _, clause, saw, wants, who }) = near_miss {
-        if ![clause, saw, wants].iter().all(|part| reason.contains(part.as_str())) {
+        if ![saw, wants].iter().all(|part| reason.contains(part.as_str())) {
             line("nearest", &format!("{clause} is {saw}, and has to be {wants}"));
         }
-        line("change it", who);
+        line("up to", who);
     }
     printer.answer("");
 }

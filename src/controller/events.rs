@@ -83,7 +83,7 @@ fn news(was: Option<&StatusBody>, is: &StatusBody) -> Option<News> {
                 Some(why) if !why.is_empty() => format!("{}: {why}", phase.as_str()),
                 _ => phase.as_str().to_owned(),
             };
-            Some(News { good, reason: is.reason.clone().unwrap_or_else(|| phase.as_str().to_owned()), note })
+            Some(News { good, reason: phase.as_str().to_owned(), note })
         }
         StatusBody::Policy(is) => validity(was, &is.conditions),
         StatusBody::Simple(is) => validity(was, &is.conditions),

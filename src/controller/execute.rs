@@ -125,7 +125,7 @@ impl Executor {
                 log(step, &object);
             }
             Err(failure) => {
-                if failure.reason == FailureReason::Unreachable {
+                if failure == unreachable_server() {
                     pass.silent += 1;
                 }
                 if self.told.get(&object) != Some(&failure) {
@@ -140,7 +140,9 @@ impl Executor {
     async fn carry_out_one(&self, step: &Step, pass: &Pass) -> Result<Written, Failure> {
         if let Some((object, failure)) = step.after.iter().find_map(|it| pass.failures.get_key_value(it)) {
             let message = format!("waits for {object}, which could not be written: {}", failure.message);
-            return Err(Failure { reason: FailureReason::Waiting, message });
+            // what passes by itself there passes here
+            let reason = if failure.reason.passes() { failure.reason } else { FailureReason::Waiting };
+            return Err(Failure { reason, message });
         }
         if pass.silent >= SILENT {
             return Err(unreachable_server());
@@ -358,4 +360,56 @@ fn refusal(status: &Status) -> Failure {
         }
     };
     Failure { reason, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(status: Value) -> (FailureReason, String) {
+        let Failure { reason, message } = refusal(&serde_json::from_value(status).unwrap());
+        (reason, message)
+    }
+
+    #[test]
+    fn a_refusal_is_named_by_its_cause() {
+        // as the API server writes them
+        let missing = json!({
+            "code": 404, "reason": "NotFound", "message": "namespaces \"pcn\" not found",
+            "details": {"name": "pcn", "kind": "namespaces"},
+        });
+        assert_eq!(
+            refused(missing),
+            (FailureReason::NamespaceNotFound, "its namespace does not exist".to_owned())
+        );
+        let terminating = json!({
+            "code": 403, "reason": "Forbidden", "message": "forbidden: unable to create new content",
+            "details": {"name": "x", "kind": "networkpolicies", "causes": [{"reason": "NamespaceTerminating"}]},
+        });
+        assert_eq!(
+            refused(terminating),
+            (FailureReason::NamespaceTerminating, "its namespace is being deleted".to_owned())
+        );
+        let forbidden = json!({"code": 403, "reason": "Forbidden", "message": "may not patch"});
+        assert_eq!(
+            refused(forbidden),
+            (FailureReason::Forbidden, "the operator's account may not: may not patch".to_owned())
+        );
+        let invalid = json!({"code": 422, "reason": "Invalid", "message": "spec: bad"});
+        assert_eq!(refused(invalid), (FailureReason::Rejected, "the API server refuses it: spec: bad".to_owned()));
+        let busy = json!({"code": 503, "reason": "ServiceUnavailable", "message": "try 17 of 20"});
+        assert_eq!(refused(busy), (FailureReason::Unreachable, "the API server does not answer".to_owned()));
+        let conflict = json!({"code": 409, "reason": "Conflict", "message": "version 17 is not 18"});
+        assert_eq!(refused(conflict), (FailureReason::Conflict, "it was changed at the same moment".to_owned()));
+    }
+
+    #[test]
+    fn every_kind_of_ours_can_be_written_and_no_other() {
+        for definition in crate::api::custom_resource_definitions() {
+            let kind = definition.spec.names.kind;
+            let resource = resource(&kind).map(|it| (it.group, it.plural));
+            assert_eq!(resource, Some((definition.spec.group, definition.spec.names.plural)), "{kind}");
+        }
+        assert_eq!(resource("Secret"), None);
+    }
 }

@@ -97,7 +97,8 @@ async fn round(
             return Round::Broken;
         }
     };
-    debug!(steps = steps.len(), objects = plan.objects.len(), "judged");
+    let took = Timestamp::now().duration_since(at);
+    debug!(steps = steps.len(), objects = plan.objects.len(), ms = took.as_millis(), "judged");
     let failures = executor.carry_out(&steps, &observed, pulse, stopping).await;
     let statuses = report(&plan, &observed, &failures);
     let unreported = executor.carry_out(&statuses, &observed, pulse, stopping).await;

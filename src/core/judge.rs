@@ -1,11 +1,13 @@
 //! The whole way in one value: a snapshot at a moment, validated, assessed, ready to be asked and planned.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use super::finding::{self, Finding};
 use super::model::Model;
 use super::plan::{self, Plan};
-use super::policy::{self, Assessments, Signing, Verdict};
+use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
 use super::snapshot::Snapshot;
 use super::{report, validate};
 use crate::api::AccessRequest;
@@ -28,8 +30,9 @@ impl Judgement {
     /// Judges a snapshot as it stands at `at`. Infallible: what cannot be used is a finding, and is left out.
     pub fn new(snapshot: &Snapshot, at: Timestamp) -> Self {
         let (mut model, mut findings) = validate::validate(snapshot, at);
-        policy::load_local_policies(&mut model, snapshot, at, &mut findings);
-        let assessments = policy::assess(&model, at, Signing::AsSigned);
+        let store = Arc::new(EntityStore::new(&model));
+        policy::load_local_policies(&mut model, &store, snapshot, at, &mut findings);
+        let assessments = policy::assess(&model, &store, at, Signing::AsSigned);
         findings.extend(report::broken_rules(snapshot, &model, &assessments));
         finding::sort(&mut findings);
         let reviews = snapshot.policies.iter().map(|policy| policy.object.spec.review_by).collect();

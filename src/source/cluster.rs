@@ -178,11 +178,80 @@ impl Stores {
             policies: live(&self.policies),
             tests: Vec::new(),
         };
-        let observed = Observed::new(&snapshot, self.network_policies.objects(), self.grants.objects());
+        let mut observed = Observed::new(&snapshot, self.network_policies.objects(), self.grants.objects());
+        observed.undecodable_orgs = self.orgs.undecodable().into_iter().map(|(name, _)| name).collect();
         Some((snapshot, observed))
     }
 }
 
 fn live<K: Resource<DynamicType = ()> + Clone>(store: &Store<K>) -> Vec<Sourced<K>> {
     store.objects().into_iter().map(Sourced::live).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn product(name: &str, title: Value) -> DeserializeGuard<DataProduct> {
+        let spec = json!({
+            "controller": "council", "title": title, "personalData": false, "specialCategory": false,
+            "confidentialPatientInfo": false, "legallyRestricted": false, "childrensData": false,
+            "identifiability": "Identifiable", "dataItems": [],
+            "endpoint": {"podSelector": {"matchLabels": {"app": "x"}}, "ports": []},
+        });
+        let meta = json!({"namespace": "council", "name": name});
+        let object = json!({
+            "apiVersion": "concordat.dev/v1alpha1", "kind": "DataProduct", "metadata": meta, "spec": spec,
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn names(store: &Store<DataProduct>) -> Vec<String> {
+        store.objects().iter().map(|it| it.name_any()).collect()
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_decoded_is_left_out_and_named_and_the_others_are_not() {
+        let store = Store::default();
+        store.replace(vec![product("bins", json!("Bins")), product("broken", json!(7))]);
+        assert_eq!(names(&store), ["bins"]);
+        assert_eq!(store.undecodable().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["council/broken"]);
+
+        store.apply(product("broken", json!("Mended")));
+        assert_eq!(names(&store), ["bins", "broken"]);
+        assert_eq!(store.undecodable(), []);
+
+        // it is not taken for what it was before
+        store.apply(product("bins", json!(7)));
+        assert_eq!(names(&store), ["broken"]);
+        store.delete(&product("bins", json!(7)));
+        assert_eq!(store.undecodable(), []);
+    }
+
+    #[test]
+    fn a_full_list_takes_the_place_of_everything() {
+        let store = Store::default();
+        store.replace(vec![product("bins", json!("Bins")), product("broken", json!(7))]);
+        store.replace(vec![product("contacts", json!("Contacts"))]);
+        assert_eq!((names(&store), store.undecodable()), (vec!["contacts".to_owned()], vec![]));
+    }
+
+    #[test]
+    fn there_is_no_snapshot_before_every_kind_has_been_read() {
+        let stores = Stores::default();
+        stores.frameworks.replace(Vec::new());
+        stores.exceptions.replace(Vec::new());
+        stores.footprints.replace(Vec::new());
+        stores.orgs.replace(Vec::new());
+        stores.products.replace(Vec::new());
+        stores.agreements.replace(Vec::new());
+        stores.policies.replace(Vec::new());
+        stores.grants.replace(Vec::new());
+        stores.network_policies.replace(Vec::new());
+        assert_eq!(stores.read(ClusterView::Unnamed), None);
+        stores.signatures.replace(Vec::new());
+        assert!(stores.read(ClusterView::Unnamed).is_some());
+    }
 }

@@ -21,6 +21,8 @@ mod assets;
 mod binary;
 mod control_plane;
 mod process;
+#[cfg(all(feature = "cli", feature = "controller"))]
+pub mod scenario;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -87,11 +87,18 @@ impl Report {
     }
 }
 
+/// Longer lines would fill the screen, so that only their place is told.
+const LONGEST_LINE: usize = 400;
+
 /// The text that a finding is about, and where in it.
 fn place(origin: &Origin, texts: &mut Texts, width: usize) -> Option<(NamedSource<Arc<str>>, LabeledSpan)> {
     let Origin { file, line, column, object, field } = origin;
     let (file, line, column) = (file.as_deref()?, (*line)?, (*column)?);
     let text = texts.get(file)?;
+    let around = text.lines().skip(usize::try_from(line).ok()?.saturating_sub(2)).take(3);
+    if around.map(|line| line.chars().take(LONGEST_LINE + 1).count()).any(|length| length > LONGEST_LINE) {
+        return None;
+    }
     let (start, length) = span(&text, line, column)?;
     // gutter, column and the hook of the label
     let room = width.saturating_sub(usize::try_from(column).ok()? + length / 2 + 12);

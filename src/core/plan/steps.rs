@@ -14,7 +14,9 @@
 //! 6. **Open**: write the policies that allow.
 //! 7. **Retire**: let go of isolation that is not in the plan. A product's isolation outlives the product: it loses
 //!    our labels and goes on denying, and is then no longer ours. A Managed function that is Managed no longer
-//!    loses its isolation; that is the only deletion that opens anything, so it comes last.
+//!    loses its isolation. That is the only deletion that opens anything, so it comes last, and it asks for more
+//!    than absence from the plan: a function whose organisation has become invalid or unreadable, and so has left
+//!    the plan, stays isolated.
 //! 8. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing stands
 //!    that names them.
 //! 9. **Report**: write the statuses ([`report`]), knowing what failed.
@@ -36,7 +38,7 @@ use self::narrow::Change;
 use self::observed::reference;
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
 pub use self::report::{Failure, FailureReason, Failures, report};
-use super::types::{AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, StatusBody};
+use super::types::{AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, RECIPIENT, StatusBody};
 use crate::api::{API_VERSION, DataAccessGrant, ObjectRef};
 use crate::core::finding::ObjectKey;
 
@@ -459,12 +461,20 @@ fn retire(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec
             let labels = vec![MANAGED_BY.0.to_owned(), PART.to_owned()];
             let act = Act::Unlabel { policy: at.clone(), uid: meta.uid.clone(), labels };
             steps.push(Step::new(Stage::Retire, act));
-        } else if meta.deletion_timestamp.is_none() {
+        } else if meta.deletion_timestamp.is_none() && !may_be_managed(present, wanted, observed) {
             let act = Act::Delete { object: policy_key(at), uid: meta.uid.clone() };
             let after = relies.isolation_in(&at.namespace);
             steps.push(Step { stage: Stage::Retire, act, after });
         }
     }
+}
+
+/// Whether a function may still be Managed although this isolation of it is not in the plan.
+fn may_be_managed(isolation: &NetworkPolicy, wanted: &Wanted, observed: &Observed) -> bool {
+    let Some(function) = isolation.annotations().get(RECIPIENT) else { return false };
+    let org = function.split('/').next().unwrap_or_default();
+    let planned = wanted.isolation.values().any(|it| it.annotations().get(RECIPIENT) == Some(function));
+    observed.undecodable_orgs.contains(org) || (observed.managed.contains(function) && !planned)
 }
 
 fn release(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {

@@ -120,16 +120,15 @@ pub struct Assessments {
     /// Agreements in force by what they list: product and recipient function.
     pub candidates: BTreeMap<(ObjectRef, FunctionRef), BTreeSet<ObjectRef>>,
     /// Entities of everything but agreements.
-    pub store: EntityStore,
+    pub store: Arc<EntityStore>,
 }
 
-/// Assesses every agreement of the model at `now`.
-pub fn assess(model: &Model, now: Timestamp, signing: Signing) -> Assessments {
-    let store = EntityStore::new(model);
+/// Assesses every agreement of the model at `now`. The store is made of the same model; it knows no time.
+pub fn assess(model: &Model, store: &Arc<EntityStore>, now: Timestamp, signing: Signing) -> Assessments {
     let first: BTreeMap<&ObjectRef, (&Agreement, Gate)> = model
         .agreements
         .iter()
-        .map(|(reference, agreement)| (reference, (agreement, Gate::ask(model, &store, agreement, now, signing))))
+        .map(|(reference, agreement)| (reference, (agreement, Gate::ask(model, store, agreement, now, signing))))
         .collect();
     let mut successors: BTreeMap<ObjectRef, ObjectRef> = BTreeMap::new();
     for (reference, (agreement, gate)) in &first {
@@ -139,7 +138,7 @@ pub fn assess(model: &Model, now: Timestamp, signing: Signing) -> Assessments {
             successors.entry(old.clone()).or_insert_with(|| (*reference).clone());
         }
     }
-    let mut assessments = Assessments { store, ..Assessments::default() };
+    let mut assessments = Assessments { store: Arc::clone(store), ..Assessments::default() };
     for (reference, (agreement, gate)) in first {
         let successor = successors.get(reference).or_else(|| remembered(agreement, signing)).cloned();
         let assessment = gate.conclude(model, &assessments.store, agreement, successor, now, signing);
@@ -209,7 +208,6 @@ impl Gate {
                 broken.extend(out_of_effect(framework, now));
                 let entity = entities::agreement(model, agreement, &Signed::default());
                 let questions = questions(model, agreement, framework, &parties, now);
-                let lifted: BTreeSet<&str> = lifted.iter().map(String::as_str).collect();
                 let policies = framework.gate_without(&lifted);
                 for question in questions {
                     broken.extend(question.ask(store, &policies, entity.as_ref(), framework, agreement));
@@ -651,9 +649,10 @@ impl Flows<'_> {
                 return Some((org.clone(), reason));
             }
         }
-        ["NF-13", "NF-19a"]
-            .into_iter()
-            .filter(|rule| !assessment.lifted.contains(*rule))
+        self.framework
+            .flow_guardrails
+            .iter()
+            .filter(|(rule, _)| !assessment.lifted.contains(rule))
             .find_map(|rule| self.guardrail(assessment, rule, purpose, product, recipient))
             .map(|reason| (recipient.org.clone(), reason))
     }
@@ -662,7 +661,7 @@ impl Flows<'_> {
     fn guardrail(
         &self,
         assessment: &Assessment,
-        rule: &str,
+        (rule, alone): &(String, PolicySet),
         purpose: &Purpose,
         product: &Product,
         recipient: &FunctionRef,
@@ -696,7 +695,7 @@ impl Flows<'_> {
                 names::product(&product.reference),
                 context,
             )?;
-            Ok::<_, String>(question.ask(&self.framework.only(rule), &entities))
+            Ok::<_, String>(question.ask(alone, &entities))
         })()
         .unwrap_or_else(Outcome::Error);
         match outcome {

@@ -1,7 +1,5 @@
 //! The access gate: one request, decided against the agreements in force that list its product and recipient.
 
-use std::collections::BTreeSet;
-
 use cedar_policy::{Effect, PolicySet};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -315,8 +313,7 @@ impl Candidate<'_> {
             self.context(),
         )?;
         // 1. the national set: nothing below it is asked once it has spoken
-        let lifted: BTreeSet<&str> = self.assessment.lifted.iter().map(String::as_str).collect();
-        match question.ask(&self.framework.national_without(&lifted), &entities) {
+        match question.ask(&self.framework.national_without(&self.assessment.lifted), &entities) {
             Outcome::Error(error) => return Err(error),
             Outcome::Forbidden(rules) => {
                 let reason = self.national_reason(&rules);

@@ -1,6 +1,7 @@
 //! The model as Cedar entities, each under the names of the schema. What is left out gets the safe value.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::LazyLock;
 
 use cedar_policy::entities_errors::EntitiesError;
 use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression};
@@ -61,7 +62,7 @@ fn entity<const N: usize>(
     tagged(uid, attributes, parents, Vec::new())
 }
 
-/// An entity, or none where an attribute cannot be made. Its absence is an error when a rule reads it: a deny.
+/// An entity that fits the schema, or none. Its absence is an error when a rule reads it: a deny.
 fn tagged<const N: usize>(
     uid: EntityUid,
     attributes: [(&str, Value); N],
@@ -69,7 +70,10 @@ fn tagged<const N: usize>(
     tags: Vec<(String, Value)>,
 ) -> Option<Entity> {
     let attributes = attributes.map(|(name, value)| (name.to_owned(), value));
-    Entity::new_with_tags(uid, attributes, parents, tags).ok()
+    let entity = Entity::new_with_tags(uid, attributes, parents, tags).ok()?;
+    // held to the schema here, once, so that slices need not be, each time
+    Entities::from_entities([entity.clone()], Some(schema())).ok()?;
+    Some(entity)
 }
 
 /// What products hold together.
@@ -184,10 +188,14 @@ impl EntityStore {
     }
 }
 
+/// The actions with their group, which every slice needs.
+static ACTIONS: LazyLock<Vec<Entity>> =
+    LazyLock::new(|| schema().action_entities().map(|actions| actions.into_iter().collect()).unwrap_or_default());
+
 fn slice(entities: impl Iterator<Item = Entity>) -> Result<Entities, EntitiesError> {
     // one organisation can stand in several places; one copy of it is enough
-    let unique: BTreeMap<String, Entity> = entities.map(|entity| (entity.uid().to_string(), entity)).collect();
-    Entities::from_entities(unique.into_values(), Some(schema()))
+    let unique: HashMap<EntityUid, Entity> = entities.map(|entity| (entity.uid(), entity)).collect();
+    Entities::from_entities(unique.into_values().chain(ACTIONS.iter().cloned()), None)
 }
 
 /// A workload's entity: it speaks for a function.

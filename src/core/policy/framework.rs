@@ -1,5 +1,6 @@
 //! Frameworks: national rules, loaded and sorted by what they do.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -30,6 +31,8 @@ pub struct Framework {
     pub national: PolicySet,
     /// The agreement permits, which stand beside local rules.
     pub agreement: Vec<Policy>,
+    /// The guardrails that are asked of a flow before there is a request, each alone in its set.
+    pub flow_guardrails: Vec<(String, PolicySet)>,
     /// What each rule says of itself, by `@id`.
     pub rules: BTreeMap<String, RuleText>,
 }
@@ -67,30 +70,30 @@ impl Framework {
     }
 
     /// The national set without the rules that an exception lifts.
-    pub fn national_without(&self, lifted: &BTreeSet<&str>) -> PolicySet {
+    pub fn national_without(&self, lifted: &BTreeSet<String>) -> Cow<'_, PolicySet> {
         without(&self.national, lifted)
     }
 
     /// The gate without the rules that an exception lifts.
-    pub fn gate_without(&self, lifted: &BTreeSet<&str>) -> PolicySet {
+    pub fn gate_without(&self, lifted: &BTreeSet<String>) -> Cow<'_, PolicySet> {
         without(&self.gate, lifted)
-    }
-
-    /// One guardrail by itself, to ask it before there is a request.
-    pub fn only(&self, rule: &str) -> PolicySet {
-        let others: BTreeSet<&str> = self.rules.keys().map(String::as_str).filter(|id| *id != rule).collect();
-        without(&self.national, &others)
     }
 }
 
-fn without(set: &PolicySet, rules: &BTreeSet<&str>) -> PolicySet {
+fn without<'a>(set: &'a PolicySet, rules: &BTreeSet<String>) -> Cow<'a, PolicySet> {
+    if rules.is_empty() {
+        return Cow::Borrowed(set);
+    }
     let mut set = set.clone();
     for rule in rules {
         // a rule of the other set is not there to be removed
         let _ = set.remove_static(PolicyId::new(rule));
     }
-    set
+    Cow::Owned(set)
 }
+
+/// Guardrails that no request can escape: a flow that they would always deny is not opened.
+const FLOW_GUARDRAILS: [&str; 2] = ["NF-13", "NF-19a"];
 
 /// The tiers that a national rule can name in its `@tier`.
 const TIERS: [(&str, Option<Effect>); 4] =
@@ -143,6 +146,7 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         gate: PolicySet::new(),
         national: PolicySet::new(),
         agreement: Vec::new(),
+        flow_guardrails: Vec::new(),
         rules: BTreeMap::new(),
     };
     for (id, policy) in policies {
@@ -150,6 +154,12 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         framework.rules.insert(id.clone(), RuleText { reason: text("reason"), source: text("source") });
         let tier = policy.annotation("tier").unwrap_or_default();
         let fits = TIERS.iter().any(|(name, effect)| *name == tier && effect.is_none_or(|effect| effect == policy.effect()));
+        if FLOW_GUARDRAILS.contains(&id.as_str()) {
+            let mut alone = PolicySet::new();
+            if alone.add(policy.clone()).is_ok() {
+                framework.flow_guardrails.push((id.clone(), alone));
+            }
+        }
         let added = match tier {
             "Gate" => framework.gate.add(policy),
             "Ceiling" | "Floor" => framework.national.add(policy),

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::assess::{Signing, assess};
+use super::entities::EntityStore;
 use super::load::{PolicyProblem, load};
 use super::{decide, names, test};
 use crate::api::{LocalPolicy as WirePolicy, ObjectRef};
@@ -42,7 +43,13 @@ pub struct LocalRule {
 /// A policy that does not parse or validate, or that fails a test of its own, is not loaded; if an earlier text of
 /// it was, that text's forbids stay. What it refers to and is not there yet, or a review date that has passed,
 /// holds back its permits and not its forbids.
-pub fn load_local_policies(model: &mut Model, snapshot: &Snapshot, now: Timestamp, findings: &mut Vec<Finding>) {
+pub fn load_local_policies(
+    model: &mut Model,
+    store: &Arc<EntityStore>,
+    snapshot: &Snapshot,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) {
     let mut wire: BTreeMap<ObjectRef, &Sourced<WirePolicy>> = BTreeMap::new();
     for sourced in &snapshot.policies {
         let key = sourced.key();
@@ -78,7 +85,7 @@ pub fn load_local_policies(model: &mut Model, snapshot: &Snapshot, now: Timestam
             }
         }
     }
-    refused.extend(failing(model, &wire, now, findings));
+    refused.extend(failing(model, store, &wire, now, findings));
     for reference in refused {
         model.policies.remove(&reference);
         if let Some(earlier) = wire.get(&reference).and_then(|sourced| earlier_forbids(&reference, sourced)) {
@@ -213,6 +220,7 @@ fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Findin
 /// judged together and dropped together, so that the order of objects does not matter.
 fn failing(
     model: &Model,
+    store: &Arc<EntityStore>,
     wire: &BTreeMap<ObjectRef, &Sourced<WirePolicy>>,
     now: Timestamp,
     findings: &mut Vec<Finding>,
@@ -226,7 +234,7 @@ fn failing(
         }
         for (index, case) in sourced.object.spec.tests.iter().enumerate() {
             let at = case.at.unwrap_or(now);
-            let assessments = moments.entry(at).or_insert_with(|| assess(model, at, Signing::Assumed));
+            let assessments = moments.entry(at).or_insert_with(|| assess(model, store, at, Signing::Assumed));
             let answer = decide(model, assessments, &case.request, at).answer;
             let outcome = test::compare(answer, &case.expect);
             if !outcome.passed {

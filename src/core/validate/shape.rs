@@ -7,10 +7,9 @@ use std::sync::LazyLock;
 
 use jsonschema::error::ValidationErrorKind;
 use kube::core::cel::{CompiledSchema, ErrorKind, Validator as RuleValidator, compile_schema};
-use schemars::generate::SchemaSettings;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::api::{self, PolicyTestSpec};
+use crate::api;
 use crate::core::finding::Code;
 use crate::core::text::{TextProblem, text_problems};
 
@@ -56,19 +55,9 @@ static SHAPES: LazyLock<BTreeMap<String, Shape>> = LazyLock::new(|| {
         let schema = serde_json::to_value(version.schema?.open_api_v3_schema?).ok()?;
         Some((definition.spec.names.kind, Shape::compile(schema)?))
     });
-    let test = Shape::compile(policy_test_schema()).map(|shape| (api::POLICY_TEST_KIND.to_owned(), shape));
+    let test = Shape::compile(api::policy_test_schema()).map(|shape| (api::POLICY_TEST_KIND.to_owned(), shape));
     kinds.chain(test).collect()
 });
-
-/// The schema of a `PolicyTest` file, which is no custom resource.
-fn policy_test_schema() -> Value {
-    let generator = SchemaSettings::openapi3().with(|settings| {
-        settings.inline_subschemas = true;
-        settings.meta_schema = None;
-    });
-    let spec = generator.into_generator().into_root_schema_for::<PolicyTestSpec>();
-    json!({ "type": "object", "required": ["spec"], "properties": { "spec": spec } })
-}
 
 /// Whether `kind` is one of ours, in a cluster or in files.
 pub fn is_kind(kind: &str) -> bool {

@@ -1,11 +1,11 @@
 //! What stands in the cluster, of all that the operator writes. One value, made from the same read as the snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Resource, ResourceExt as _};
 
-use crate::api::{DataAccessGrant, ObjectRef};
+use crate::api::{DataAccessGrant, Egress, ObjectRef};
 use crate::core::finding::ObjectKey;
 use crate::core::plan::StatusBody;
 use crate::core::snapshot::{Snapshot, Sourced};
@@ -20,6 +20,10 @@ pub struct Observed {
     pub agreements: BTreeMap<ObjectRef, ObservedAgreement>,
     /// Every object of a kind with a status.
     pub statuses: BTreeMap<ObjectKey, ObservedStatus>,
+    /// Functions that say that they are Managed, `org/function`, whether their organisation can be used or not.
+    pub managed: BTreeSet<String>,
+    /// Organisations that stand in the cluster and cannot be decoded.
+    pub undecodable_orgs: BTreeSet<String>,
 }
 
 /// What is needed of an agreement to hold it and to let it go.
@@ -62,6 +66,10 @@ impl Observed {
             tests: _,
         } = snapshot;
 
+        let functions = orgs.iter().flat_map(|org| org.object.spec.functions.iter().map(move |it| (org, it)));
+        let managed = functions.filter(|(_, function)| function.egress == Some(Egress::Managed));
+        let managed = managed.map(|(org, function)| format!("{}/{}", org.object.name_any(), function.name));
+
         let mut statuses = BTreeMap::new();
         collect(&mut statuses, frameworks, |it| it.status.clone().map(StatusBody::Simple));
         collect(&mut statuses, exceptions, |it| it.status.clone().map(StatusBody::Simple));
@@ -92,6 +100,8 @@ impl Observed {
                 })
                 .collect(),
             statuses,
+            managed: managed.collect(),
+            undecodable_orgs: BTreeSet::new(),
         }
     }
 }

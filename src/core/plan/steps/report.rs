@@ -119,6 +119,8 @@ fn effects(plan: &Plan, observed: &Observed, failures: &Failures) -> BTreeMap<St
     let failed = |effect: &mut Effect, key: ObjectKey| {
         if effect.failure.is_none()
             && let Some(failure) = failures.get(&key)
+            // the next round is on its way, and would only take this back
+            && failure.reason != FailureReason::Conflict
         {
             effect.failure = Some((key, failure.clone()));
         }

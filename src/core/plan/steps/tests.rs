@@ -407,6 +407,31 @@ fn a_products_isolation_is_let_go_and_a_functions_is_deleted_last() {
 }
 
 #[test]
+fn a_function_stays_isolated_while_its_organisation_cannot_be_used() {
+    let open = settled(&open_plan(), bare());
+    let unplanned = plan(Phase::Invalid, vec![PlannedObject::Isolation(isolation())]);
+    let retired = |observed: &Observed| {
+        let steps = steps(&unplanned, observed);
+        steps.iter().filter(|step| step.stage == Stage::Retire).count()
+    };
+    assert_eq!(retired(&open), 1);
+    let invalid = Observed { managed: BTreeSet::from(["pcn/team".to_owned()]), ..open.clone() };
+    assert_eq!(retired(&invalid), 0);
+    let undecodable = Observed { undecodable_orgs: BTreeSet::from(["pcn".to_owned()]), ..open };
+    assert_eq!(retired(&undecodable), 0);
+}
+
+#[test]
+fn isolation_of_pods_that_a_managed_function_has_left_is_deleted() {
+    let mut observed = settled(&open_plan(), bare());
+    let mut old = managed_isolation();
+    old.metadata.name = Some("isolate-team-before".to_owned());
+    observed.policies.insert(reference(&old), old);
+    observed.managed = BTreeSet::from(["pcn/team".to_owned()]);
+    assert_eq!(told(&steps(&open_plan(), &observed)), ["Retire: delete isolate-team-before"]);
+}
+
+#[test]
 fn orphans_are_swept() {
     let mut observed = settled(&closed_plan(), bare());
     let mut orphan = egress();
@@ -452,6 +477,15 @@ fn a_failure_shows_on_its_agreement_and_stays_the_same_from_try_to_try() {
     assert_eq!(stalled.message, "NetworkPolicy pcn/bins-egress: its namespace does not exist");
     assert_eq!(condition(&first, "Reconciling").unwrap().status, ConditionStatus::False);
     assert_eq!(report(&plan, &first, &failures), []);
+}
+
+#[test]
+fn a_write_that_somebody_else_came_before_is_only_progress() {
+    let failure = Failure { reason: FailureReason::Conflict, message: "it was changed".to_owned() };
+    let failures = Failures::from([(policy_key(&reference(&egress())), failure)]);
+    let observed = bare();
+    let first = carried_out(&observed, &report(&open_plan(), &observed, &failures));
+    assert_eq!(enforced(&first), (ConditionStatus::False, "Progressing".to_owned()));
 }
 
 #[test]
