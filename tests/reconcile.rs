@@ -115,8 +115,7 @@ fn withdrawing_closes_and_the_isolation_stays() {
     world.ready();
     world.withdraw("council");
     world.until("everything is closed", || world.open_to().is_empty());
-    world.until_parts(&[("isolation", 3)]);
-    assert_eq!(world.grants(), []);
+    world.closed();
 }
 
 #[test]
@@ -124,8 +123,7 @@ fn a_signature_that_is_deleted_closes_the_whole_agreement() {
     let world = World::open("unsigns");
     let name = world.sign("charity");
     world.delete::<AgreementSignature>(&world.ns("charity"), &name);
-    world.until_parts(&[("isolation", 3)]);
-    assert_eq!(world.grants(), []);
+    world.closed();
     world.phase(Phase::AwaitingSignatures);
     world.not_ready();
 }
@@ -183,7 +181,7 @@ fn suspending_closes_and_resuming_opens_again() {
     let told = Instant::now();
     world.until_parts(&[("isolation", 3)]);
     eprintln!("from the kill switch to the last policy gone: {:?}", told.elapsed());
-    assert_eq!(world.grants(), []);
+    world.closed();
     world.phase(Phase::Suspended);
     world.not_ready();
     world.change(json!({"suspend": false}));
@@ -794,6 +792,12 @@ impl World {
     fn until_parts(&self, parts: &[(&str, usize)]) {
         let parts: BTreeMap<String, usize> = parts.iter().map(|(part, count)| ((*part).to_owned(), *count)).collect();
         self.until(&format!("the policies are {parts:?}"), || self.parts() == parts);
+    }
+
+    /// Waits until nothing is open and all that denies still stands.
+    fn closed(&self) {
+        self.until_parts(&[("isolation", 3)]);
+        self.until("the grants are gone", || self.grants().is_empty());
     }
 
     fn grants(&self) -> Vec<ObjectRef> {

@@ -44,10 +44,12 @@ pub(super) fn now() -> Timestamp {
 /// Reads a moment, or a date for its first moment in UTC.
 pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
     text.parse().or_else(|_| {
-        let date: Date = text
-            .parse()
-            .map_err(|_| "write a moment as 2026-04-01T00:00:00Z or +01:00, or a date as 2026-04-01".to_owned())?;
-        date.to_zoned(TimeZone::UTC).map(|moment| moment.timestamp()).map_err(|error| error.to_string())
+        let date: Date = text.parse().map_err(|_| {
+            "write a moment as 2026-04-01T00:00:00Z or +01:00, or a date as 2026-04-01".to_owned()
+        })?;
+        date.to_zoned(TimeZone::UTC)
+            .map(|moment| moment.timestamp())
+            .map_err(|error| error.to_string())
     })
 }
 
@@ -61,7 +63,14 @@ mod tests {
         for text in ["2026-04-01T00:00:00Z", "2026-04-01T01:00:00+01:00", "2026-04-01"] {
             assert_eq!(moment(text), Ok(midnight), "{text}");
         }
-        for text in ["", "now", "tomorrow", "2026-13-01", "2026-04-01T25:00:00Z", "2026-04-01T00:00:00"] {
+        for text in [
+            "",
+            "now",
+            "tomorrow",
+            "2026-13-01",
+            "2026-04-01T25:00:00Z",
+            "2026-04-01T00:00:00",
+        ] {
             assert!(moment(text).is_err(), "{text}");
         }
     }

@@ -3,10 +3,10 @@
 use clap::ValueEnum;
 use serde_json::json;
 
+use super::Exit;
 use super::arguments::{Moment, Paths};
 use super::load::{self, Loaded};
 use super::output::{Printer, report};
-use super::Exit;
 use crate::core::finding::{self, Code, Finding};
 use crate::core::judge::Judgement;
 
@@ -37,7 +37,12 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, format, strict, at } = arguments;
+    let Arguments {
+        paths: Paths { paths },
+        format,
+        strict,
+        at,
+    } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
         if *format == Format::Json {
@@ -57,14 +62,27 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         Format::Human => human(&findings, &mut loaded, printer),
         Format::Json => printer.answer(format!("{:#}", json!({ "findings": findings }))),
     }
-    if loaded.is_partial() {
+    let missing = |finding: &Finding| {
+        matches!(
+            finding.code,
+            Code::OrgNotFound
+                | Code::ProductNotFound
+                | Code::FootprintNotFound
+                | Code::FrameworkNotFound
+                | Code::AgreementNotFound
+        )
+    };
+    if loaded.is_partial() && findings.iter().any(missing) {
         let paint = printer.talk_paint();
         printer.talk(format!(
-            "{} some text could not be read, so what is said to be missing may stand there",
+            "{} some text could not be read, and what is said not to be there may stand in it",
             paint.yellow("note:")
         ));
     }
-    if findings.iter().any(|finding| finding.code == Code::UnreadableFile) {
+    if findings
+        .iter()
+        .any(|finding| finding.code == Code::UnreadableFile)
+    {
         Exit::Unknown
     } else if findings.iter().any(|finding| finding.is_error() || *strict) {
         Exit::No

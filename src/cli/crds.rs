@@ -24,7 +24,10 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let definitions = match files() {
         Ok(definitions) => definitions,
         Err(error) => {
-            printer.error(format!("the definitions cannot be written as YAML: {error}"), None);
+            printer.error(
+                format!("the definitions cannot be written as YAML: {error}"),
+                None,
+            );
             return Exit::Unknown;
         }
     };
@@ -41,7 +44,10 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 
 /// Each definition's file name and text.
 fn files() -> Result<Vec<(String, String)>, serde_saphyr::SerializeError> {
-    custom_resource_definitions().iter().map(|definition| Ok((crd_file_name(definition), crd_yaml(definition)?))).collect()
+    custom_resource_definitions()
+        .iter()
+        .map(|definition| Ok((crd_file_name(definition), crd_yaml(definition)?)))
+        .collect()
 }
 
 fn hold_against(definitions: &[(String, String)], folder: &Path, printer: &mut Printer) -> Exit {
@@ -50,7 +56,9 @@ fn hold_against(definitions: &[(String, String)], folder: &Path, printer: &mut P
         match fs::read_to_string(folder.join(name)) {
             Ok(found) if found == *text => {}
             Ok(_) => differences.push(format!("`{name}` is out of date")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => differences.push(format!("`{name}` is missing")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                differences.push(format!("`{name}` is missing"))
+            }
             Err(error) => return failed(&folder.join(name), &error, printer),
         }
     }
@@ -68,14 +76,27 @@ fn hold_against(definitions: &[(String, String)], folder: &Path, printer: &mut P
         Err(error) => return failed(folder, &error, printer),
     }
     if differences.is_empty() {
-        printer.talk(format!("{} in `{}` are up to date", count(definitions.len(), "definition"), folder.display()));
+        printer.talk(format!(
+            "{} in `{}` are up to date",
+            count(definitions.len(), "definition"),
+            folder.display()
+        ));
         return Exit::Yes;
     }
     for difference in &differences {
         printer.answer(difference);
     }
-    let help = format!("`concordat crds --write {}` brings them up to date", folder.display());
-    printer.error(format!("the definitions in `{}` are not those of this build", folder.display()), Some(&help));
+    let help = format!(
+        "`concordat crds --write {}` brings them up to date",
+        folder.display()
+    );
+    printer.error(
+        format!(
+            "the definitions in `{}` are not those of this build",
+            folder.display()
+        ),
+        Some(&help),
+    );
     Exit::No
 }
 

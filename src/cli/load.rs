@@ -28,15 +28,22 @@ pub(super) fn load(paths: &[PathBuf], printer: &mut Printer) -> Loaded {
     let (snapshot, findings, mut report) = files::read(paths);
     drop(progress);
     let texts = Texts::new(report.stdin.take());
-    Loaded { snapshot, findings, report, texts }
+    Loaded {
+        snapshot,
+        findings,
+        report,
+        texts,
+    }
 }
 
 impl Loaded {
     /// Whether something was not read at all, so that what is found may be wrong and what is not found there.
     pub(super) fn is_partial(&self) -> bool {
         self.findings.iter().any(|finding| {
-            matches!(finding.code, Code::UnreadableFile | Code::InvalidYaml | Code::TooLarge)
-                && finding.origin.object.is_none()
+            matches!(
+                finding.code,
+                Code::UnreadableFile | Code::InvalidYaml | Code::TooLarge
+            ) && finding.origin.object.is_none()
         })
     }
 
@@ -53,31 +60,51 @@ impl Loaded {
         } else {
             format!("no object of `concordat.dev` in {}", count(files, "file"))
         };
-        printer.talk(format!("{} {what} under {}", paint.red("nothing to judge:"), paths.join(", ")));
-        printer.talk(format!("{} name a folder that holds manifests", paint.cyan("help:")));
+        printer.talk(format!(
+            "{} {what} under {}",
+            paint.red("nothing to judge:"),
+            paths.join(", ")
+        ));
+        printer.talk(format!(
+            "{} name a folder that holds manifests",
+            paint.cyan("help:")
+        ));
         true
     }
 
     /// Shows errors in the files on stderr, and reminds of `check` where the core has found more.
     pub(super) fn talk_about(&mut self, judged: &[Finding], printer: &mut Printer) {
         let paint = printer.talk_paint();
-        let broken: Vec<&Finding> = self.findings.iter().filter(|finding| finding.is_error()).collect();
+        let broken: Vec<&Finding> = self
+            .findings
+            .iter()
+            .filter(|finding| finding.is_error())
+            .collect();
         if !broken.is_empty() {
             let text = report::render(&broken, &mut self.texts, paint, printer.width());
             printer.talk(text.trim_end());
-            printer.talk("");
         }
         let errors = judged.iter().filter(|finding| finding.is_error()).count();
         if errors > 0 {
+            if !broken.is_empty() {
+                printer.talk("");
+            }
             let errors_found = count(errors, if broken.is_empty() { "error" } else { "more error" });
             let them = if errors == 1 { "it" } else { "them" };
-            printer.talk(format!("{} {errors_found} in the manifests; `concordat check` shows {them}", paint.yellow("note:")));
+            printer.talk(format!(
+                "{} {errors_found} in the manifests; `concordat check` shows {them}",
+                paint.yellow("note:")
+            ));
         }
     }
 
     /// Says of what is not found, but is there, that it has an error of its own.
     pub(super) fn mend_help(&self, judged: &mut [Finding]) {
-        let errors = self.findings.iter().chain(judged.iter()).filter(|finding| finding.is_error());
+        let errors = self
+            .findings
+            .iter()
+            .chain(judged.iter())
+            .filter(|finding| finding.is_error());
         let mut broken: BTreeMap<ObjectKey, Origin> = BTreeMap::new();
         for Finding { origin, .. } in errors {
             if let Some(object) = &origin.object {
@@ -94,13 +121,30 @@ impl Loaded {
                 _ => continue,
             };
             let named = |object: &ObjectKey| {
-                let ObjectKey { kind: _, namespace, name } = object;
-                let name = namespace.as_ref().map_or_else(|| format!("`{name}`"), |namespace| format!("`{namespace}/{name}`"));
+                let ObjectKey {
+                    kind: _,
+                    namespace,
+                    name,
+                } = object;
+                let name = namespace.as_ref().map_or_else(
+                    || format!("`{name}`"),
+                    |namespace| format!("`{namespace}/{name}`"),
+                );
                 finding.message.contains(&name)
             };
-            let found = broken.iter().find(|(object, _)| object.kind == kind && named(object)).map(|(_, origin)| origin);
-            if let Some(Origin { file: Some(file), line: Some(line), .. }) = found {
-                finding.help = Some(format!("it is there, but has an error of its own at {file}:{line}"));
+            let found = broken
+                .iter()
+                .find(|(object, _)| object.kind == kind && named(object))
+                .map(|(_, origin)| origin);
+            if let Some(Origin {
+                file: Some(file),
+                line: Some(line),
+                ..
+            }) = found
+            {
+                finding.help = Some(format!(
+                    "it is there, but has an error of its own at {file}:{line}"
+                ));
             }
         }
     }
@@ -109,7 +153,11 @@ impl Loaded {
 /// Says which moment is judged at, and returns it.
 pub(super) fn moment(moment: Moment, printer: &mut Printer) -> Timestamp {
     let at = moment.timestamp();
-    let default = if moment.is_default() { ", which is now; `--at TIME` chooses another" } else { "" };
+    let default = if moment.is_default() {
+        ", which is now; `--at TIME` chooses another"
+    } else {
+        ""
+    };
     let paint = printer.talk_paint();
     printer.talk(paint.dim(format!("judged as of {at}{default}")));
     at

@@ -30,7 +30,14 @@ struct Arguments {
     command: Command,
 
     /// When to use colour: auto, always or never.
-    #[arg(long, global = true, value_enum, default_value_t, hide_possible_values = true, value_name = "WHEN")]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        hide_possible_values = true,
+        value_name = "WHEN"
+    )]
     color: ColorChoice,
 }
 
@@ -94,7 +101,11 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "controller")]
         Command::Run(arguments) => run::run(arguments, &mut printer),
     };
-    if printer.finish() { exit.into() } else { Exit::Unknown.into() }
+    if printer.finish() {
+        exit.into()
+    } else {
+        Exit::Unknown.into()
+    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,12 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, cluster, at, output } = arguments;
+    let Arguments {
+        paths: Paths { paths },
+        cluster,
+        at,
+        output,
+    } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
@@ -68,7 +73,11 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             Err(error) => return unwritable(&error, printer),
         },
     }
-    if loaded.is_partial() { Exit::Unknown } else { Exit::Yes }
+    if loaded.is_partial() {
+        Exit::Unknown
+    } else {
+        Exit::Yes
+    }
 }
 
 fn unwritable(error: &dyn std::error::Error, printer: &mut Printer) -> Exit {

@@ -54,7 +54,15 @@ pub(super) struct Arguments {
 const ROLES: [&str; 5] = ["Siro", "CaldicottGuardian", "Dpo", "ControllerLead", "Lay"];
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, agreement, party, purposes, withdraw, acting_role, signed_on } = arguments;
+    let Arguments {
+        paths: Paths { paths },
+        agreement,
+        party,
+        purposes,
+        withdraw,
+        acting_role,
+        signed_on,
+    } = arguments;
     let mut loaded = load::load(paths, printer);
     let request = SignatureRequest {
         agreement: agreement.clone(),
@@ -68,7 +76,11 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         Ok(signature) => signature,
         Err(error) => {
             // an object of bad shape is not read, which may be why something is missing
-            let broken: Vec<&Finding> = loaded.findings.iter().filter(|finding| finding.is_error()).collect();
+            let broken: Vec<&Finding> = loaded
+                .findings
+                .iter()
+                .filter(|finding| finding.is_error())
+                .collect();
             let text = report::render(&broken, &mut loaded.texts, printer.talk_paint(), printer.width());
             if !text.is_empty() {
                 printer.talk(text.trim_end());
@@ -80,7 +92,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
                 message.push_str(&format!(": {cause}"));
                 source = cause.source();
             }
-            let help = (!broken.is_empty()).then_some("an object above could not be read: mend it, and try again");
+            let help =
+                (!broken.is_empty()).then_some("an object above could not be read: mend it, and try again");
             printer.error(message, help);
             return Exit::Unknown;
         }
@@ -94,10 +107,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     }
     let paint = printer.talk_paint();
     let namespace = signature.namespace().unwrap_or_default();
+    let what = if *withdraw {
+        format!("this withdraws `{party}` from `{agreement}`")
+    } else {
+        format!("this signs `{agreement}` for `{party}`")
+    };
     printer.talk(format!(
-        "{} {} `{party}`, who applies it with an account of namespace `{namespace}`: `concordat sign … | kubectl apply -f -`",
+        "{} {what}; apply it with an account of namespace `{namespace}`: `concordat sign … | kubectl apply -f -`",
         paint.cyan("note:"),
-        if *withdraw { "this withdraws" } else { "this is the signature of" },
     ));
     Exit::Yes
 }
@@ -105,14 +122,20 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 fn reference(text: &str) -> Result<ObjectRef, String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+            Ok(ObjectRef {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
         }
         _ => Err("write it as namespace/name, such as chorley-council/assisted-bins".to_owned()),
     }
 }
 
 fn role(text: String) -> Result<ActingRole, serde_json::Error> {
-    let known = ROLES.iter().find(|role| role.eq_ignore_ascii_case(&text)).map_or(text.as_str(), |role| role);
+    let known = ROLES
+        .iter()
+        .find(|role| role.eq_ignore_ascii_case(&text))
+        .map_or(text.as_str(), |role| role);
     serde_json::from_value(Value::from(known))
 }
 
@@ -123,13 +146,22 @@ mod tests {
     #[test]
     fn every_role_of_the_kind_can_be_named() {
         for name in ROLES {
-            assert_eq!(serde_json::to_value(role(name.to_lowercase()).unwrap()).unwrap(), *name);
+            assert_eq!(
+                serde_json::to_value(role(name.to_lowercase()).unwrap()).unwrap(),
+                *name
+            );
         }
     }
 
     #[test]
     fn an_agreement_is_named_with_its_namespace() {
-        assert_eq!(reference("a/b"), Ok(ObjectRef { namespace: "a".to_owned(), name: "b".to_owned() }));
+        assert_eq!(
+            reference("a/b"),
+            Ok(ObjectRef {
+                namespace: "a".to_owned(),
+                name: "b".to_owned()
+            })
+        );
         for text in ["a", "a/", "/b", "a/b/c", ""] {
             assert!(reference(text).is_err(), "{text}");
         }

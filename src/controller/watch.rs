@@ -255,11 +255,12 @@ where
     fn trouble(&self, error: &WatchError) -> String {
         let kind = &self.kind;
         match error {
-            WatchError::Refused(status) if status.is_not_found() => format!(
+            // for a kind that it does not know, the answer is plain text, and the code is all there is
+            WatchError::Refused(status) if status.code == 404 => format!(
                 "the cluster does not know `{kind}`; help: apply the definitions with \
                  `concordat crds | kubectl apply --server-side -f -`"
             ),
-            WatchError::Refused(status) if status.is_forbidden() => {
+            WatchError::Refused(status) if status.code == 403 => {
                 format!("`{kind}` may not be read: {}; help: bind the operator's account to its role", status.message)
             }
             error => format!("`{kind}` cannot be read: {}", chain(error)),

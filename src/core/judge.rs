@@ -41,7 +41,7 @@ impl Judgement {
 
     /// Decides a request (the access gate), and says why.
     pub fn decide(&self, request: &AccessRequest) -> Verdict {
-        policy::decide(&self.model, &self.assessments, request, self.at)
+        policy::decide(&self.model, self.model.policies.values(), &self.assessments, request, self.at)
     }
 
     /// What ought to exist.

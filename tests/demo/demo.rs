@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use concordat::api::{AgreementSignature, ConditionStatus, DataAccessGrant, DataSharingAgreement, ObjectRef, SignatureState};
+use concordat::api::{AgreementSignature, ConditionStatus, DataAccessGrant, DataSharingAgreement, ObjectRef, SignatureState, Standing};
 use concordat::core::plan::PART;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
@@ -272,9 +272,13 @@ fn show_agreement(agreement: &DataSharingAgreement) {
         status.purposes.unwrap_or_default(),
     );
     for standing in status.standings {
-        if let Some(needed) = standing.needed {
-            println!("             {} {needed}", standing.org);
-        }
+        let said = match (standing.needed, standing.purposes) {
+            (Some(needed), _) => needed,
+            (None, Some(purposes)) => format!("stands signed for {}", purposes.join(",")),
+            (None, None) if standing.standing == Standing::Withdrawn => "has withdrawn".to_owned(),
+            (None, None) => continue,
+        };
+        println!("             {} {said}", standing.org);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt as _;
 
-use crate::api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, Phase, PartyStanding, Standing};
+use crate::api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, PartyStanding, Phase, Standing};
 use crate::cli::output::wrap::wrap;
 use crate::cli::output::{Paint, Printer, count};
 use crate::core::finding::ObjectKey;
@@ -12,13 +12,25 @@ use crate::core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting}
 use crate::core::snapshot::Snapshot;
 
 pub(super) fn tell(plan: &Plan, snapshot: &Snapshot, printer: &mut Printer) {
-    let Plan { at: _, cluster, objects, statuses, finalizers: _, waiting, findings: _, next } = plan;
+    let Plan {
+        at: _,
+        cluster,
+        objects,
+        statuses,
+        finalizers: _,
+        waiting,
+        findings: _,
+        next,
+    } = plan;
     let titles: BTreeMap<ObjectRef, &str> = snapshot
         .agreements
         .iter()
         .map(|sourced| {
             let object = &sourced.object;
-            let reference = ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
+            let reference = ObjectRef {
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+            };
             (reference, object.spec.title.as_str())
         })
         .collect();
@@ -31,8 +43,10 @@ pub(super) fn tell(plan: &Plan, snapshot: &Snapshot, printer: &mut Printer) {
     paths(objects, printer);
     policies(objects, printer);
     let shown: BTreeSet<(&ObjectKey, &str)> = statuses.iter().flat_map(parties).collect();
-    let waiting: Vec<&Waiting> =
-        waiting.iter().filter(|waiting| !shown.contains(&(&waiting.object, waiting.awaited.as_str()))).collect();
+    let waiting: Vec<&Waiting> = waiting
+        .iter()
+        .filter(|waiting| !shown.contains(&(&waiting.object, waiting.awaited.as_str())))
+        .collect();
     waits(&waiting, printer);
     match next {
         Some(next) => printer.answer(format!("{} at {next}", paint.bold("next change by itself"))),
@@ -45,13 +59,26 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
     let width = printer.width();
     let mut any = false;
     for PlannedStatus { object, status } in statuses {
-        let StatusBody::Agreement(status) = status else { continue };
+        let StatusBody::Agreement(status) = status else {
+            continue;
+        };
         any = true;
-        let reference =
-            ObjectRef { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() };
-        let DataSharingAgreementStatus { phase, standings, ends, .. } = status.as_ref();
+        let reference = ObjectRef {
+            namespace: object.namespace.clone().unwrap_or_default(),
+            name: object.name.clone(),
+        };
+        let DataSharingAgreementStatus {
+            phase,
+            standings,
+            ends,
+            ..
+        } = status.as_ref();
         let phase = *phase;
-        printer.answer(format!("{}  {}", paint.bold(&reference), phase.map_or(String::new(), |phase| shade(phase, paint))));
+        printer.answer(format!(
+            "{}  {}",
+            paint.bold(&reference),
+            phase.map_or(String::new(), |phase| shade(phase, paint))
+        ));
         if let Some(title) = titles.get(&reference) {
             printer.answer(format!("  {}", wrap(title, width.saturating_sub(2), 2)));
         }
@@ -62,8 +89,19 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
         if let (Some(ends), Some(Phase::Scheduled | Phase::AwaitingSignatures)) = (ends, phase) {
             printer.answer(format!("  ends on {ends} at the latest"));
         }
-        let longest = standings.iter().map(|standing| standing.org.chars().count()).max().unwrap_or_default();
-        for PartyStanding { org, standing, purposes, terms_hash: _, needed } in standings {
+        let longest = standings
+            .iter()
+            .map(|standing| standing.org.chars().count())
+            .max()
+            .unwrap_or_default();
+        for PartyStanding {
+            org,
+            standing,
+            purposes,
+            terms_hash: _,
+            needed,
+        } in standings
+        {
             let padding = " ".repeat(longest.saturating_sub(org.chars().count()));
             let word = match standing {
                 Standing::Signed => paint.green("signed"),
@@ -92,9 +130,16 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
 
 /// The parties of an agreement that have to do something, as its story has said.
 fn parties(status: &PlannedStatus) -> Vec<(&ObjectKey, &str)> {
-    let StatusBody::Agreement(agreement) = &status.status else { return Vec::new() };
-    let needed = agreement.standings.iter().filter(|standing| standing.needed.is_some());
-    needed.map(|standing| (&status.object, standing.org.as_str())).collect()
+    let StatusBody::Agreement(agreement) = &status.status else {
+        return Vec::new();
+    };
+    let needed = agreement
+        .standings
+        .iter()
+        .filter(|standing| standing.needed.is_some());
+    needed
+        .map(|standing| (&status.object, standing.org.as_str()))
+        .collect()
 }
 
 fn shade(phase: Phase, paint: Paint) -> String {
@@ -124,9 +169,15 @@ fn why(status: &DataSharingAgreementStatus) -> Option<&str> {
         | Phase::Active => "InForce",
     };
     let message = |name: &str| {
-        status.conditions.iter().find(|condition| condition.type_ == name).map(|condition| condition.message.as_str())
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == name)
+            .map(|condition| condition.message.as_str())
     };
-    message(telling).or_else(|| message("Ready")).filter(|message| !message.is_empty())
+    message(telling)
+        .or_else(|| message("Ready"))
+        .filter(|message| !message.is_empty())
 }
 
 fn paths(objects: &[PlannedObject], printer: &mut Printer) {
@@ -144,7 +195,11 @@ fn paths(objects: &[PlannedObject], printer: &mut Printer) {
         printer.answer("");
         return;
     }
-    printer.answer(paint.bold(if grants.len() == 1 { "1 path is open".to_owned() } else { format!("{} paths are open", grants.len()) }));
+    printer.answer(paint.bold(if grants.len() == 1 {
+        "1 path is open".to_owned()
+    } else {
+        format!("{} paths are open", grants.len())
+    }));
     for grant in grants {
         let spec = &grant.spec;
         printer.answer(format!(
@@ -156,7 +211,10 @@ fn paths(objects: &[PlannedObject], printer: &mut Printer) {
         ));
         for purpose in &spec.purposes {
             let actions: Vec<&str> = purpose.actions.iter().map(|action| action.as_str()).collect();
-            let roles = purpose.roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
+            let roles = purpose
+                .roles
+                .as_ref()
+                .map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
             let text = format!(
                 "{}: {}, at most {:?}{roles}",
                 purpose.code,
@@ -178,7 +236,10 @@ fn policies(objects: &[PlannedObject], printer: &mut Printer) {
             PlannedObject::Allow { policy, grant: _ } => ("opens", policy),
             PlannedObject::Grant(_) => continue,
         };
-        by_namespace.entry(policy.namespace().unwrap_or_default()).or_default().push((does, policy.name_any()));
+        by_namespace
+            .entry(policy.namespace().unwrap_or_default())
+            .or_default()
+            .push((does, policy.name_any()));
     }
     let total: usize = by_namespace.values().map(Vec::len).sum();
     if total == 0 {
@@ -201,7 +262,12 @@ fn waits(waiting: &[&Waiting], printer: &mut Printer) {
     let paint = printer.answer_paint();
     let width = printer.width();
     printer.answer(paint.bold("waiting"));
-    for Waiting { object, awaited, reason } in waiting {
+    for Waiting {
+        object,
+        awaited,
+        reason,
+    } in waiting
+    {
         let text = format!("for {}: {reason} ({object})", paint.yellow(awaited));
         printer.answer(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
     }

@@ -40,8 +40,14 @@ pub struct CandidateVerdict {
     near_miss: Option<NearMiss>,
 }
 
-/// Decides a request at `now`.
-pub fn decide(model: &Model, assessments: &Assessments, request: &AccessRequest, now: Timestamp) -> Verdict {
+/// Decides a request at `now`, under these local policies.
+pub fn decide<'m>(
+    model: &'m Model,
+    policies: impl IntoIterator<Item = &'m LocalPolicy>,
+    assessments: &Assessments,
+    request: &AccessRequest,
+    now: Timestamp,
+) -> Verdict {
     let asked = match Asked::resolve(model, request) {
         Ok(asked) => asked,
         Err(near_miss) => return nothing_permits(near_miss),
@@ -51,13 +57,14 @@ pub fn decide(model: &Model, assessments: &Assessments, request: &AccessRequest,
     if candidates.is_empty() {
         return nothing_permits(closest_agreement(model, assessments, &asked));
     }
+    let policies: Vec<&LocalPolicy> = policies.into_iter().collect();
     let verdicts: Vec<CandidateVerdict> = candidates
         .into_iter()
         .filter_map(|reference| {
             let agreement = model.agreements.get(reference)?;
             let assessment = assessments.agreements.get(reference)?;
             let framework = model.frameworks.get(&agreement.spec.framework)?;
-            let candidate = Candidate { model, assessments, agreement, assessment, framework, asked: &asked, now };
+            let candidate = Candidate { model, policies: &policies, assessments, agreement, assessment, framework, asked: &asked, now };
             Some(candidate.decide(request))
         })
         .collect();
@@ -259,6 +266,7 @@ fn who_moves(phase: Phase) -> &'static str {
 /// One agreement in force that lists the product and the recipient.
 struct Candidate<'a> {
     model: &'a Model,
+    policies: &'a [&'a LocalPolicy],
     assessments: &'a Assessments,
     agreement: &'a Agreement,
     assessment: &'a Assessment,
@@ -390,7 +398,7 @@ impl Candidate<'_> {
             set.add(policy.clone()).map_err(|error| error.to_string())?;
         }
         let local: Vec<&LocalRule> =
-            self.model.policies.values().flat_map(|policy| self.binding_rules(policy)).collect();
+            self.policies.iter().flat_map(|policy| self.binding_rules(policy)).collect();
         for rule in &local {
             set.add(rule.policy.clone()).map_err(|error| error.to_string())?;
         }

@@ -216,8 +216,10 @@ fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Findin
     finding
 }
 
-/// The policies that fail a test of their own, on the whole model with every agreement taken as signed. All are
-/// judged together and dropped together, so that the order of objects does not matter.
+/// The policies that fail a test of their own, on the whole model with every agreement taken as signed.
+///
+/// Each is judged without the other local policies: were it not, a place that adds a forbid could make another
+/// policy's test fail, and with that unload that policy's forbids. `concordat test` runs the same tests with all.
 fn failing(
     model: &Model,
     store: &Arc<EntityStore>,
@@ -229,13 +231,13 @@ fn failing(
     let mut moments = BTreeMap::new();
     for (reference, sourced) in wire {
         // a policy that waits has rules left out, so that its tests say nothing yet
-        if model.policies.get(reference).is_none_or(|policy| policy.held_back.is_some()) {
+        let Some(policy) = model.policies.get(reference).filter(|policy| policy.held_back.is_none()) else {
             continue;
-        }
+        };
         for (index, case) in sourced.object.spec.tests.iter().enumerate() {
             let at = case.at.unwrap_or(now);
             let assessments = moments.entry(at).or_insert_with(|| assess(model, store, at, Signing::Assumed));
-            let answer = decide(model, assessments, &case.request, at).answer;
+            let answer = decide(model, [policy], assessments, &case.request, at).answer;
             let outcome = test::compare(answer, &case.expect);
             if !outcome.passed {
                 failing.insert(reference.clone());

@@ -85,18 +85,28 @@ struct Weight {
 impl Node {
     /// The first value under a key.
     pub(super) fn get(&self, key: &str) -> Option<&Rc<Node>> {
-        self.entries().find(|(entry, _)| entry.text == key).map(|(_, value)| value)
+        self.entries()
+            .find(|(entry, _)| entry.text == key)
+            .map(|(_, value)| value)
     }
 
     /// The entries of a mapping; none for anything else.
     pub(super) fn entries(&self) -> impl Iterator<Item = &(Key, Rc<Node>)> {
-        let entries: &[(Key, Rc<Node>)] = if let Content::Map(entries) = &self.content { entries } else { &[] };
+        let entries: &[(Key, Rc<Node>)] = if let Content::Map(entries) = &self.content {
+            entries
+        } else {
+            &[]
+        };
         entries.iter()
     }
 
     /// The text of a scalar that is one.
     pub(super) fn text(&self) -> Option<&str> {
-        if let Content::Text(text) = &self.content { Some(text) } else { None }
+        if let Content::Text(text) = &self.content {
+            Some(text)
+        } else {
+            None
+        }
     }
 
     /// The value as JSON. Of a doubled key the first counts.
@@ -185,7 +195,9 @@ struct Reader<'text> {
 impl<'text> Reader<'text> {
     fn document(&mut self) -> Result<Option<Document>, Problem> {
         loop {
-            let Some((event, span)) = self.next()? else { return Ok(None) };
+            let Some((event, span)) = self.next()? else {
+                return Ok(None);
+            };
             match event {
                 Event::StreamEnd => return Ok(None),
                 Event::Nothing | Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd => {}
@@ -197,14 +209,20 @@ impl<'text> Reader<'text> {
                 | Event::MappingEnd => {
                     self.anchors.clear();
                     let root = self.node(event, span, 1)?;
-                    return Ok(Some(Document { root, problems: std::mem::take(&mut self.problems) }));
+                    return Ok(Some(Document {
+                        root,
+                        problems: std::mem::take(&mut self.problems),
+                    }));
                 }
             }
         }
     }
 
     fn next(&mut self) -> Result<Option<(Event<'text>, Span)>, Problem> {
-        self.parser.next_event().transpose().map_err(|error| syntax(&error))
+        self.parser
+            .next_event()
+            .transpose()
+            .map_err(|error| syntax(&error))
     }
 
     /// The next event within a value.
@@ -220,19 +238,39 @@ impl<'text> Reader<'text> {
     fn node(&mut self, event: Event<'text>, span: Span, depth: usize) -> Result<Rc<Node>, Problem> {
         let at = place(&span.start);
         if depth > MAX_DEPTH {
-            return Err(too_large(at, format!("lists and mappings nest deeper than {MAX_DEPTH} levels")));
+            return Err(too_large(
+                at,
+                format!("lists and mappings nest deeper than {MAX_DEPTH} levels"),
+            ));
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let content = self.scalar(&text, style, tag.as_deref(), at);
-                let text = if let Content::Text(text) = &content { text.len() } else { 0 };
-                self.finish(at, content, Weight { nodes: 1, text, height: 1 }, anchor)
+                let text = if let Content::Text(text) = &content {
+                    text.len()
+                } else {
+                    0
+                };
+                self.finish(
+                    at,
+                    content,
+                    Weight {
+                        nodes: 1,
+                        text,
+                        height: 1,
+                    },
+                    anchor,
+                )
             }
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", at);
                 self.open(anchor);
                 let mut items = Vec::new();
-                let mut weight = Weight { nodes: 1, text: 0, height: 1 };
+                let mut weight = Weight {
+                    nodes: 1,
+                    text: 0,
+                    height: 1,
+                };
                 loop {
                     let (event, span) = self.inner(at)?;
                     if event == Event::SequenceEnd {
@@ -247,7 +285,11 @@ impl<'text> Reader<'text> {
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map", at);
                 self.open(anchor);
-                let mut weight = Weight { nodes: 1, text: 0, height: 1 };
+                let mut weight = Weight {
+                    nodes: 1,
+                    text: 0,
+                    height: 1,
+                };
                 let entries = self.entries(at, depth, &mut weight)?;
                 self.finish(at, Content::Map(entries), weight, anchor)
             }
@@ -286,11 +328,18 @@ impl<'text> Reader<'text> {
             let mut value = self.node(event, span, depth + 1)?;
             if matches!(value.content, Content::Null) && value.at.0 == 0 {
                 // an absent value has no place of its own
-                value = Rc::new(Node { at: key.at, content: Content::Null, weight: value.weight });
+                value = Rc::new(Node {
+                    at: key.at,
+                    content: Content::Null,
+                    weight: value.weight,
+                });
             }
             weight.hold(value.weight);
             if !seen.insert(key.text.clone()) {
-                let first = entries.iter().find(|(entry, _)| entry.text == key.text).map_or(0, |(entry, _)| entry.at.0);
+                let first = entries
+                    .iter()
+                    .find(|(entry, _)| entry.text == key.text)
+                    .map_or(0, |(entry, _)| entry.at.0);
                 self.problems.push(Problem {
                     code: Code::DuplicateKey,
                     at: key.at,
@@ -312,11 +361,19 @@ impl<'text> Reader<'text> {
                     "write the keys out",
                 );
             } else if text.is_empty() || text == "~" {
-                self.problem(at, "a key is missing before this `:`", "name the field, or quote an empty key");
+                self.problem(
+                    at,
+                    "a key is missing before this `:`",
+                    "name the field, or quote an empty key",
+                );
             }
         }
         // the spelling is what counts for a key, also where it would be a number as a value
-        let spelling = if let Event::Scalar(text, ..) = &event { Some(text.clone().into_owned()) } else { None };
+        let spelling = if let Event::Scalar(text, ..) = &event {
+            Some(text.clone().into_owned())
+        } else {
+            None
+        };
         let node = self.node(event, span, depth + 1)?;
         let text = match (spelling, &node.content) {
             (Some(text), _) => text,
@@ -337,7 +394,10 @@ impl<'text> Reader<'text> {
             help: Some("write the value out".to_owned()),
         })?;
         if depth + target.weight.height > MAX_DEPTH {
-            return Err(too_large(at, format!("with this alias, lists and mappings nest deeper than {MAX_DEPTH} levels")));
+            return Err(too_large(
+                at,
+                format!("with this alias, lists and mappings nest deeper than {MAX_DEPTH} levels"),
+            ));
         }
         self.spend(target.weight, at)?;
         Ok(target)
@@ -349,10 +409,27 @@ impl<'text> Reader<'text> {
         }
     }
 
-    fn finish(&mut self, at: Place, content: Content, weight: Weight, anchor: usize) -> Result<Rc<Node>, Problem> {
+    fn finish(
+        &mut self,
+        at: Place,
+        content: Content,
+        weight: Weight,
+        anchor: usize,
+    ) -> Result<Rc<Node>, Problem> {
         // what is inside was paid for when it was read
-        let own = if let Content::Text(text) = &content { text.len() } else { 0 };
-        self.spend(Weight { nodes: 1, text: own, height: 0 }, at)?;
+        let own = if let Content::Text(text) = &content {
+            text.len()
+        } else {
+            0
+        };
+        self.spend(
+            Weight {
+                nodes: 1,
+                text: own,
+                height: 0,
+            },
+            at,
+        )?;
         let node = Rc::new(Node { at, content, weight });
         if anchor > 0 {
             self.anchors.insert(anchor, Some(Rc::clone(&node)));
@@ -364,12 +441,18 @@ impl<'text> Reader<'text> {
         self.spent.nodes = self.spent.nodes.saturating_add(weight.nodes);
         self.spent.text = self.spent.text.saturating_add(weight.text);
         if self.spent.nodes > MAX_NODES {
-            return Err(too_large(at, format!("the file holds more than {MAX_NODES} values, aliases expanded")));
+            return Err(too_large(
+                at,
+                format!("the file holds more than {MAX_NODES} values, aliases expanded"),
+            ));
         }
         if self.spent.text > MAX_TEXT {
             return Err(too_large(
                 at,
-                format!("the file holds more than {} MiB of text, aliases expanded", MAX_TEXT >> 20),
+                format!(
+                    "the file holds more than {} MiB of text, aliases expanded",
+                    MAX_TEXT >> 20
+                ),
             ));
         }
         Ok(())
@@ -387,7 +470,11 @@ impl<'text> Reader<'text> {
             }
         };
         let wrong = |reader: &mut Self, what: &str| {
-            reader.problem(at, format!("`{}` is not {what}, as its tag says", shown(text)), "leave the tag out");
+            reader.problem(
+                at,
+                format!("`{}` is not {what}, as its tag says", shown(text)),
+                "leave the tag out",
+            );
             Content::Text(text.to_owned())
         };
         match (kind, scalar::plain(text)) {
@@ -413,7 +500,9 @@ impl<'text> Reader<'text> {
                 code: Code::InvalidField,
                 at,
                 message: format!("kubectl reads an unquoted `{text}` as {other}"),
-                help: Some(format!("write \"{text}\" for the text, or the value that you mean")),
+                help: Some(format!(
+                    "write \"{text}\" for the text, or the value that you mean"
+                )),
             });
         }
         match scalar::plain(text) {
@@ -422,7 +511,11 @@ impl<'text> Reader<'text> {
             Plain::Number(number) => Content::Number(number),
             Plain::Text => Content::Text(text.to_owned()),
             Plain::NoJsonNumber => {
-                self.problem(at, format!("`{}` is not a number that can be held", shown(text)), "quote it if it is text");
+                self.problem(
+                    at,
+                    format!("`{}` is not a number that can be held", shown(text)),
+                    "quote it if it is text",
+                );
                 Content::Null
             }
         }
@@ -437,8 +530,16 @@ impl<'text> Reader<'text> {
     }
 
     fn foreign_tag(&mut self, tag: &Tag, at: Place) {
-        let name = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
-        self.problem(at, format!("tag `{}` has no meaning here", shown(&name)), "leave the tag out");
+        let name = if tag.is_yaml_core_schema() {
+            format!("!!{}", tag.suffix)
+        } else {
+            tag.to_string()
+        };
+        self.problem(
+            at,
+            format!("tag `{}` has no meaning here", shown(&name)),
+            "leave the tag out",
+        );
     }
 
     fn problem(&mut self, at: Place, message: impl Into<String>, help: &str) {
@@ -466,7 +567,12 @@ fn place(marker: &Marker) -> Place {
 }
 
 fn too_large(at: Place, message: String) -> Problem {
-    Problem { code: Code::TooLarge, at, message, help: Some("split the file, or write it more plainly".to_owned()) }
+    Problem {
+        code: Code::TooLarge,
+        at,
+        message,
+        help: Some("split the file, or write it more plainly".to_owned()),
+    }
 }
 
 fn syntax(error: &ScanError) -> Problem {
@@ -474,14 +580,19 @@ fn syntax(error: &ScanError) -> Problem {
     let at = place(error.marker());
     if info.contains("recursion limit") {
         // the scanner has a bound of its own
-        return too_large(at, format!("lists and mappings nest deeper than {MAX_DEPTH} levels"));
+        return too_large(
+            at,
+            format!("lists and mappings nest deeper than {MAX_DEPTH} levels"),
+        );
     }
     let help = if info.contains("tab") {
         Some("indent with spaces: YAML does not allow tabs there")
     } else if info.contains("mapping values are not allowed") || info.contains("simple key") {
         Some("check the indentation of this line and the one before it; a text that holds `: ` needs quotes")
     } else if info.contains("unknown anchor") {
-        Some("an alias `*name` needs an anchor `&name` before it, in the same document; text that starts with `*` needs quotes")
+        Some(
+            "an alias `*name` needs an anchor `&name` before it, in the same document; text that starts with `*` needs quotes",
+        )
     } else {
         None
     };
@@ -496,5 +607,9 @@ fn syntax(error: &ScanError) -> Problem {
 /// What a user wrote, short enough for a message.
 fn shown(text: &str) -> String {
     const LONGEST: usize = 60;
-    if text.chars().count() <= LONGEST { text.to_owned() } else { text.chars().take(LONGEST).chain(['…']).collect() }
+    if text.chars().count() <= LONGEST {
+        text.to_owned()
+    } else {
+        text.chars().take(LONGEST).chain(['…']).collect()
+    }
 }
