@@ -37,26 +37,18 @@ struct Server {
 
 impl Server {
     async fn start() -> Self {
-        let kubeconfig = tokio::task::spawn_blocking(support::kubeconfig)
-            .await
-            .expect("the thread ends");
+        let kubeconfig = tokio::task::spawn_blocking(support::kubeconfig).await.expect("the thread ends");
         let kubeconfig = Kubeconfig::read_from(kubeconfig.expect("a control plane")).expect("a kubeconfig");
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
         let client = Client::try_from(config.expect("a configuration")).expect("a client");
         install(&client).await;
         let namespace = support::unique("admission");
         let object = Namespace {
-            metadata: ObjectMeta {
-                name: Some(namespace.clone()),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(namespace.clone()), ..ObjectMeta::default() },
             ..Namespace::default()
         };
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        namespaces
-            .create(&PostParams::default(), &object)
-            .await
-            .expect("a namespace can be made");
+        namespaces.create(&PostParams::default(), &object).await.expect("a namespace can be made");
         Self { client, namespace }
     }
 
@@ -88,10 +80,7 @@ impl Server {
     async fn apply(&self, object: &Value, dry_run: bool) -> Result<(), String> {
         let kind = object["kind"].as_str().expect("a kind");
         let name = object["metadata"]["name"].as_str().expect("a name");
-        let params = PatchParams {
-            dry_run,
-            ..PatchParams::apply(MANAGER).validation_strict()
-        };
+        let params = PatchParams { dry_run, ..PatchParams::apply(MANAGER).validation_strict() };
         self.api(kind)
             .patch(name, &params, &Patch::Apply(object))
             .await
@@ -103,9 +92,7 @@ impl Server {
 static DEFINITIONS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(custom_resource_definitions);
 
 fn definition(kind: &str) -> &'static CustomResourceDefinition {
-    let found = DEFINITIONS
-        .iter()
-        .find(|definition| definition.spec.names.kind == kind);
+    let found = DEFINITIONS.iter().find(|definition| definition.spec.names.kind == kind);
     found.unwrap_or_else(|| panic!("no definition of {kind}"))
 }
 
@@ -117,19 +104,15 @@ async fn install(client: &Client) {
             let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
             for definition in DEFINITIONS.iter() {
                 let params = PatchParams::apply("concordat-tests").force().validation_strict();
-                let applied = definitions
-                    .patch(&definition.name_any(), &params, &Patch::Apply(definition))
-                    .await;
+                let applied =
+                    definitions.patch(&definition.name_any(), &params, &Patch::Apply(definition)).await;
                 applied.unwrap_or_else(|error| panic!("{} is refused: {error}", definition.name_any()));
             }
             for definition in DEFINITIONS.iter() {
                 until(&format!("{} is established", definition.name_any()), || async {
                     let read = definitions.get(&definition.name_any()).await.ok()?;
                     let conditions = read.status?.conditions?;
-                    conditions
-                        .iter()
-                        .find(|one| one.type_ == "Established" && one.status == "True")
-                        .map(drop)
+                    conditions.iter().find(|one| one.type_ == "Established" && one.status == "True").map(drop)
                 })
                 .await;
             }
@@ -177,11 +160,7 @@ async fn the_server_refuses_each_broken_rule_and_names_the_field() {
     let mut seen = BTreeSet::new();
     for cases in admission_cases::all() {
         for case in &cases.refused {
-            assert!(
-                seen.insert((cases.kind().to_owned(), case.case.clone())),
-                "{} stands twice",
-                case.case
-            );
+            assert!(seen.insert((cases.kind().to_owned(), case.case.clone())), "{} stands twice", case.case);
             match server.apply(&case.applied_to(&cases.good), true).await {
                 Ok(()) => wrong.push(format!("{} with {} is admitted", cases.kind(), case.case)),
                 Err(refusal) => wrong.extend(case.missing_from(&refusal)),
@@ -197,32 +176,17 @@ async fn the_server_refuses_each_broken_rule_and_names_the_field() {
 async fn the_server_refuses_changes_to_what_cannot_change() {
     let server = Server::start().await;
     let mut seen = 0;
-    for cases in admission_cases::all()
-        .iter()
-        .filter(|cases| !cases.unchangeable.is_empty())
-    {
+    for cases in admission_cases::all().iter().filter(|cases| !cases.unchangeable.is_empty()) {
         let good = renamed(cases);
         assert_eq!(server.apply(&good, false).await, Ok(()), "{}", cases.kind());
-        assert_eq!(
-            server.apply(&good, false).await,
-            Ok(()),
-            "{}: the same again",
-            cases.kind()
-        );
+        assert_eq!(server.apply(&good, false).await, Ok(()), "{}: the same again", cases.kind());
         for case in &cases.unchangeable {
-            let refusal = server
-                .apply(&case.applied_to(&good), false)
-                .await
-                .expect_err(&case.case);
+            let refusal = server.apply(&case.applied_to(&good), false).await.expect_err(&case.case);
             assert_eq!(case.missing_from(&refusal), None);
             seen += 1;
         }
         let name = good["metadata"]["name"].as_str().expect("a name");
-        server
-            .api(cases.kind())
-            .delete(name, &DeleteParams::default())
-            .await
-            .expect("it can be deleted");
+        server.api(cases.kind()).delete(name, &DeleteParams::default()).await.expect("it can be deleted");
     }
     assert_eq!(seen, 5);
     server.stop().await;
@@ -231,9 +195,7 @@ async fn the_server_refuses_changes_to_what_cannot_change() {
 #[tokio::test]
 async fn a_field_with_nothing_behind_it_is_refused_because_left_out_may_mean_everybody() {
     let server = Server::start().await;
-    let cases = admission_cases::all()
-        .into_iter()
-        .find(|cases| cases.kind() == "AgreementSignature");
+    let cases = admission_cases::all().into_iter().find(|cases| cases.kind() == "AgreementSignature");
     let mut object = cases.expect("signatures have cases").good;
     object["spec"]["purposes"] = json!(null);
     let refusal = server.apply(&object, true).await.expect_err("null means nothing");
@@ -246,9 +208,8 @@ async fn the_server_explains_every_kind_and_field() {
     let server = Server::start().await;
     // The document is put together a moment after the definitions are.
     let document: Value = until("every kind is explained", || async {
-        let request = Request::new(format!("/openapi/v3/apis/{GROUP}"))
-            .get(VERSION, &GetParams::default())
-            .ok()?;
+        let request =
+            Request::new(format!("/openapi/v3/apis/{GROUP}")).get(VERSION, &GetParams::default()).ok()?;
         let document: Value = serde_json::from_str(&server.client.request_text(request).await.ok()?).ok()?;
         let explained = |definition: &CustomResourceDefinition| {
             let kind = format!("dev.concordat.v1alpha1.{}", definition.spec.names.kind);
@@ -263,14 +224,9 @@ async fn the_server_explains_every_kind_and_field() {
         let schema = schema.expect("the document was looked at");
         let root = schema["description"].as_str().unwrap_or_default();
         assert!(root.starts_with(&format!("{kind} ")), "{kind}: {root}");
-        let fields = schema
-            .pointer("/properties/spec/properties")
-            .and_then(Value::as_object);
+        let fields = schema.pointer("/properties/spec/properties").and_then(Value::as_object);
         for (name, field) in fields.expect("a spec has fields") {
-            assert!(
-                field["description"].is_string(),
-                "{kind}.spec.{name} is not explained"
-            );
+            assert!(field["description"].is_string(), "{kind}.spec.{name} is not explained");
         }
     }
     server.stop().await;
@@ -293,18 +249,8 @@ async fn the_server_admits_lists_as_long_as_they_may_be_and_no_longer() {
         json!({"name": format!("{n:0>256}"), "request": request, "expect": {"decision": false}})
     };
     for (kind, path, most, make) in [
-        (
-            "DataSharingAgreement",
-            "/spec/parties",
-            2048,
-            &party as &dyn Fn(usize) -> Value,
-        ),
-        (
-            "DataSharingAgreement",
-            "/spec/purposes/0/products",
-            2048,
-            &reference,
-        ),
+        ("DataSharingAgreement", "/spec/parties", 2048, &party as &dyn Fn(usize) -> Value),
+        ("DataSharingAgreement", "/spec/purposes/0/products", 2048, &reference),
         ("DataSharingAgreement", "/spec/outcomeMeasures", 64, &measure),
         ("PartnerOrg", "/spec/functions", 64, &function),
         ("DataProduct", "/spec/dataItems", 200, &item),
@@ -313,19 +259,11 @@ async fn the_server_admits_lists_as_long_as_they_may_be_and_no_longer() {
         ("PolicyFramework", "/spec/vocabulary/roles", 256, &word),
         ("LocalPolicy", "/spec/tests", 128, &test),
     ] {
-        let cases = admission_cases::all()
-            .into_iter()
-            .find(|cases| cases.kind() == kind);
-        let object = cases
-            .expect("every kind has cases")
-            .admitted()
-            .pop()
-            .expect("a good object");
+        let cases = admission_cases::all().into_iter().find(|cases| cases.kind() == kind);
+        let object = cases.expect("every kind has cases").admitted().pop().expect("a good object");
         for (length, admitted) in [(most, true), (most + 1, false)] {
             let mut object = object.clone();
-            let list = object
-                .pointer_mut(path)
-                .unwrap_or_else(|| panic!("{kind} fills in {path}"));
+            let list = object.pointer_mut(path).unwrap_or_else(|| panic!("{kind} fills in {path}"));
             *list = (0..length).map(make).collect();
             let answer = server.apply(&object, true).await;
             assert_eq!(answer.is_ok(), admitted, "{length} of {kind}{path}: {answer:?}");

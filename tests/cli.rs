@@ -31,19 +31,11 @@ fn run(arguments: &[&str]) -> Output {
 
 /// What a user sees.
 fn shown(arguments: &[&str], output: &Output) -> String {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output;
+    let Output { status, stdout, stderr } = output;
     let mut text = format!("$ concordat {}\n", arguments.join(" "));
     let _ = write!(text, "exit: {}\n", status.code().unwrap_or(-1));
     for (name, bytes) in [("stdout", stdout), ("stderr", stderr)] {
-        let _ = write!(
-            text,
-            "----- {name} -----\n{}",
-            String::from_utf8(bytes.clone()).unwrap()
-        );
+        let _ = write!(text, "----- {name} -----\n{}", String::from_utf8(bytes.clone()).unwrap());
     }
     text
 }
@@ -99,10 +91,10 @@ shows! {
     explain_shows_what_is_wrong_with_a_request: ["explain", GOOD, "--request=tests/cli/requests/wrong.yaml", AT];
     explain_without_a_request_file_cannot_tell: ["explain", GOOD, "--request=tests/cli/requests/none.yaml", AT];
 
-    test_counts_what_passed: ["test", GOOD, "tests/cli/tests/pass.yaml", AT];
-    test_shows_what_failed_and_why: ["test", GOOD, "tests/cli/tests", AT];
-    test_without_tests_cannot_tell: ["test", GOOD, AT];
-    test_fails_where_an_object_could_not_be_read: ["test", GOOD, "tests/cli/tests/pass.yaml", "tests/cli/bad/duplicate-key.yaml", AT];
+    policy_tests_are_counted: ["test", GOOD, "tests/cli/tests/pass.yaml", AT];
+    policy_tests_that_fail_say_why: ["test", GOOD, "tests/cli/tests", AT];
+    policy_tests_that_are_not_there_tell_nothing: ["test", GOOD, AT];
+    policy_tests_fail_where_an_object_could_not_be_read: ["test", GOOD, "tests/cli/tests/pass.yaml", "tests/cli/bad/duplicate-key.yaml", AT];
 
     sign_prints_a_signature: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--purposes=DirectCare", "--acting-role=siro", "--signed-on=2026-03-20"];
     sign_prints_a_withdrawal: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--withdraw", "--signed-on=2026-03-20"];
@@ -122,27 +114,12 @@ shows! {
 #[test]
 fn strict_fails_on_warnings_and_only_strict() {
     let folder = tempfile::tempdir().unwrap();
-    let old = fs::read_to_string(format!("{GOOD}/agreement.yaml"))
-        .unwrap()
-        .replace("days: 30", "days: 31");
+    let old = fs::read_to_string(format!("{GOOD}/agreement.yaml")).unwrap().replace("days: 30", "days: 31");
     fs::write(folder.path().join("agreement.yaml"), old).unwrap();
     let changed = folder.path().to_str().unwrap();
-    let arguments = [
-        "check",
-        "tests/cli/good/registry.yaml",
-        "tests/cli/good/signatures.yaml",
-        changed,
-        AT,
-    ];
-    assert_eq!(
-        run(&arguments).status.code(),
-        Some(0),
-        "a signature on other terms is a warning"
-    );
-    assert_eq!(
-        run(&[&arguments[..], &["--strict"]].concat()).status.code(),
-        Some(1)
-    );
+    let arguments = ["check", "tests/cli/good/registry.yaml", "tests/cli/good/signatures.yaml", changed, AT];
+    assert_eq!(run(&arguments).status.code(), Some(0), "a signature on other terms is a warning");
+    assert_eq!(run(&[&arguments[..], &["--strict"]].concat()).status.code(), Some(1));
 }
 
 #[test]
@@ -173,36 +150,22 @@ fn json_and_yaml_plans_are_the_same_plan() {
     let yaml: serde_json::Value = serde_saphyr::from_str(&String::from_utf8(yaml).unwrap()).unwrap();
     assert_eq!(json, yaml);
     let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
-    assert_eq!(
-        keys,
-        ["at", "cluster", "objects", "statuses", "waiting", "findings"]
-    );
+    assert_eq!(keys, ["at", "cluster", "objects", "statuses", "waiting", "findings"]);
 }
 
 #[test]
 fn a_printed_signature_is_read_back_and_opens_what_it_signs() {
     let folder = tempfile::tempdir().unwrap();
     for party in ["millbeck-practice", "millbeck-council"] {
-        let output = run(&[
-            "sign",
-            GOOD,
-            "--agreement=millbeck-practice/warm-meals",
-            "--party",
-            party,
-        ]);
+        let output = run(&["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party", party]);
         fs::write(folder.path().join(format!("{party}.yaml")), output.stdout).unwrap();
     }
     let signatures = folder.path().to_str().unwrap();
     let unsigned = ["tests/cli/good/registry.yaml", "tests/cli/good/agreement.yaml"];
     let explain = |paths: &[&str]| {
-        run(&[
-            &["explain"][..],
-            paths,
-            &["--request=tests/cli/requests/read.yaml", AT],
-        ]
-        .concat())
-        .status
-        .code()
+        run(&[&["explain"][..], paths, &["--request=tests/cli/requests/read.yaml", AT]].concat())
+            .status
+            .code()
     };
     assert_eq!(explain(&unsigned), Some(1));
     assert_eq!(explain(&[&unsigned[..], &[signatures]].concat()), Some(0));
@@ -223,10 +186,18 @@ fn definitions_are_written_checked_and_found_out_of_date() {
         String::from_utf8(output.stdout).unwrap(),
         "`concordat.dev_partnerorgs.yaml` is out of date\n"
     );
-    assert_eq!(
-        run(&["crds", "--check", &format!("{path}/none")]).status.code(),
-        Some(2)
-    );
+    assert_eq!(run(&["crds", "--check", &format!("{path}/none")]).status.code(), Some(2));
+}
+
+#[test]
+fn the_examples_hold_together() {
+    for folder in ["examples/s01-chorley-assisted-bins", "examples/s25-shared-care-record"] {
+        for command in ["check", "test"] {
+            let arguments = [command, folder, AT];
+            let output = run(&arguments);
+            assert_eq!(output.status.code(), Some(0), "{}", shown(&arguments, &output));
+        }
+    }
 }
 
 #[test]

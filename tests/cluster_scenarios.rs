@@ -2,7 +2,7 @@
 //! opened by the last signature, closed by a withdrawal, and gone in the end.
 
 #![cfg(all(feature = "cli", feature = "controller"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
 mod support;
 
@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use concordat::api::{Phase, SignatureState};
 use serde_json::Value;
-use support::scenario::{Cluster, effect, effects, eventually, namespaces, signature};
 use support::Process;
+use support::scenario::{Cluster, effect, effects, eventually, namespaces, signature};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -28,7 +28,11 @@ fn planned(folder: &Path) -> BTreeMap<String, Value> {
 
 fn only_isolation(effects: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
     let isolates = |value: &Value| value["labels"]["concordat.dev/part"] == "isolation";
-    effects.iter().filter(|(_, value)| isolates(value)).map(|(key, value)| (key.clone(), value.clone())).collect()
+    effects
+        .iter()
+        .filter(|(_, value)| isolates(value))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 fn operator(kubeconfig: &Path) -> Process {
@@ -66,7 +70,8 @@ fn scenarios_open_with_the_last_signature_and_close_with_a_withdrawal() {
     cluster.sign_as("chorley-council", &council).unwrap();
     eventually("one of two signatures to be seen", SOON, || {
         let status = cluster.agreement("chorley-council", "assisted-bins").unwrap().status?;
-        (status.phase == Some(Phase::AwaitingSignatures) && status.parties.as_deref() == Some("1/2")).then_some(())
+        (status.phase == Some(Phase::AwaitingSignatures) && status.parties.as_deref() == Some("1/2"))
+            .then_some(())
     })
     .unwrap();
     assert_eq!(seen(&cluster, &places), only_isolation(&expected));
@@ -103,7 +108,8 @@ fn scenarios_open_with_the_last_signature_and_close_with_a_withdrawal() {
     }
     eventually("six grants", SOON, || (cluster.grants(&places).unwrap().len() == 6).then_some(())).unwrap();
     eventually("six ways in, with everything else", SOON, || {
-        (cluster.policies(&places).unwrap().len() == expected.keys().filter(|key| key.starts_with("NetworkPolicy")).count() + 2)
+        (cluster.policies(&places).unwrap().len()
+            == expected.keys().filter(|key| key.starts_with("NetworkPolicy")).count() + 2)
             .then_some(())
     })
     .unwrap();
@@ -112,12 +118,17 @@ fn scenarios_open_with_the_last_signature_and_close_with_a_withdrawal() {
         policies.into_iter().map(|it| (it.metadata.name.unwrap(), it.metadata.resource_version)).collect()
     };
     let before = versions(&cluster);
-    cluster.sign_as("beckside-practice", &narrowed.expect("one practice has narrowed its signature")).unwrap();
+    cluster
+        .sign_as("beckside-practice", &narrowed.expect("one practice has narrowed its signature"))
+        .unwrap();
     is_eventually(&cluster, &places, &expected, "five grants: the practice's planning is closed");
     let after = versions(&cluster);
     let gone: Vec<&String> = before.keys().filter(|name| !after.contains_key(*name)).collect();
     assert_eq!(gone.len(), 2, "one way in and one way out: {gone:?}");
-    assert!(after.iter().all(|(name, version)| before.get(name) == Some(version)), "nobody else's paths are touched");
+    assert!(
+        after.iter().all(|(name, version)| before.get(name) == Some(version)),
+        "nobody else's paths are touched"
+    );
 
     cluster.clean_up().unwrap();
 }

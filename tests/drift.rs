@@ -20,34 +20,19 @@ fn folder() -> PathBuf {
 }
 
 fn generated() -> BTreeMap<String, String> {
-    let entry = |definition| {
-        (
-            crd_file_name(&definition),
-            crd_yaml(&definition).expect("a definition is YAML"),
-        )
-    };
+    let entry =
+        |definition| (crd_file_name(&definition), crd_yaml(&definition).expect("a definition is YAML"));
     custom_resource_definitions().into_iter().map(entry).collect()
 }
 
 fn committed() -> BTreeMap<String, String> {
     let entries = std::fs::read_dir(folder()).expect("crds/ is there");
-    let read = |path: PathBuf| {
-        (
-            file_name(&path),
-            std::fs::read_to_string(&path).expect("crds/ holds text"),
-        )
-    };
-    entries
-        .map(|entry| entry.expect("crds/ is readable").path())
-        .map(read)
-        .collect()
+    let read = |path: PathBuf| (file_name(&path), std::fs::read_to_string(&path).expect("crds/ holds text"));
+    entries.map(|entry| entry.expect("crds/ is readable").path()).map(read).collect()
 }
 
 fn file_name(path: &Path) -> String {
-    path.file_name()
-        .and_then(|name| name.to_str())
-        .expect("a file has a name")
-        .to_owned()
+    path.file_name().and_then(|name| name.to_str()).expect("a file has a name").to_owned()
 }
 
 #[test]
@@ -69,10 +54,7 @@ fn the_crds_folder_holds_what_the_types_give() {
         "crds/ holds other files than there are kinds: {REGENERATE}"
     );
     for (name, yaml) in generated {
-        assert!(
-            committed.get(&name) == Some(&yaml),
-            "crds/{name} is out of date: {REGENERATE}"
-        );
+        assert!(committed.get(&name) == Some(&yaml), "crds/{name} is out of date: {REGENERATE}");
     }
 }
 
@@ -81,11 +63,7 @@ fn every_kind_has_a_short_name_a_category_a_status_and_columns_that_point_somewh
     let mut short_names = Vec::new();
     for definition in custom_resource_definitions() {
         let kind = &definition.spec.names.kind;
-        assert_eq!(
-            definition.spec.names.categories,
-            Some(vec!["concordat".to_owned()]),
-            "{kind}"
-        );
+        assert_eq!(definition.spec.names.categories, Some(vec!["concordat".to_owned()]), "{kind}");
         short_names.extend(definition.spec.names.short_names.clone().unwrap_or_default());
         let version = definition.spec.versions.first().expect("a version");
         assert_eq!(
@@ -94,29 +72,17 @@ fn every_kind_has_a_short_name_a_category_a_status_and_columns_that_point_somewh
             "{kind}"
         );
         assert!(
-            version
-                .subresources
-                .as_ref()
-                .is_some_and(|subresources| subresources.status.is_some()),
+            version.subresources.as_ref().is_some_and(|subresources| subresources.status.is_some()),
             "{kind}"
         );
         let schema = schema_of(&definition);
         let columns = version.additional_printer_columns.clone().unwrap_or_default();
         assert!(!columns.is_empty(), "{kind} shows nothing in `kubectl get`");
         for column in columns {
-            assert!(
-                column_exists(&schema, &column.json_path),
-                "{kind}: no field at {}",
-                column.json_path
-            );
+            assert!(column_exists(&schema, &column.json_path), "{kind}: no field at {}", column.json_path);
         }
     }
-    assert_eq!(
-        short_names,
-        [
-            "pfw", "pfx", "place", "porg", "dprod", "dsa", "dsasig", "lpol", "dag"
-        ]
-    );
+    assert_eq!(short_names, ["pfw", "pfx", "place", "porg", "dprod", "dsa", "dsasig", "lpol", "dag"]);
 }
 
 #[test]
@@ -132,10 +98,7 @@ fn no_field_takes_null_because_a_null_list_would_mean_everybody() {
 #[test]
 fn every_node_of_every_schema_says_what_it_is() {
     each_node(|path, node| {
-        let description = node
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let description = node.get("description").and_then(Value::as_str).unwrap_or_default();
         assert!(!description.trim().is_empty(), "{path} has no description");
         assert!(!description.contains("Auto-generated"), "{path}: {description}");
     });
@@ -144,16 +107,10 @@ fn every_node_of_every_schema_says_what_it_is() {
 #[test]
 fn every_value_of_every_enumeration_is_explained() {
     each_node(|path, node| {
-        let description = node
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let description = node.get("description").and_then(Value::as_str).unwrap_or_default();
         for value in node.get("enum").and_then(Value::as_array).into_iter().flatten() {
             let value = value.as_str().expect("enumerations are of texts");
-            assert!(
-                description.contains(&format!("\n- `{value}`: ")),
-                "{path} does not explain `{value}`"
-            );
+            assert!(description.contains(&format!("\n- `{value}`: ")), "{path} does not explain `{value}`");
         }
     });
 }
@@ -161,12 +118,7 @@ fn every_value_of_every_enumeration_is_explained() {
 #[test]
 fn every_list_text_map_and_number_of_every_schema_is_bounded() {
     each_node(|path, node| {
-        let has = |key: &str| {
-            assert!(
-                node.get(key).is_some_and(Value::is_number),
-                "{path} has no `{key}`"
-            )
-        };
+        let has = |key: &str| assert!(node.get(key).is_some_and(Value::is_number), "{path} has no `{key}`");
         match node.get("type").and_then(Value::as_str) {
             Some("array") => has("maxItems"),
             // A date has a form, and an enumeration its values.
@@ -189,16 +141,9 @@ fn every_list_text_map_and_number_of_every_schema_is_bounded() {
 fn a_list_whose_absence_means_all_cannot_be_emptied() {
     let mut found = Vec::new();
     each_node(|path, node| {
-        let all = node
-            .get("description")
-            .and_then(Value::as_str)
-            .is_some_and(means_all);
+        let all = node.get("description").and_then(Value::as_str).is_some_and(means_all);
         if all && node.get("type") == Some(&"array".into()) && !path.contains(".status") {
-            assert_eq!(
-                node.get("minItems"),
-                Some(&1.into()),
-                "{path} can be emptied, which would widen it"
-            );
+            assert_eq!(node.get("minItems"), Some(&1.into()), "{path} can be emptied, which would widen it");
             found.push(path.to_owned());
         }
     });
@@ -218,39 +163,23 @@ fn a_list_whose_absence_means_all_cannot_be_emptied() {
 #[test]
 fn every_rule_has_a_message_in_the_house_style() {
     each_node(|path, node| {
-        for rule in node
-            .get("x-kubernetes-validations")
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-        {
+        for rule in node.get("x-kubernetes-validations").and_then(Value::as_array).into_iter().flatten() {
             let message = rule.get("message").and_then(Value::as_str).unwrap_or_default();
-            assert!(
-                message.starts_with('`'),
-                "{path}: a message names its field first: {message}"
-            );
-            assert!(
-                !message.ends_with('.'),
-                "{path}: a message ends without a full stop: {message}"
-            );
+            assert!(message.starts_with('`'), "{path}: a message names its field first: {message}");
+            assert!(!message.ends_with('.'), "{path}: a message ends without a full stop: {message}");
         }
     });
 }
 
 fn means_all(description: &str) -> bool {
-    ["Left out, all", "Left out, any", "Left out, every"]
-        .iter()
-        .any(|words| description.contains(words))
+    ["Left out, all", "Left out, any", "Left out, every"].iter().any(|words| description.contains(words))
 }
 
 fn schema_of(
     definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
 ) -> Value {
     let version = definition.spec.versions.first().expect("a version");
-    let schema = version
-        .schema
-        .as_ref()
-        .and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
     serde_json::to_value(schema.expect("a schema")).expect("a schema is JSON")
 }
 
@@ -263,42 +192,56 @@ fn each_node(mut look: impl FnMut(&str, &Value)) {
 
 fn walk(path: &str, node: &Value, look: &mut impl FnMut(&str, &Value)) {
     look(path, node);
-    for (name, property) in node
-        .get("properties")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
+    for (name, property) in node.get("properties").and_then(Value::as_object).into_iter().flatten() {
         walk(&format!("{path}.{name}"), property, look);
     }
     if let Some(items) = node.get("items") {
         walk(&format!("{path}[]"), items, look);
     }
-    if let Some(values) = node
-        .get("additionalProperties")
-        .filter(|values| values.is_object())
-    {
+    if let Some(values) = node.get("additionalProperties").filter(|values| values.is_object()) {
         walk(&format!("{path}{{}}"), values, look);
     }
 }
 
 /// Whether a printer column's path leads to a field; a filter on conditions counts as the condition's field.
 fn column_exists(schema: &Value, path: &str) -> bool {
-    let (path, rest) = path
-        .split_once("[?(")
-        .map_or((path, None), |(path, rest)| (path, Some(rest)));
+    let (path, rest) = path.split_once("[?(").map_or((path, None), |(path, rest)| (path, Some(rest)));
     let field = |node: &Value, name: &str| node.pointer(&format!("/properties/{name}")).cloned();
-    let found = path
-        .trim_start_matches('.')
-        .split('.')
-        .try_fold(schema.clone(), |node, name| field(&node, name));
+    let found =
+        path.trim_start_matches('.').split('.').try_fold(schema.clone(), |node, name| field(&node, name));
     match (found, rest) {
         (Some(_), None) => true,
         (Some(list), Some(rest)) => {
             let name = rest.rsplit('.').next().unwrap_or_default();
-            list.get("items")
-                .is_some_and(|items| field(items, name).is_some())
+            list.get("items").is_some_and(|items| field(items, name).is_some())
         }
         (None, _) => false,
     }
+}
+
+/// The built-in framework as a manifest, which a cluster or a folder may hold.
+fn framework() -> concordat::api::PolicyFramework {
+    let spec = concordat::core::policy::built_in_spec();
+    concordat::api::PolicyFramework::new(&format!("{}-{}", spec.name, spec.version), spec.clone())
+}
+
+#[test]
+fn the_manifest_of_the_built_in_framework_holds_its_text() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/england-1.0.0.yaml");
+    let yaml = serde_saphyr::to_string(&framework()).expect("a framework is YAML");
+    let text = format!("# Generated from policies/national/. {REGENERATE}.\n{yaml}");
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, &text).expect("policies/ can be written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == text, "policies/england-1.0.0.yaml differs: {REGENERATE}");
+    let read: concordat::api::PolicyFramework =
+        serde_saphyr::from_str(&text).expect("what is written can be read");
+    assert_eq!(read, framework());
+}
+
+#[test]
+fn the_built_in_framework_fits_its_own_schema() {
+    let value = serde_json::to_value(framework()).expect("a framework is JSON");
+    assert_eq!(concordat::core::validate::shape::problems("PolicyFramework", &value), []);
 }

@@ -2,7 +2,13 @@
 //!
 //! Every case goes the whole way: manifests to a snapshot, a model, the agreement gate, a decision.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -51,7 +57,10 @@ fn signed(mut snapshot: Snapshot) -> Snapshot {
         .agreements
         .iter()
         .flat_map(|agreement| {
-            let reference = ObjectRef { namespace: agreement.object.namespace().unwrap(), name: agreement.object.name_any() };
+            let reference = ObjectRef {
+                namespace: agreement.object.namespace().unwrap(),
+                name: agreement.object.name_any(),
+            };
             agreement.object.spec.parties.iter().map(move |party| (reference.clone(), party.org.clone()))
         })
         .collect();
@@ -64,7 +73,11 @@ fn signed(mut snapshot: Snapshot) -> Snapshot {
     snapshot
 }
 
-fn sign(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> Sourced<concordat::api::AgreementSignature> {
+fn sign(
+    snapshot: &Snapshot,
+    agreement: &ObjectRef,
+    party: &str,
+) -> Sourced<concordat::api::AgreementSignature> {
     let request = SignatureRequest {
         agreement: agreement.clone(),
         party: party.to_owned(),
@@ -105,7 +118,9 @@ fn every_request_gets_the_expected_answer() {
         .filter_map(|case| {
             let outcome = run_test(judgements.at(case.at.expect("every case has a moment")), case);
             let context = &outcome.answer.context;
-            (!outcome.passed).then(|| format!("{}: {:?} {:?} {}", case.name, outcome.mismatches, context.rules, context.reason))
+            (!outcome.passed).then(|| {
+                format!("{}: {:?} {:?} {}", case.name, outcome.mismatches, context.rules, context.reason)
+            })
         })
         .collect();
     assert_eq!(wrong, Vec::<String>::new());
@@ -197,7 +212,9 @@ where
 fn patched(patches: &[Patch], agreement: &ObjectRef) -> Snapshot {
     let mut snapshot = WRITTEN.clone();
     snapshot.policies.clear();
-    snapshot.agreements.retain(|it| it.object.namespace().as_ref() == Some(&agreement.namespace) && it.object.name_any() == agreement.name);
+    snapshot.agreements.retain(|it| {
+        it.object.namespace().as_ref() == Some(&agreement.namespace) && it.object.name_any() == agreement.name
+    });
     snapshot.signatures.retain(|it| it.object.spec.agreement == *agreement);
     for patch in patches {
         let done = patch_in(&mut snapshot.agreements, patch)
@@ -239,12 +256,15 @@ fn every_rule_of_the_agreement_gate_refuses_what_it_should_and_nothing_else() {
         let refused = assessment.phase == Phase::Refused;
         match case.expect.as_str() {
             "Refused" => assert!(!assessment.broken.is_empty(), "{}: {:?}", case.name, assessment.phase),
-            "Allowed" => assert!(!refused && assessment.broken.is_empty(), "{}: {:?}", case.name, assessment.broken),
+            "Allowed" => {
+                assert!(!refused && assessment.broken.is_empty(), "{}: {:?}", case.name, assessment.broken)
+            }
             other => panic!("{}: `{other}` is neither Refused nor Allowed", case.name),
         }
         if let (Some(party), false) = (&case.party, case.rules.is_empty()) {
             let about_all = assessment.broken.iter().all(|broken| broken.org.is_none());
-            let hit = about_all || assessment.parties.get(party).is_some_and(|party| !party.broken.is_empty());
+            let hit =
+                about_all || assessment.parties.get(party).is_some_and(|party| !party.broken.is_empty());
             let named = assessment.broken.iter().any(|broken| broken.org.as_ref() == Some(party));
             assert!(hit || named, "{}: {:?}", case.name, assessment.broken);
         }

@@ -1,7 +1,13 @@
 //! The laws: properties that hold for every world, whatever is in it.
 
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -33,7 +39,9 @@ fn open(snapshot: &Snapshot) -> BTreeSet<String> {
     let judgement = Judgement::new(snapshot, at());
     let flows = judgement.assessments.agreements.values().flat_map(|it| &it.flows);
     flows
-        .flat_map(|flow| flow.purposes.iter().map(move |it| format!("{} {} {}", flow.product, flow.recipient, it.code)))
+        .flat_map(|flow| {
+            flow.purposes.iter().map(move |it| format!("{} {} {}", flow.product, flow.recipient, it.code))
+        })
         .collect()
 }
 
@@ -156,7 +164,13 @@ fn request() -> impl Strategy<Value = AccessRequest> {
         Identifiability::Pseudonymised,
         Identifiability::Identifiable,
     ];
-    let asked = (select(subjects), select(products), select(DataAction::ALL.to_vec()), select(purposes), select(levels));
+    let asked = (
+        select(subjects),
+        select(products),
+        select(DataAction::ALL.to_vec()),
+        select(purposes),
+        select(levels),
+    );
     let said = (select(roles), any::<[bool; 4]>(), select(vec![0_i64, 1, 8, 20]), select(vec!["GB", "US"]));
     (asked, said).prop_map(|((subject, product, action, purpose, level), (role, flags, cell, region))| {
         let [relationship, consent, opt_outs, break_glass] = flags;
@@ -185,9 +199,10 @@ fn request() -> impl Strategy<Value = AccessRequest> {
 fn forbid_all(world: &mut Snapshot) {
     let mut policy = world.policies.first().expect("S01 has a local policy").clone();
     policy.object.metadata.name = Some("forbid-all".to_owned());
-    policy.object.spec.cedar = "@id(\"all\") @reason(\"a law of the tests\") forbid (principal, action, resource) \
+    policy.object.spec.cedar =
+        "@id(\"all\") @reason(\"a law of the tests\") forbid (principal, action, resource) \
                                 when { context.purpose != \"\" };"
-        .to_owned();
+            .to_owned();
     policy.object.spec.tests.truncate(1);
     policy.object.spec.tests[0].expect.decision = false;
     policy.object.spec.tests[0].expect.tier = None;

@@ -52,7 +52,9 @@ fn nothing_opens_before_the_last_party_signs_and_then_exactly_the_plan_does() {
     world.phase(Phase::AwaitingSignatures);
     world.sign("council");
     world.sign("pcn");
-    world.until("one party is missing", || world.message("Signed").is_some_and(|it| it.contains(&world.org("charity"))));
+    world.until("one party is missing", || {
+        world.message("Signed").is_some_and(|it| it.contains(&world.org("charity")))
+    });
     assert_eq!(world.parts(), BTreeMap::from([("isolation".to_owned(), 3)]));
     assert_eq!(world.grants(), []);
 
@@ -64,21 +66,31 @@ fn nothing_opens_before_the_last_party_signs_and_then_exactly_the_plan_does() {
     eprintln!("from the last signature to ready: {:?}", signed.elapsed());
 
     world.is_as_planned(&world.offline_plan());
-    let parts = [("egress", 2), ("ingress", 3), ("isolation", 3)].map(|(part, count)| (part.to_owned(), count));
+    let parts =
+        [("egress", 2), ("ingress", 3), ("isolation", 3)].map(|(part, count)| (part.to_owned(), count));
     assert_eq!(world.parts(), BTreeMap::from(parts));
 
     // what denies was there before anything that allows
     let born = |part: &str| -> Vec<Timestamp> {
-        let policies = world.policies().into_iter().filter(|it| it.labels().get(PART).is_some_and(|it| it == part));
+        let policies =
+            world.policies().into_iter().filter(|it| it.labels().get(PART).is_some_and(|it| it == part));
         policies.map(|it| it.creation_timestamp().unwrap().0).collect()
     };
     assert!(born("isolation").iter().max() <= born("ingress").iter().min());
     assert!(born("isolation").iter().max() <= born("egress").iter().min());
 
     // each ingress policy goes with its grant, whoever deletes that
-    for policy in world.policies().iter().filter(|it| it.labels().get(PART).is_some_and(|it| it == "ingress")) {
+    for policy in world.policies().iter().filter(|it| it.labels().get(PART).is_some_and(|it| it == "ingress"))
+    {
         let grant = world.get::<DataAccessGrant>(&policy.namespace().unwrap(), &policy.name_any()).unwrap();
         assert_eq!(policy.owner_references()[0].uid, grant.uid().unwrap());
+        world.until("the grant is ready", || {
+            let grant =
+                world.get::<DataAccessGrant>(&policy.namespace().unwrap(), &policy.name_any()).unwrap();
+            grant.status.is_some_and(|it| {
+                it.conditions.iter().any(|it| it.type_ == "Ready" && it.reason == "Written")
+            })
+        });
     }
 
     // and the world was told once
@@ -216,10 +228,13 @@ fn what_is_deleted_or_edited_by_hand_is_restored() {
             world.get::<NetworkPolicy>(&namespace, &name).is_some_and(|it| it.uid() != gone)
         });
 
-        let everybody = json!({"spec": {"policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}});
+        let everybody =
+            json!({"spec": {"policyTypes": ["Ingress", "Egress"], "ingress": [{}], "egress": [{}]}});
         world.patch::<NetworkPolicy>(&namespace, &name, &everybody);
         world.until("the edit is undone", || {
-            world.get::<NetworkPolicy>(&namespace, &name).is_some_and(|it| spec_of(&plan, &namespace, &name) == it.spec)
+            world
+                .get::<NetworkPolicy>(&namespace, &name)
+                .is_some_and(|it| spec_of(&plan, &namespace, &name) == it.spec)
         });
 
         let unlabelled = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null}}});
@@ -230,7 +245,8 @@ fn what_is_deleted_or_edited_by_hand_is_restored() {
     }
     let grant = world.grants().remove(0);
     world.delete::<DataAccessGrant>(&grant.namespace, &grant.name);
-    world.until("the grant is back", || world.get::<DataAccessGrant>(&grant.namespace, &grant.name).is_some());
+    world
+        .until("the grant is back", || world.get::<DataAccessGrant>(&grant.namespace, &grant.name).is_some());
     world.until("its policy belongs to the new grant", || {
         let owner = world.get::<DataAccessGrant>(&grant.namespace, &grant.name).and_then(|it| it.uid());
         let policy = world.get::<NetworkPolicy>(&grant.namespace, &grant.name);
@@ -393,8 +409,17 @@ fn it_says_that_it_is_alive_and_ready() {
         (code, body.lines().map(str::to_owned).collect::<Vec<_>>())
     };
     let all: Vec<String> = [
-        "AgreementSignature", "DataAccessGrant", "DataProduct", "DataSharingAgreement", "FrameworkException",
-        "LocalPolicy", "NetworkPolicy", "PartnerOrg", "PlaceFootprint", "PolicyFramework", "loop",
+        "AgreementSignature",
+        "DataAccessGrant",
+        "DataProduct",
+        "DataSharingAgreement",
+        "FrameworkException",
+        "LocalPolicy",
+        "NetworkPolicy",
+        "PartnerOrg",
+        "PlaceFootprint",
+        "PolicyFramework",
+        "loop",
     ]
     .map(|name| format!("{name}: ok"))
     .to_vec();
@@ -495,7 +520,8 @@ struct World {
 impl World {
     fn new(stem: &str) -> Self {
         if std::env::var_os("RUST_LOG").is_some() {
-            let lines = tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
+            let lines =
+                tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
             let _set_before = lines.with_writer(std::io::stderr).try_init();
         }
         let runtime = Runtime::new().unwrap();
@@ -515,6 +541,9 @@ impl World {
         world.apply_all();
         world.sign_all();
         world.ready();
+        world.until("every grant is ready", || {
+            world.mine::<DataAccessGrant>().into_iter().all(|it| it.object.status.is_some())
+        });
         world
     }
 
@@ -538,8 +567,11 @@ impl World {
                 self.apply::<CustomResourceDefinition>(json!(definition));
             }
             self.until("the kinds are served", || {
-                let listed = self.block(Api::<DataSharingAgreement>::all(self.client.clone()).list(&ListParams::default()));
-                let grants = self.block(Api::<DataAccessGrant>::all(self.client.clone()).list(&ListParams::default()));
+                let listed = self.block(
+                    Api::<DataSharingAgreement>::all(self.client.clone()).list(&ListParams::default()),
+                );
+                let grants =
+                    self.block(Api::<DataAccessGrant>::all(self.client.clone()).list(&ListParams::default()));
                 listed.is_ok() && grants.is_ok()
             });
         });
@@ -565,7 +597,6 @@ impl World {
             ("pcn", "Nhs", "care-team", true, "Managed"),
             ("charity", "Vcse", "befriending", false, "Unmanaged"),
         ] {
-            
             self.apply::<PartnerOrg>(json!({
                 "apiVersion": "concordat.dev/v1alpha1", "kind": "PartnerOrg", "metadata": {"name": self.org(of)},
                 "spec": {
@@ -740,7 +771,8 @@ impl World {
     {
         let all = self.block(Api::<K>::all(self.client.clone()).list(&ListParams::default())).unwrap();
         let mine = all.into_iter().filter(|it| {
-            it.name_any().starts_with(&self.stem) || it.namespace().is_some_and(|it| it.starts_with(&self.stem))
+            it.name_any().starts_with(&self.stem)
+                || it.namespace().is_some_and(|it| it.starts_with(&self.stem))
         });
         mine.map(Sourced::live).collect()
     }
@@ -769,8 +801,11 @@ impl World {
         }
         let policies: BTreeMap<_, _> = self.policies().into_iter().map(|it| (place(&it), it.spec)).collect();
         assert_eq!(policies, planned_policies);
-        let grants: BTreeMap<_, _> =
-            self.mine::<DataAccessGrant>().into_iter().map(|it| (place(&it.object), it.object.spec)).collect();
+        let grants: BTreeMap<_, _> = self
+            .mine::<DataAccessGrant>()
+            .into_iter()
+            .map(|it| (place(&it.object), it.object.spec))
+            .collect();
         assert_eq!(grants, planned_grants);
     }
 
@@ -790,7 +825,8 @@ impl World {
     }
 
     fn until_parts(&self, parts: &[(&str, usize)]) {
-        let parts: BTreeMap<String, usize> = parts.iter().map(|(part, count)| ((*part).to_owned(), *count)).collect();
+        let parts: BTreeMap<String, usize> =
+            parts.iter().map(|(part, count)| ((*part).to_owned(), *count)).collect();
         self.until(&format!("the policies are {parts:?}"), || self.parts() == parts);
     }
 
@@ -878,7 +914,9 @@ impl World {
             agreement.status.is_some_and(|it| {
                 let ready = it.conditions.iter().find(|it| it.type_ == "Ready");
                 it.phase == Some(Phase::Active)
-                    && ready.is_some_and(|it| format!("{:?}", it.status) == "True" && it.observed_generation == generation)
+                    && ready.is_some_and(|it| {
+                        format!("{:?}", it.status) == "True" && it.observed_generation == generation
+                    })
             })
         });
     }
@@ -894,7 +932,8 @@ impl World {
         let began = Instant::now();
         while !holds() {
             if began.elapsed() > SOON {
-                let status = self.get::<DataSharingAgreement>(&self.ns("council"), "sharing").and_then(|it| it.status);
+                let status =
+                    self.get::<DataSharingAgreement>(&self.ns("council"), "sharing").and_then(|it| it.status);
                 let status = serde_json::to_string_pretty(&status).unwrap();
                 panic!("never: {what}\nopen to {:?}, parts {:?}\n{status}", self.open_to(), self.parts());
             }
@@ -925,7 +964,10 @@ impl World {
 
     fn get<K>(&self, namespace: &str, name: &str) -> Option<K>
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         self.block(Api::<K>::namespaced(self.client.clone(), namespace).get_opt(name)).unwrap()
     }
@@ -939,7 +981,10 @@ impl World {
 
     fn patch<K>(&self, namespace: &str, name: &str, patch: &Value)
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         self.block(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).unwrap();
@@ -955,7 +1000,10 @@ impl World {
 
     fn delete<K>(&self, namespace: &str, name: &str)
     where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let api = Api::<K>::namespaced(self.client.clone(), namespace);
         self.block(api.delete(name, &DeleteParams::default())).unwrap();
@@ -975,9 +1023,11 @@ impl Drop for World {
         {
             std::thread::sleep(Duration::from_millis(30));
         }
-        let _gone = self.block(Api::<PlaceFootprint>::all(self.client.clone()).delete(&self.org("place"), &params));
+        let _gone =
+            self.block(Api::<PlaceFootprint>::all(self.client.clone()).delete(&self.org("place"), &params));
         for of in ["council", "pcn", "charity"] {
-            let _gone = self.block(Api::<PartnerOrg>::all(self.client.clone()).delete(&self.org(of), &params));
+            let _gone =
+                self.block(Api::<PartnerOrg>::all(self.client.clone()).delete(&self.org(of), &params));
             let _gone = self.block(Api::<Namespace>::all(self.client.clone()).delete(&self.ns(of), &params));
         }
     }
@@ -999,7 +1049,9 @@ fn spec_of(plan: &Plan, namespace: &str, name: &str) -> Option<NetworkPolicySpec
 
 fn isolation_of(plan: &Plan, namespace: &str) -> String {
     let found = plan.objects.iter().find_map(|object| match object {
-        PlannedObject::Isolation(policy) if policy.namespace().as_deref() == Some(namespace) => Some(policy.name_any()),
+        PlannedObject::Isolation(policy) if policy.namespace().as_deref() == Some(namespace) => {
+            Some(policy.name_any())
+        }
         _ => None,
     });
     found.unwrap()

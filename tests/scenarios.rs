@@ -2,7 +2,13 @@
 //! and the plan is the committed one. `UPDATE=1` writes the plans anew.
 
 #![cfg(feature = "cli")]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,8 +25,11 @@ use jiff::Timestamp;
 const AT: &str = "2026-11-22T09:00:00Z";
 
 fn scenarios() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> =
-        std::fs::read_dir("examples").unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect();
+    let mut folders: Vec<PathBuf> = std::fs::read_dir("examples")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .collect();
     folders.sort();
     assert!(folders.len() >= 2);
     folders
@@ -40,8 +49,11 @@ fn at(moment: &str) -> Timestamp {
 fn nothing_is_wrong_in_a_scenario() {
     for folder in scenarios() {
         let judgement = Judgement::new(&read(&folder), at(AT));
-        let findings: Vec<String> =
-            judgement.findings.iter().map(|it| format!("{} {}: {}", it.code, it.origin, it.message)).collect();
+        let findings: Vec<String> = judgement
+            .findings
+            .iter()
+            .map(|it| format!("{} {}: {}", it.code, it.origin, it.message))
+            .collect();
         assert_eq!(findings, Vec::<String>::new(), "{}", folder.display());
     }
 }
@@ -52,7 +64,9 @@ fn what_must_be_allowed_is_allowed_and_what_must_be_refused_is_refused() {
         let snapshot = read(&folder);
         let mut judgements: BTreeMap<Timestamp, Judgement> = BTreeMap::new();
         let mut seen = BTreeMap::new();
-        for (file, case) in snapshot.tests.iter().flat_map(|file| file.spec.tests.iter().map(move |case| (file, case))) {
+        for (file, case) in
+            snapshot.tests.iter().flat_map(|file| file.spec.tests.iter().map(move |case| (file, case)))
+        {
             let case: &PolicyTestCase = case;
             let moment = case.at.unwrap();
             let judgement = judgements.entry(moment).or_insert_with(|| Judgement::new(&snapshot, moment));
@@ -63,7 +77,11 @@ fn what_must_be_allowed_is_allowed_and_what_must_be_refused_is_refused() {
             assert_eq!(case.expect.decision, expected, "{} `{}`", folder.display(), case.name);
             *seen.entry(expected).or_insert(0) += 1;
         }
-        assert!(seen.get(&true) >= Some(&5) && seen.get(&false) >= Some(&5), "{}: {seen:?}", folder.display());
+        assert!(
+            seen.get(&true) >= Some(&5) && seen.get(&false) >= Some(&5),
+            "{}: {seen:?}",
+            folder.display()
+        );
     }
 }
 
@@ -111,7 +129,9 @@ fn one_practice_that_withdraws_planning_closes_its_own_planning_and_nothing_else
         let assessments = judgement.assessments.agreements.values();
         assessments
             .flat_map(|it| &it.flows)
-            .flat_map(|flow| flow.purposes.iter().map(move |it| format!("{} {} {}", it.code, flow.product, flow.recipient)))
+            .flat_map(|flow| {
+                flow.purposes.iter().map(move |it| format!("{} {} {}", it.code, flow.product, flow.recipient))
+            })
             .collect()
     };
     let after = flows(&snapshot);

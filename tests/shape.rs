@@ -14,10 +14,7 @@ use serde_json::{Value, json};
 
 fn refusals(kind: &str, object: &Value) -> Vec<String> {
     let problems = shape::problems(kind, object);
-    problems
-        .iter()
-        .map(|problem| format!("{}: {}", problem.field, problem.message))
-        .collect()
+    problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect()
 }
 
 #[test]
@@ -37,10 +34,7 @@ fn each_broken_rule_is_refused_and_named() {
     for cases in admission_cases::all() {
         for case in &cases.refused {
             let refusal = refusals(cases.kind(), &case.applied_to(&cases.good)).join("\n");
-            wrong.extend(
-                case.missing_from(&refusal)
-                    .map(|wrong| format!("{} with {wrong}", cases.kind())),
-            );
+            wrong.extend(case.missing_from(&refusal).map(|wrong| format!("{} with {wrong}", cases.kind())));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
@@ -51,22 +45,14 @@ fn a_rule_broken_alone_is_refused_once() {
     for cases in admission_cases::all() {
         for case in cases.refused.iter().filter(|case| case.says.is_some()) {
             let refusals = refusals(cases.kind(), &case.applied_to(&cases.good));
-            assert_eq!(
-                refusals.len(),
-                1,
-                "{} with {}: {refusals:#?}",
-                cases.kind(),
-                case.case
-            );
+            assert_eq!(refusals.len(), 1, "{} with {}: {refusals:#?}", cases.kind(), case.case);
         }
     }
 }
 
 #[test]
 fn a_field_with_nothing_behind_it_is_refused_because_left_out_may_mean_everybody() {
-    let object = admission_cases::all()
-        .into_iter()
-        .find(|cases| cases.kind() == "AgreementSignature");
+    let object = admission_cases::all().into_iter().find(|cases| cases.kind() == "AgreementSignature");
     let mut object = object.expect("signatures have cases").good;
     object["spec"]["purposes"] = json!(null);
     let refusals = refusals("AgreementSignature", &object).join("\n");

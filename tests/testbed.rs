@@ -1,10 +1,7 @@
 //! The test bed keeps what it promises: a real API server, built once, that never outlives a run.
 
 #![cfg(feature = "controller")]
-#![allow(
-    clippy::unwrap_used,
-    reason = "a helper of a test may fail as loudly as the test"
-)]
+#![allow(clippy::unwrap_used, reason = "a helper of a test may fail as loudly as the test")]
 
 mod support;
 
@@ -58,15 +55,9 @@ fn a_second_start_uses_the_binary_that_the_first_one_built() {
 #[test]
 fn of_the_binaries_the_two_used_last_are_kept() {
     let cache = tempfile::tempdir().unwrap();
-    for (name, age) in [
-        ("controlplane-a", 1),
-        ("controlplane-b", 3),
-        ("controlplane-c", 2),
-        ("lock", 9),
-    ] {
+    for (name, age) in [("controlplane-a", 1), ("controlplane-b", 3), ("controlplane-c", 2), ("lock", 9)] {
         let file = fs::File::create(cache.path().join(name)).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(age * 3600))
-            .unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(age * 3600)).unwrap();
     }
     support::prune(cache.path()).unwrap();
     let mut left: Vec<String> = fs::read_dir(cache.path())
@@ -80,32 +71,19 @@ fn of_the_binaries_the_two_used_last_are_kept() {
 #[test]
 fn a_wait_ends_with_what_it_waited_for_and_the_end_of_the_log() {
     let mut command = Command::new("sh");
-    let mut process = Process::start(
-        "the server",
-        command.args(["-c", "echo disk on fire >&2; cat >/dev/null"]),
-    )
-    .unwrap();
-    let error = process
-        .wait_for("its readiness", Duration::from_millis(300), || Ok(None::<()>))
-        .unwrap_err();
+    let mut process =
+        Process::start("the server", command.args(["-c", "echo disk on fire >&2; cat >/dev/null"])).unwrap();
+    let error = process.wait_for("its readiness", Duration::from_millis(300), || Ok(None::<()>)).unwrap_err();
     assert!(error.starts_with("waited 0.3 s for its readiness\n"), "{error}");
-    assert!(
-        error.ends_with("the end of the log of the server:\n  disk on fire"),
-        "{error}"
-    );
+    assert!(error.ends_with("the end of the log of the server:\n  disk on fire"), "{error}");
 }
 
 #[test]
 fn a_wait_ends_early_when_the_server_does() {
     let mut command = Command::new("sh");
-    let mut process = Process::start(
-        "the server",
-        command.args(["-c", "echo no such flag >&2; exit 3"]),
-    )
-    .unwrap();
-    let error = process
-        .wait_for("its readiness", SOON, || Ok(None::<()>))
-        .unwrap_err();
+    let mut process =
+        Process::start("the server", command.args(["-c", "echo no such flag >&2; exit 3"])).unwrap();
+    let error = process.wait_for("its readiness", SOON, || Ok(None::<()>)).unwrap_err();
     assert_eq!(
         error,
         "the server ended (exit status: 3) before its readiness\n\
@@ -130,11 +108,7 @@ fn unique_names_are_labels_that_differ() {
     let [first, second] = [support::unique("chorley"), support::unique("chorley")];
     assert_ne!(first, second);
     for name in [&first, &second, &long] {
-        assert!(
-            name.chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
-            "{name}"
-        );
+        assert!(name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{name}");
     }
 }
 
@@ -144,16 +118,10 @@ fn testbed_passes_the_exit_code_and_the_kubeconfig_on() {
     let path = kubeconfig.path().to_str().unwrap();
     let print = "echo $CONCORDAT_TEST_KUBECONFIG $KUBECONFIG; exit 7";
 
-    let output = testbed(path, &["--", "sh", "-c", print])
-        .env_remove("KUBECONFIG")
-        .output()
-        .unwrap();
+    let output = testbed(path, &["--", "sh", "-c", print]).env_remove("KUBECONFIG").output().unwrap();
     assert_eq!(said(&output), (Some(7), format!("{path} {path}\n")));
 
-    let output = testbed(path, &["sh", "-c", print])
-        .env("KUBECONFIG", "mine")
-        .output()
-        .unwrap();
+    let output = testbed(path, &["sh", "-c", print]).env("KUBECONFIG", "mine").output().unwrap();
     assert_eq!(said(&output), (Some(7), format!("{path} mine\n")));
 }
 
@@ -173,10 +141,7 @@ fn stopped_by(signal: &str) -> (Option<i32>, Option<i32>) {
     let path = kubeconfig.path().to_str().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let pids = folder.path().join("pids");
-    let script = format!(
-        "sleep 600 & echo $$ $! >{0}.new; mv {0}.new {0}; wait",
-        pids.display()
-    );
+    let script = format!("sleep 600 & echo $$ $! >{0}.new; mv {0}.new {0}; wait", pids.display());
     let mut child = testbed(path, &["--", "sh", "-c", &script]).spawn().unwrap();
 
     let text = support::until("the command to run", SOON, || Ok(fs::read_to_string(&pids).ok())).unwrap();
@@ -185,13 +150,9 @@ fn stopped_by(signal: &str) -> (Option<i32>, Option<i32>) {
 
     let kill = format!("kill -s {signal} {}", child.id());
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
-    let status = support::until("testbed to end", 3 * SOON, || {
-        child.try_wait().map_err(|e| e.to_string())
-    });
-    support::until("the command to end", SOON, || {
-        Ok((!pids.iter().any(|pid| runs(*pid))).then_some(()))
-    })
-    .unwrap();
+    let status = support::until("testbed to end", 3 * SOON, || child.try_wait().map_err(|e| e.to_string()));
+    support::until("the command to end", SOON, || Ok((!pids.iter().any(|pid| runs(*pid))).then_some(())))
+        .unwrap();
     let status = status.unwrap();
     (status.code(), status.signal())
 }
@@ -206,53 +167,30 @@ fn ours() -> bool {
 }
 
 fn version(kubeconfig: &Path) -> k8s_openapi::apimachinery::pkg::version::Info {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let file = Kubeconfig::read_from(kubeconfig).unwrap();
-        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default())
-            .await
-            .unwrap();
-        Client::try_from(config)
-            .unwrap()
-            .apiserver_version()
-            .await
-            .unwrap()
+        let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.unwrap();
+        Client::try_from(config).unwrap().apiserver_version().await.unwrap()
     })
 }
 
 /// `cargo test` has built it next to us. It gets a kubeconfig, and so starts nothing of its own.
 fn testbed(kubeconfig: &str, arguments: &[&str]) -> Command {
-    let program: PathBuf = std::env::current_exe()
-        .unwrap()
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples/testbed");
+    let program: PathBuf =
+        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/testbed");
     assert!(program.is_file(), "first run `cargo build --example testbed`");
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .env(KUBECONFIG_VARIABLE, kubeconfig)
-        .stdin(Stdio::null());
+    command.args(arguments).env(KUBECONFIG_VARIABLE, kubeconfig).stdin(Stdio::null());
     command
 }
 
 fn said(output: &Output) -> (Option<i32>, String) {
-    (
-        output.status.code(),
-        String::from_utf8_lossy(&output.stdout).into_owned(),
-    )
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// A process that ended and was not yet waited for does not run.
 fn runs(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        !stat
-            .rsplit(')')
-            .next()
-            .is_some_and(|rest| rest.trim_start().starts_with('Z'))
-    })
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| !stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('Z')))
 }

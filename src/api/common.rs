@@ -57,10 +57,7 @@ pub struct PodSelector {
 impl PodSelector {
     /// Whether nothing is asked of a pod, so that every pod would match.
     pub fn is_empty(&self) -> bool {
-        let Self {
-            match_labels,
-            match_expressions,
-        } = self;
+        let Self { match_labels, match_expressions } = self;
         match_labels.is_empty() && match_expressions.is_empty()
     }
 }
@@ -144,13 +141,8 @@ pub enum DataAction {
 
 impl DataAction {
     /// All actions, in the order of the schema.
-    pub const ALL: [Self; 5] = [
-        Self::ReadRecord,
-        Self::QueryAggregate,
-        Self::Extract,
-        Self::Reidentify,
-        Self::ShareOnward,
-    ];
+    pub const ALL: [Self; 5] =
+        [Self::ReadRecord, Self::QueryAggregate, Self::Extract, Self::Reidentify, Self::ShareOnward];
 
     /// The name in YAML, Cedar and AuthZEN.
     pub fn as_str(self) -> &'static str {

@@ -28,15 +28,8 @@ pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
         LocalPolicy::crd(),
         DataAccessGrant::crd(),
     ];
-    for version in definitions
-        .iter_mut()
-        .flat_map(|definition| &mut definition.spec.versions)
-    {
-        if let Some(schema) = version
-            .schema
-            .as_mut()
-            .and_then(|schema| schema.open_api_v3_schema.as_mut())
-        {
+    for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             tidy(schema);
         }
     }
@@ -49,9 +42,7 @@ pub fn policy_test_schema() -> Value {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    let settings = settings
-        .with_transform(StructuralSchemaRewriter)
-        .with_transform(OptionalEnum);
+    let settings = settings.with_transform(StructuralSchemaRewriter).with_transform(OptionalEnum);
     let spec = settings.into_generator().into_root_schema_for::<PolicyTestSpec>();
     json!({ "type": "object", "required": ["spec"], "properties": { "spec": spec } })
 }
@@ -81,11 +72,7 @@ pub fn crd_yaml(definition: &CustomResourceDefinition) -> Result<String, serde_s
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     schema.description = schema.description.as_deref().map(joined);
-    schema
-        .properties
-        .iter_mut()
-        .flat_map(BTreeMap::values_mut)
-        .for_each(tidy);
+    schema.properties.iter_mut().flat_map(BTreeMap::values_mut).for_each(tidy);
     match &mut schema.items {
         Some(JSONSchemaPropsOrArray::Schema(items)) => tidy(items),
         Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(tidy),
@@ -102,11 +89,7 @@ fn joined(text: &str) -> String {
     for line in text.lines() {
         let starts = line.is_empty() || line.starts_with("- ");
         if !joined.is_empty() {
-            joined.push(if starts || joined.ends_with('\n') {
-                '\n'
-            } else {
-                ' '
-            });
+            joined.push(if starts || joined.ends_with('\n') { '\n' } else { ' ' });
         }
         joined.push_str(line);
     }
@@ -118,9 +101,7 @@ fn joined(text: &str) -> String {
 fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            if let Some(whole) = number
-                .as_f64()
-                .filter(|number| number.fract() == 0.0 && number.abs() < 1e15)
+            if let Some(whole) = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15)
             {
                 *value = Value::from(whole as i64);
             }

@@ -17,24 +17,12 @@ pub(super) const CEDAR_BYTES: u64 = 65_536;
 
 /// A namespace, or the name of a function: an RFC 1123 label.
 pub(super) fn label(schema: &mut Schema) {
-    string(
-        schema,
-        1,
-        63,
-        Some(LABEL),
-        "A name of at most 63 lower-case letters, digits and `-`.",
-    );
+    string(schema, 1, 63, Some(LABEL), "A name of at most 63 lower-case letters, digits and `-`.");
 }
 
 /// The name of an object: an RFC 1123 subdomain.
 pub(super) fn object_name(schema: &mut Schema) {
-    string(
-        schema,
-        1,
-        253,
-        Some(SUBDOMAIN),
-        "The name of an object, such as `chorley-council`.",
-    );
+    string(schema, 1, 253, Some(SUBDOMAIN), "The name of an object, such as `chorley-council`.");
 }
 
 /// The name of a cluster. No slash, for it is the first part of a workload's id.
@@ -70,24 +58,12 @@ pub(super) fn cedar(schema: &mut Schema) {
 
 /// A word of the framework's vocabulary: a purpose, a category, a role, an assurance scheme.
 pub(super) fn code(schema: &mut Schema) {
-    string(
-        schema,
-        1,
-        63,
-        Some("^[A-Za-z][A-Za-z0-9]*$"),
-        "A word of the framework's vocabulary.",
-    );
+    string(schema, 1, 63, Some("^[A-Za-z][A-Za-z0-9]*$"), "A word of the framework's vocabulary.");
 }
 
 /// The `@id` of a national rule.
 pub(super) fn rule_id(schema: &mut Schema) {
-    string(
-        schema,
-        1,
-        63,
-        Some("^[A-Za-z][A-Za-z0-9-]*$"),
-        "The id of a rule, such as `NF-13`.",
-    );
+    string(schema, 1, 63, Some("^[A-Za-z][A-Za-z0-9-]*$"), "The id of a rule, such as `NF-13`.");
 }
 
 /// `sha256:` and 64 hex digits.
@@ -97,13 +73,7 @@ pub(super) fn digest(schema: &mut Schema) {
 
 /// The digest of a file, with or without `sha256:`.
 pub(super) fn file_digest(schema: &mut Schema) {
-    string(
-        schema,
-        64,
-        71,
-        Some("^(sha256:)?[0-9a-f]{64}$"),
-        "A SHA-256 digest.",
-    );
+    string(schema, 64, 71, Some("^(sha256:)?[0-9a-f]{64}$"), "A SHA-256 digest.");
 }
 
 /// A semantic version without build metadata, which an object's name could not carry.
@@ -119,35 +89,17 @@ pub(super) fn version(schema: &mut Schema) {
 
 /// The reference of an agreement.
 pub(super) fn reference(schema: &mut Schema) {
-    string(
-        schema,
-        11,
-        19,
-        Some("^[A-Z]{2,8}-[0-9]{4}-[0-9]{3,5}$"),
-        "The reference of an agreement.",
-    );
+    string(schema, 11, 19, Some("^[A-Z]{2,8}-[0-9]{4}-[0-9]{3,5}$"), "The reference of an agreement.");
 }
 
 /// A condition of article 6(1) of the UK GDPR.
 pub(super) fn article6(schema: &mut Schema) {
-    string(
-        schema,
-        7,
-        8,
-        Some(r"^6\(1\)\((a|b|c|d|e|ea|f)\)$"),
-        "A lawful basis, such as `6(1)(e)`.",
-    );
+    string(schema, 7, 8, Some(r"^6\(1\)\((a|b|c|d|e|ea|f)\)$"), "A lawful basis, such as `6(1)(e)`.");
 }
 
 /// A condition of article 9(2) of the UK GDPR.
 pub(super) fn article9(schema: &mut Schema) {
-    string(
-        schema,
-        7,
-        7,
-        Some(r"^9\(2\)\([a-j]\)$"),
-        "A condition, such as `9(2)(h)`.",
-    );
+    string(schema, 7, 7, Some(r"^9\(2\)\([a-j]\)$"), "A condition, such as `9(2)(h)`.");
 }
 
 /// The address of a document or page.
@@ -174,13 +126,7 @@ pub(super) fn mailbox(schema: &mut Schema) {
 
 /// An ISO 3166-1 alpha-2 code.
 pub(super) fn country(schema: &mut Schema) {
-    string(
-        schema,
-        2,
-        2,
-        Some("^[A-Z]{2}$"),
-        "A country as ISO 3166-1 alpha-2 writes it, such as `GB`.",
-    );
+    string(schema, 2, 2, Some("^[A-Z]{2}$"), "A country as ISO 3166-1 alpha-2 writes it, such as `GB`.");
 }
 
 /// The code of an organisation or area; its form depends on the scheme.
@@ -190,24 +136,12 @@ pub(super) fn scheme_value(schema: &mut Schema) {
 
 /// A block of addresses; CEL looks closer.
 pub(super) fn cidr(schema: &mut Schema) {
-    string(
-        schema,
-        3,
-        49,
-        None,
-        "A block of addresses, such as `203.0.113.0/28`.",
-    );
+    string(schema, 3, 49, None, "A block of addresses, such as `203.0.113.0/28`.");
 }
 
 /// The number that the Information Commissioner's Office gives.
 pub(super) fn ico_number(schema: &mut Schema) {
-    string(
-        schema,
-        6,
-        12,
-        Some("^[A-Z]{1,3}[0-9]{5,9}$"),
-        "A registration number, such as `ZA123456`.",
-    );
+    string(schema, 6, 12, Some("^[A-Z]{1,3}[0-9]{5,9}$"), "A registration number, such as `ZA123456`.");
 }
 
 /// The key of a label of a pod.
@@ -223,24 +157,12 @@ pub(super) fn label_key(schema: &mut Schema) {
 
 /// The value of a label of a pod.
 pub(super) fn label_value(schema: &mut Schema) {
-    string(
-        schema,
-        0,
-        63,
-        Some("^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"),
-        "The value of a label.",
-    );
+    string(schema, 0, 63, Some("^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"), "The value of a label.");
 }
 
 /// An id in a request: of a subject, a product, an agreement. What it must look like depends on its type.
 pub(super) fn entity_id(schema: &mut Schema) {
-    string(
-        schema,
-        1,
-        512,
-        None,
-        "An id, such as `chorley-council/assisted-bin-collections`.",
-    );
+    string(schema, 1, 512, None, "An id, such as `chorley-council/assisted-bin-collections`.");
 }
 
 /// A word that the operator writes.
@@ -258,24 +180,14 @@ pub(super) fn choice(_: &mut Schema) {}
 
 /// Adds what each value of an enumeration means to the description of the field, where `kubectl explain` shows it.
 pub(super) fn values(schema: &mut Schema) {
-    let Some(meanings) = schema
-        .as_object()
-        .and_then(variants)
-        .map(|variants| meanings(variants))
-    else {
+    let Some(meanings) = schema.as_object().and_then(variants).map(|variants| meanings(variants)) else {
         return;
     };
     if let Some(Value::Object(inner)) = schema.as_object_mut().and_then(optional_mut) {
         inner.remove("description");
     }
-    let description = schema
-        .get("description")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    schema.insert(
-        "description".to_owned(),
-        format!("{description}\n\n{meanings}").trim().into(),
-    );
+    let description = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+    schema.insert("description".to_owned(), format!("{description}\n\n{meanings}").trim().into());
 }
 
 /// At least, and at most.
@@ -346,10 +258,7 @@ fn optional_mut(schema: &mut Map<String, Value>) -> Option<&mut Value> {
 
 fn meanings(variants: &[Value]) -> String {
     let lines = variants.iter().filter_map(|variant| {
-        let value = variant
-            .get("const")
-            .or_else(|| variant.get("enum")?.as_array()?.first())?
-            .as_str()?;
+        let value = variant.get("const").or_else(|| variant.get("enum")?.as_array()?.first())?.as_str()?;
         let meaning = variant.get("description")?.as_str()?;
         Some(format!("- `{value}`: {}", meaning.replace('\n', " ")))
     });

@@ -37,12 +37,7 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments {
-        paths: Paths { paths },
-        format,
-        strict,
-        at,
-    } = arguments;
+    let Arguments { paths: Paths { paths }, format, strict, at } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
         if *format == Format::Json {
@@ -50,7 +45,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         }
         return Exit::Unknown;
     }
-    let at = load::moment(*at, printer);
+    let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("judging");
     let mut findings = Judgement::new(&loaded.snapshot, at).findings;
     drop(progress);
@@ -79,10 +74,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             paint.yellow("note:")
         ));
     }
-    if findings
-        .iter()
-        .any(|finding| finding.code == Code::UnreadableFile)
-    {
+    if findings.iter().any(|finding| finding.code == Code::UnreadableFile) {
         Exit::Unknown
     } else if findings.iter().any(|finding| finding.is_error() || *strict) {
         Exit::No

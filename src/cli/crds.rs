@@ -24,10 +24,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let definitions = match files() {
         Ok(definitions) => definitions,
         Err(error) => {
-            printer.error(
-                format!("the definitions cannot be written as YAML: {error}"),
-                None,
-            );
+            printer.error(format!("the definitions cannot be written as YAML: {error}"), None);
             return Exit::Unknown;
         }
     };
@@ -86,17 +83,9 @@ fn hold_against(definitions: &[(String, String)], folder: &Path, printer: &mut P
     for difference in &differences {
         printer.answer(difference);
     }
-    let help = format!(
-        "`concordat crds --write {}` brings them up to date",
-        folder.display()
-    );
-    printer.error(
-        format!(
-            "the definitions in `{}` are not those of this build",
-            folder.display()
-        ),
-        Some(&help),
-    );
+    let help = format!("`concordat crds --write {}` brings them up to date", folder.display());
+    printer
+        .error(format!("the definitions in `{}` are not those of this build", folder.display()), Some(&help));
     Exit::No
 }
 

@@ -43,12 +43,7 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments {
-        paths: Paths { paths },
-        request,
-        at,
-        output,
-    } = arguments;
+    let Arguments { paths: Paths { paths }, request, at, output } = arguments;
     if request.as_os_str() == "-" && paths.iter().any(|path| path.as_os_str() == "-") {
         printer.error(
             "standard input cannot be both the request and the manifests",
@@ -64,17 +59,12 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         Ok(request) => request,
         Err(findings) => {
             let findings: Vec<&Finding> = findings.iter().collect();
-            let text = report::render(
-                &findings,
-                &mut loaded.texts,
-                printer.talk_paint(),
-                printer.width(),
-            );
+            let text = report::render(&findings, &mut loaded.texts, printer.talk_paint(), printer.width());
             printer.talk(text.trim_end());
             return Exit::Unknown;
         }
     };
-    let at = load::moment(*at, printer);
+    let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("judging");
     let judgement = Judgement::new(&loaded.snapshot, at);
     let verdict = judgement.decide(&request);
@@ -83,10 +73,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     match output {
         Format::Human => human(&request, &verdict, &judgement, printer),
         Format::Json => {
-            let Verdict {
-                answer: AccessAnswer { decision, context },
-                candidates,
-            } = &verdict;
+            let Verdict { answer: AccessAnswer { decision, context }, candidates } = &verdict;
             let answer = json!({ "decision": decision, "context": context, "candidates": candidates });
             printer.answer(format!("{answer:#}"));
         }
@@ -103,30 +90,15 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, printer: &mut Printer) {
     let paint = printer.answer_paint();
     let width = printer.width();
-    let Verdict {
-        answer: AccessAnswer { decision, context },
-        candidates,
-    } = verdict;
-    let AnswerContext {
-        tier,
-        rule,
-        rules,
-        agreement,
-        reason,
-        near_miss,
-    } = context;
-    let (word, may) = if *decision {
-        (paint.green("allowed"), "may")
-    } else {
-        (paint.red("denied"), "may not")
-    };
+    let Verdict { answer: AccessAnswer { decision, context }, candidates } = verdict;
+    let AnswerContext { tier, rule, rules, agreement, reason, near_miss } = context;
+    let (word, may) =
+        if *decision { (paint.green("allowed"), "may") } else { (paint.red("denied"), "may not") };
     let purpose = request
         .context
         .purpose
         .as_deref()
-        .map_or("for no purpose that it names".to_owned(), |purpose| {
-            format!("for `{purpose}`")
-        });
+        .map_or("for no purpose that it names".to_owned(), |purpose| format!("for `{purpose}`"));
     printer.answer(wrap(
         &format!(
             "{word}: `{}` {may} `{}` on `{}` {purpose}",
@@ -147,35 +119,17 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
         ));
     };
     fact("because", reason);
-    fact(
-        "tier",
-        &format!("{}: {}", tier.as_str(), meaning(*tier, *decision)),
-    );
+    fact("tier", &format!("{}: {}", tier.as_str(), meaning(*tier, *decision)));
     if let Some(rule) = rule {
-        let others: Vec<&str> = rules
-            .iter()
-            .filter(|other| *other != rule)
-            .map(String::as_str)
-            .collect();
-        let more = if others.is_empty() {
-            String::new()
-        } else {
-            format!(", and so do {}", others.join(", "))
-        };
+        let others: Vec<&str> = rules.iter().filter(|other| *other != rule).map(String::as_str).collect();
+        let more =
+            if others.is_empty() { String::new() } else { format!(", and so do {}", others.join(", ")) };
         fact("rule", &format!("{rule} decides{more}"));
     }
     if let Some(agreement) = agreement {
         fact("agreement", &describe(agreement, judgement));
     }
-    if let Some(NearMiss {
-        agreement,
-        rule,
-        clause,
-        saw,
-        wants,
-        who,
-    }) = near_miss
-    {
+    if let Some(NearMiss { agreement, rule, clause, saw, wants, who }) = near_miss {
         let mut nearest: Vec<String> = Vec::new();
         match (rule, agreement) {
             (Some(rule), Some(agreement)) => {
@@ -197,21 +151,9 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
         printer.answer("");
         printer.answer(format!("  {}", paint.dim("what each agreement in force said")));
         for candidate in candidates {
-            let CandidateVerdict {
-                agreement,
-                decision,
-                tier,
-                rule,
-                ..
-            } = candidate;
-            let word = if *decision {
-                paint.green("allows")
-            } else {
-                paint.red("denies")
-            };
-            let rule = rule
-                .as_deref()
-                .map_or(String::new(), |rule| format!(" by {rule}"));
+            let CandidateVerdict { agreement, decision, tier, rule, .. } = candidate;
+            let word = if *decision { paint.green("allows") } else { paint.red("denies") };
+            let rule = rule.as_deref().map_or(String::new(), |rule| format!(" by {rule}"));
             printer.answer(format!("    {agreement} {word}, {}{rule}", tier.as_str()));
         }
     }
@@ -235,21 +177,12 @@ fn describe(agreement: &str, judgement: &Judgement) -> String {
     let Some((namespace, name)) = agreement.split_once('/') else {
         return format!("`{agreement}`");
     };
-    let reference = ObjectRef {
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    };
-    let found = judgement
-        .model
-        .agreements
-        .get(&reference)
-        .zip(judgement.assessments.agreements.get(&reference));
+    let reference = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
+    let found =
+        judgement.model.agreements.get(&reference).zip(judgement.assessments.agreements.get(&reference));
     match found {
         Some((found, assessment)) => {
-            format!(
-                "`{agreement}`, {}, which ends on {} at the latest",
-                found.spec.title, assessment.ends
-            )
+            format!("`{agreement}`, {}, which ends on {} at the latest", found.spec.title, assessment.ends)
         }
         None => format!("`{agreement}`"),
     }

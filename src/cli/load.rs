@@ -9,6 +9,7 @@ use super::arguments::Moment;
 use super::output::report::{self, Texts};
 use super::output::{Printer, count};
 use crate::core::finding::{Code, Finding, ObjectKey, Origin};
+use crate::core::policy;
 use crate::core::snapshot::Snapshot;
 use crate::source::files::{self, FilesReport};
 
@@ -28,22 +29,15 @@ pub(super) fn load(paths: &[PathBuf], printer: &mut Printer) -> Loaded {
     let (snapshot, findings, mut report) = files::read(paths);
     drop(progress);
     let texts = Texts::new(report.stdin.take());
-    Loaded {
-        snapshot,
-        findings,
-        report,
-        texts,
-    }
+    Loaded { snapshot, findings, report, texts }
 }
 
 impl Loaded {
     /// Whether something was not read at all, so that what is found may be wrong and what is not found there.
     pub(super) fn is_partial(&self) -> bool {
         self.findings.iter().any(|finding| {
-            matches!(
-                finding.code,
-                Code::UnreadableFile | Code::InvalidYaml | Code::TooLarge
-            ) && finding.origin.object.is_none()
+            matches!(finding.code, Code::UnreadableFile | Code::InvalidYaml | Code::TooLarge)
+                && finding.origin.object.is_none()
         })
     }
 
@@ -60,26 +54,15 @@ impl Loaded {
         } else {
             format!("no object of `concordat.dev` in {}", count(files, "file"))
         };
-        printer.talk(format!(
-            "{} {what} under {}",
-            paint.red("nothing to judge:"),
-            paths.join(", ")
-        ));
-        printer.talk(format!(
-            "{} name a folder that holds manifests",
-            paint.cyan("help:")
-        ));
+        printer.talk(format!("{} {what} under {}", paint.red("nothing to judge:"), paths.join(", ")));
+        printer.talk(format!("{} name a folder that holds manifests", paint.cyan("help:")));
         true
     }
 
     /// Shows errors in the files on stderr, and reminds of `check` where the core has found more.
     pub(super) fn talk_about(&mut self, judged: &[Finding], printer: &mut Printer) {
         let paint = printer.talk_paint();
-        let broken: Vec<&Finding> = self
-            .findings
-            .iter()
-            .filter(|finding| finding.is_error())
-            .collect();
+        let broken: Vec<&Finding> = self.findings.iter().filter(|finding| finding.is_error()).collect();
         if !broken.is_empty() {
             let text = report::render(&broken, &mut self.texts, paint, printer.width());
             printer.talk(text.trim_end());
@@ -100,11 +83,7 @@ impl Loaded {
 
     /// Says of what is not found, but is there, that it has an error of its own.
     pub(super) fn mend_help(&self, judged: &mut [Finding]) {
-        let errors = self
-            .findings
-            .iter()
-            .chain(judged.iter())
-            .filter(|finding| finding.is_error());
+        let errors = self.findings.iter().chain(judged.iter()).filter(|finding| finding.is_error());
         let mut broken: BTreeMap<ObjectKey, Origin> = BTreeMap::new();
         for Finding { origin, .. } in errors {
             if let Some(object) = &origin.object {
@@ -121,44 +100,35 @@ impl Loaded {
                 _ => continue,
             };
             let named = |object: &ObjectKey| {
-                let ObjectKey {
-                    kind: _,
-                    namespace,
-                    name,
-                } = object;
-                let name = namespace.as_ref().map_or_else(
-                    || format!("`{name}`"),
-                    |namespace| format!("`{namespace}/{name}`"),
-                );
+                let ObjectKey { kind: _, namespace, name } = object;
+                let name = namespace
+                    .as_ref()
+                    .map_or_else(|| format!("`{name}`"), |namespace| format!("`{namespace}/{name}`"));
                 finding.message.contains(&name)
             };
             let found = broken
                 .iter()
                 .find(|(object, _)| object.kind == kind && named(object))
                 .map(|(_, origin)| origin);
-            if let Some(Origin {
-                file: Some(file),
-                line: Some(line),
-                ..
-            }) = found
-            {
-                finding.help = Some(format!(
-                    "it is there, but has an error of its own at {file}:{line}"
-                ));
+            if let Some(Origin { file: Some(file), line: Some(line), .. }) = found {
+                finding.help = Some(format!("it is there, but has an error of its own at {file}:{line}"));
             }
         }
     }
 }
 
-/// Says which moment is judged at, and returns it.
-pub(super) fn moment(moment: Moment, printer: &mut Printer) -> Timestamp {
+/// Says which moment is judged at, and by what where no manifest says it, and returns the moment.
+pub(super) fn moment(moment: Moment, snapshot: &Snapshot, printer: &mut Printer) -> Timestamp {
     let at = moment.timestamp();
-    let default = if moment.is_default() {
-        ", which is now; `--at TIME` chooses another"
-    } else {
-        ""
-    };
+    let default = if moment.is_default() { " (now; `--at TIME` chooses another)" } else { "" };
+    let built_in = &policy::built_in().reference;
+    let named = snapshot.agreements.iter().any(|agreement| agreement.object.spec.framework == *built_in);
+    let held = snapshot.frameworks.iter().any(|framework| {
+        let spec = &framework.object.spec;
+        (&spec.name, &spec.version) == (&built_in.name, &built_in.version)
+    });
+    let by = if named && !held { format!(" by the built-in framework {built_in}") } else { String::new() };
     let paint = printer.talk_paint();
-    printer.talk(paint.dim(format!("judged as of {at}{default}")));
+    printer.talk(paint.dim(format!("judged as of {at}{default}{by}")));
     at
 }

@@ -101,11 +101,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "controller")]
         Command::Run(arguments) => run::run(arguments, &mut printer),
     };
-    if printer.finish() {
-        exit.into()
-    } else {
-        Exit::Unknown.into()
-    }
+    if printer.finish() { exit.into() } else { Exit::Unknown.into() }
 }
 
 #[cfg(test)]

@@ -42,18 +42,13 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments {
-        paths: Paths { paths },
-        cluster,
-        at,
-        output,
-    } = arguments;
+    let Arguments { paths: Paths { paths }, cluster, at, output } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
     }
     loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
-    let at = load::moment(*at, printer);
+    let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("planning");
     let mut plan = Judgement::new(&loaded.snapshot, at).plan();
     drop(progress);
@@ -73,11 +68,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             Err(error) => return unwritable(&error, printer),
         },
     }
-    if loaded.is_partial() {
-        Exit::Unknown
-    } else {
-        Exit::Yes
-    }
+    if loaded.is_partial() { Exit::Unknown } else { Exit::Yes }
 }
 
 fn unwritable(error: &dyn std::error::Error, printer: &mut Printer) -> Exit {

@@ -43,13 +43,7 @@ enum LogFormat {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments {
-        cluster,
-        health_addr,
-        log_format,
-        kubeconfig,
-        context,
-    } = arguments;
+    let Arguments { cluster, health_addr, log_format, kubeconfig, context } = arguments;
     let options = Options {
         cluster: cluster.clone(),
         health_addr: Some(*health_addr),

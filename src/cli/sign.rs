@@ -54,15 +54,8 @@ pub(super) struct Arguments {
 const ROLES: [&str; 5] = ["Siro", "CaldicottGuardian", "Dpo", "ControllerLead", "Lay"];
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments {
-        paths: Paths { paths },
-        agreement,
-        party,
-        purposes,
-        withdraw,
-        acting_role,
-        signed_on,
-    } = arguments;
+    let Arguments { paths: Paths { paths }, agreement, party, purposes, withdraw, acting_role, signed_on } =
+        arguments;
     let mut loaded = load::load(paths, printer);
     let request = SignatureRequest {
         agreement: agreement.clone(),
@@ -76,11 +69,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         Ok(signature) => signature,
         Err(error) => {
             // an object of bad shape is not read, which may be why something is missing
-            let broken: Vec<&Finding> = loaded
-                .findings
-                .iter()
-                .filter(|finding| finding.is_error())
-                .collect();
+            let broken: Vec<&Finding> = loaded.findings.iter().filter(|finding| finding.is_error()).collect();
             let text = report::render(&broken, &mut loaded.texts, printer.talk_paint(), printer.width());
             if !text.is_empty() {
                 printer.talk(text.trim_end());
@@ -122,20 +111,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 fn reference(text: &str) -> Result<ObjectRef, String> {
     match text.split_once('/') {
         Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ObjectRef {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            })
+            Ok(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
         }
         _ => Err("write it as namespace/name, such as chorley-council/assisted-bins".to_owned()),
     }
 }
 
 fn role(text: String) -> Result<ActingRole, serde_json::Error> {
-    let known = ROLES
-        .iter()
-        .find(|role| role.eq_ignore_ascii_case(&text))
-        .map_or(text.as_str(), |role| role);
+    let known = ROLES.iter().find(|role| role.eq_ignore_ascii_case(&text)).map_or(text.as_str(), |role| role);
     serde_json::from_value(Value::from(known))
 }
 
@@ -146,22 +129,13 @@ mod tests {
     #[test]
     fn every_role_of_the_kind_can_be_named() {
         for name in ROLES {
-            assert_eq!(
-                serde_json::to_value(role(name.to_lowercase()).unwrap()).unwrap(),
-                *name
-            );
+            assert_eq!(serde_json::to_value(role(name.to_lowercase()).unwrap()).unwrap(), *name);
         }
     }
 
     #[test]
     fn an_agreement_is_named_with_its_namespace() {
-        assert_eq!(
-            reference("a/b"),
-            Ok(ObjectRef {
-                namespace: "a".to_owned(),
-                name: "b".to_owned()
-            })
-        );
+        assert_eq!(reference("a/b"), Ok(ObjectRef { namespace: "a".to_owned(), name: "b".to_owned() }));
         for text in ["a", "a/", "/b", "a/b/c", ""] {
             assert!(reference(text).is_err(), "{text}");
         }

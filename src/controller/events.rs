@@ -42,7 +42,9 @@ impl Teller {
         was: Option<&StatusBody>,
         is: &StatusBody,
     ) {
-        let Some(News { good, reason, note }) = news(was, is) else { return };
+        let Some(News { good, reason, note }) = news(was, is) else {
+            return;
+        };
         info!(%object, reason, "{note}");
         let event = Event {
             type_: if good { EventType::Normal } else { EventType::Warning },

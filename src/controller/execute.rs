@@ -20,7 +20,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::watch as signal;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::events::Teller;
 use super::health::Pulse;
@@ -77,8 +77,14 @@ struct Pass {
     silent: usize,
 }
 
-/// A write that succeeded; of a grant, its uid.
-type Written = Option<(ObjectRef, String)>;
+/// How a write went that did not fail.
+enum Written {
+    Done,
+    /// A grant, with its uid.
+    Grant(ObjectRef, String),
+    /// There was nothing left to write to.
+    Gone,
+}
 
 impl Executor {
     pub(super) fn new(client: Client) -> Self {
@@ -120,9 +126,15 @@ impl Executor {
         let object = step.object();
         match outcome {
             Ok(written) => {
-                pass.grants.extend(written);
                 pass.failures.remove(&object);
-                log(step, &object);
+                match written {
+                    Written::Gone => debug!(%object, "is gone already"),
+                    Written::Done => log(step, &object),
+                    Written::Grant(at, uid) => {
+                        pass.grants.insert(at, uid);
+                        log(step, &object);
+                    }
+                }
             }
             Err(failure) => {
                 if failure == unreachable_server() {
@@ -161,7 +173,7 @@ impl Executor {
                 if !says_the_same(&policy, &written) {
                     self.replace(NetworkPolicy { spec: policy.spec, ..written }).await?;
                 }
-                Ok(None)
+                Ok(Written::Done)
             }
             Act::ApplyGrant(grant) => {
                 let mut written = self.apply(grant).await?;
@@ -169,12 +181,16 @@ impl Executor {
                     written.spec.clone_from(&grant.spec);
                     written = self.replace(written).await?;
                 }
-                let at = ObjectRef { namespace: written.namespace().unwrap_or_default(), name: written.name_any() };
-                Ok(written.uid().map(|uid| (at, uid)))
+                let at = ObjectRef {
+                    namespace: written.namespace().unwrap_or_default(),
+                    name: written.name_any(),
+                };
+                Ok(written.uid().map_or(Written::Done, |uid| Written::Grant(at, uid)))
             }
             Act::Delete { object, uid } => self.delete(object, uid.clone()).await,
             Act::Unlabel { policy, uid, labels } => {
-                let labels: BTreeMap<&String, Value> = labels.iter().map(|label| (label, Value::Null)).collect();
+                let labels: BTreeMap<&String, Value> =
+                    labels.iter().map(|label| (label, Value::Null)).collect();
                 let object = ObjectKey::new("NetworkPolicy", Some(&policy.namespace), &policy.name);
                 self.merge(&object, json!({"metadata": {"uid": uid, "labels": labels}})).await
             }
@@ -194,10 +210,11 @@ impl Executor {
                 });
                 let params = PatchParams::apply(FIELD_MANAGER).force();
                 let written = call(api.patch_status(&object.name, &params, &Patch::Apply(&patch))).await;
-                if unless_gone(written, object)?.is_some() {
+                let written = unless_gone(written)?;
+                if matches!(written, Written::Done) {
                     self.teller.tell(object, uid.as_deref(), was.as_ref(), status).await;
                 }
-                Ok(None)
+                Ok(written)
             }
         }
     }
@@ -228,18 +245,16 @@ impl Executor {
         let just_this = Preconditions { uid, resource_version: None };
         let params = DeleteParams::background().preconditions(just_this);
         match call(api.delete(&object.name, &params)).await {
-            Ok(_) => Ok(None),
-            // gone, or another one by now: the next round sees what stands there
-            Err(Trouble::Refused(status)) if status.is_conflict() => Ok(None),
-            Err(trouble) => unless_gone(Err::<(), _>(trouble), object).map(|_| None),
+            // another one by now: the next round sees what stands there
+            Err(Trouble::Refused(status)) if status.is_conflict() => Ok(Written::Gone),
+            outcome => unless_gone(outcome),
         }
     }
 
     async fn merge(&self, object: &ObjectKey, patch: Value) -> Result<Written, Failure> {
         let (api, _) = self.dynamic(object)?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        let written = call(api.patch(&object.name, &params, &Patch::Merge(&patch))).await;
-        unless_gone(written, object).map(|_| None)
+        unless_gone(call(api.patch(&object.name, &params, &Patch::Merge(&patch))).await)
     }
 
     fn dynamic(&self, object: &ObjectKey) -> Result<(Api<DynamicObject>, ApiResource), Failure> {
@@ -303,13 +318,10 @@ async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Troub
 }
 
 /// For a write to what may be gone by now, which is then no failure.
-fn unless_gone<T>(outcome: Result<T, Trouble>, object: &ObjectKey) -> Result<Option<T>, Failure> {
+fn unless_gone<T>(outcome: Result<T, Trouble>) -> Result<Written, Failure> {
     match outcome {
-        Ok(answer) => Ok(Some(answer)),
-        Err(Trouble::Refused(status)) if status.is_not_found() => {
-            info!(%object, "is gone");
-            Ok(None)
-        }
+        Ok(_) => Ok(Written::Done),
+        Err(Trouble::Refused(status)) if status.is_not_found() => Ok(Written::Gone),
         Err(trouble) => Err(trouble.failure()),
     }
 }
@@ -325,7 +337,7 @@ impl Trouble {
             Self::Silent => unreachable_server(),
             Self::Client(error) => {
                 // the text of a connection's error differs from try to try: it is for the log, not for a status
-                tracing::debug!(error = chain(&*error), "a call has failed");
+                debug!(error = chain(&*error), "a call has failed");
                 unreachable_server()
             }
             Self::Refused(status) => refusal(&status),
@@ -339,7 +351,8 @@ const WORDS: usize = 500;
 fn refusal(status: &Status) -> Failure {
     let words: String = status.message.chars().take(WORDS).collect();
     let details = status.details.as_ref();
-    let caused = |reason: &str| details.is_some_and(|it| it.causes.iter().any(|cause| cause.reason == reason));
+    let caused =
+        |reason: &str| details.is_some_and(|it| it.causes.iter().any(|cause| cause.reason == reason));
     let no_namespace = status.code == 404 && details.is_some_and(|it| it.kind == "namespaces");
     let reason = match status.code {
         404 if no_namespace => FailureReason::NamespaceNotFound,
@@ -396,11 +409,17 @@ mod tests {
             (FailureReason::Forbidden, "the operator's account may not: may not patch".to_owned())
         );
         let invalid = json!({"code": 422, "reason": "Invalid", "message": "spec: bad"});
-        assert_eq!(refused(invalid), (FailureReason::Rejected, "the API server refuses it: spec: bad".to_owned()));
+        assert_eq!(
+            refused(invalid),
+            (FailureReason::Rejected, "the API server refuses it: spec: bad".to_owned())
+        );
         let busy = json!({"code": 503, "reason": "ServiceUnavailable", "message": "try 17 of 20"});
         assert_eq!(refused(busy), (FailureReason::Unreachable, "the API server does not answer".to_owned()));
         let conflict = json!({"code": 409, "reason": "Conflict", "message": "version 17 is not 18"});
-        assert_eq!(refused(conflict), (FailureReason::Conflict, "it was changed at the same moment".to_owned()));
+        assert_eq!(
+            refused(conflict),
+            (FailureReason::Conflict, "it was changed at the same moment".to_owned())
+        );
     }
 
     #[test]

@@ -130,8 +130,14 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<TcpListener, RunError> {
 /// Answers health checks.
 pub(super) async fn serve(listener: TcpListener, pulses: Pulses) {
     let answer = Router::new()
-        .route("/livez", get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), dead) }))
-        .route("/readyz", get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), unready) }))
+        .route(
+            "/livez",
+            get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), dead) }),
+        )
+        .route(
+            "/readyz",
+            get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), unready) }),
+        )
         .with_state(pulses);
     if let Err(error) = axum::serve(listener, answer).await {
         warn!(%error, "health checks have ended");

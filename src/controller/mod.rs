@@ -77,7 +77,8 @@ pub enum RunError {
 /// Runs the operator in a runtime of its own, until the process is told to end.
 pub fn run_blocking(options: Options) -> Result<(), RunError> {
     logs::init(options.log_format);
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(RunError::Runtime)?;
     runtime.block_on(async {
         let client = client(&options).await?;
         run(client, options).await

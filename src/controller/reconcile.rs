@@ -130,9 +130,7 @@ fn until(moment: Option<Timestamp>) -> Duration {
 
 /// Waits for the end of a burst of changes.
 async fn settle(changed: &Changed) {
-    let burst = async {
-        while timeout(QUIET, changed.notified()).await.is_ok() {}
-    };
+    let burst = async { while timeout(QUIET, changed.notified()).await.is_ok() {} };
     // a burst that does not end is met in its midst
     let _cut_short = timeout(BURST, burst).await;
 }

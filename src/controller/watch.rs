@@ -35,6 +35,9 @@ const MARGIN: Duration = Duration::from_secs(5);
 const WORTHWHILE: Duration = Duration::from_secs(1);
 /// An open trouble is logged when it changes, and this often.
 const REMIND: Duration = Duration::from_secs(60);
+/// After this many failures in a row the version is no longer trusted: a cluster that was restored from a backup
+/// has forgotten it, and does not say so.
+const STUBBORN: u32 = 3;
 const PAGE: u32 = 500;
 
 /// Wakes the loop: something has changed.
@@ -152,6 +155,7 @@ where
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let mut told: Option<(String, Instant)> = None;
         let mut version: Option<String> = None;
+        let mut failed = 0;
         loop {
             self.pulse.turn();
             let outcome = match &mut version {
@@ -165,9 +169,11 @@ where
                         info!(kind = self.kind, "reading again");
                     }
                     backoff.reset();
+                    failed = 0;
                 }
                 Err(error) => {
-                    if error.needs_list() {
+                    failed += 1;
+                    if error.needs_list() || failed >= STUBBORN {
                         version = None;
                     }
                     let trouble = self.trouble(&error);
@@ -182,7 +188,8 @@ where
     /// Reads every object, page by page, and takes them together.
     async fn list(&self) -> Result<String, WatchError> {
         let mut objects = Vec::new();
-        let mut params = ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut params =
+            ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE);
         loop {
             let page = deadline(self.api.list(&params)).await.ok_or(WatchError::Silent)??;
             self.pulse.turn();
@@ -261,7 +268,10 @@ where
                  `concordat crds | kubectl apply --server-side -f -`"
             ),
             WatchError::Refused(status) if status.code == 403 => {
-                format!("`{kind}` may not be read: {}; help: bind the operator's account to its role", status.message)
+                format!(
+                    "`{kind}` may not be read: {}; help: bind the operator's account to its role",
+                    status.message
+                )
             }
             error => format!("`{kind}` cannot be read: {}", chain(error)),
         }

@@ -94,7 +94,6 @@ codes! {
     FrameworkPolicies "CON602" Error "a framework's policies cannot be loaded";
     FrameworkText "CON603" Error "a framework has the name and version of the built-in one, but another text";
     ExceptionRefused "CON604" Error "the framework does not let this rule be lifted";
-    FrameworkBuiltIn "CON605" Warning "judged by the built-in framework";
 
     PolicyNamespace "CON701" Error "a local policy stands outside its footprint's policy namespaces";
     PolicyText "CON702" Error "a local policy's text cannot be parsed or is not valid";
@@ -102,7 +101,6 @@ codes! {
     PolicyTestFailed "CON704" Error "a local policy fails one of its own tests";
     PolicyWaiting "CON705" Warning "a local policy refers to something that is not there yet";
     PolicyReview "CON706" Warning "a local policy is past its review date";
-    PolicyLint "CON707" Error "a local rule tries what a place may not do";
 
     PopulationBand "CON801" Warning "a place's population lies outside the usual band";
     TestWithoutMoment "CON802" Error "a policy test does not say when the question is asked";

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::finding::{self, Finding};
+use super::finding::{self, Finding, ObjectKey};
 use super::model::Model;
 use super::plan::{self, Plan};
 use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
 use super::snapshot::Snapshot;
 use super::{report, validate};
-use crate::api::AccessRequest;
+use crate::api::{AccessRequest, FrameworkRef};
 
 /// A snapshot judged at a moment.
 #[derive(Debug)]
@@ -37,6 +37,14 @@ impl Judgement {
         finding::sort(&mut findings);
         let reviews = snapshot.policies.iter().map(|policy| policy.object.spec.review_by).collect();
         Self { at, model, findings, assessments, reviews }
+    }
+
+    /// The built-in framework, where agreements name it and no object holds it, so that its built-in text judges them.
+    pub fn built_in_framework(&self) -> Option<&FrameworkRef> {
+        let own = &policy::built_in().reference;
+        let held = ObjectKey::new("PolicyFramework", None, &own.to_string());
+        let named = self.model.agreements.values().any(|agreement| agreement.spec.framework == *own);
+        (named && !self.model.objects.contains_key(&held)).then_some(own)
     }
 
     /// Decides a request (the access gate), and says why.

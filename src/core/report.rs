@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::finding::{Code, Finding, ObjectKey};
+use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Agreement, Model};
 use super::policy::{Assessment, Assessments, BrokenRule, PartyState};
 use super::snapshot::Snapshot;
 use crate::api::{
-    Condition, ConditionStatus, DataSharingAgreement, DataSharingAgreementStatus, ObjectRef, PartyStanding, Phase,
-    Standing,
+    Condition, ConditionStatus, DataSharingAgreement, DataSharingAgreementStatus, ObjectRef, PartyStanding,
+    Phase, Standing,
 };
 
 /// A finding for each rule that refuses an agreement, at the field that could mend it.
@@ -22,11 +22,21 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
             continue;
         }
         let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
-        let Some(assessment) = assessments.agreements.get(&reference) else { continue };
+        let Some(assessment) = assessments.agreements.get(&reference) else {
+            continue;
+        };
         for broken in &assessment.broken {
             let (field, help) = mend(&sourced.object, broken);
-            let code = if broken.rule == "framework" { Code::FrameworkNotEffective } else { Code::RuleBroken };
+            let code =
+                if broken.rule == "framework" { Code::FrameworkNotEffective } else { Code::RuleBroken };
             findings.push(sourced.finding(code, &field, broken_text(broken)).help(help));
+        }
+        // with accession they keep one party out, and nobody else
+        for broken in &assessment.kept_out {
+            let (field, help) = mend(&sourced.object, broken);
+            let mut finding = sourced.finding(Code::RuleBroken, &field, broken_text(broken)).help(help);
+            finding.severity = Severity::Warning;
+            findings.push(finding);
         }
     }
     findings
@@ -65,7 +75,10 @@ fn mend(agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, Strin
             "give this party's own `article6`, such as `6(1)(e)`, and for special category data its `article9`, such \
              as `9(2)(h)`",
         ),
-        "NF-03b" => (format!("{}.article6", party()), "a public authority relies on its task: `6(1)(e)`, or `6(1)(c)`"),
+        "NF-03b" => (
+            format!("{}.article6", party()),
+            "a public authority relies on its task: `6(1)(e)`, or `6(1)(c)`",
+        ),
         "NF-04a" => (
             "spec.confidentiality.basis".to_owned(),
             "give a basis that covers this purpose, such as `Section251` with its reference, or take the purpose out",
@@ -84,13 +97,17 @@ fn mend(agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, Strin
              confidential patient information, `people.caldicottGuardian`",
         ),
         "NF-07" => ("spec.territories".to_owned(), "only `GB`; left out, that is what is meant"),
-        "NF-08" => ("spec.retention.method".to_owned(), "give `Destroy`, `Return` or `Anonymise`, or `days: 0`"),
+        "NF-08" => {
+            ("spec.retention.method".to_owned(), "give `Destroy`, `Return` or `Anonymise`, or `days: 0`")
+        }
         "NF-09" if broken.purpose.is_some() => (
             purpose(),
             "set `register.publish: true` and `privacyNotice`, and for a secondary use add `publicInvolvement`",
         ),
         "NF-09" => ("spec.register".to_owned(), "set `register.publish: true` and give the `privacyNotice`"),
-        "NF-10" => ("spec.outcomeMeasures".to_owned(), "add one with `name`, `baseline`, `target` and `reviewOn`"),
+        "NF-10" => {
+            ("spec.outcomeMeasures".to_owned(), "add one with `name`, `baseline`, `target` and `reviewOn`")
+        }
         "NF-11" => (
             party(),
             "put the party's footprint into `crossBoundary.footprints`, with the reason, or choose a wider `footprint`",
@@ -106,10 +123,17 @@ pub fn needed(agreement: &Agreement, org: &str, party: &PartyState) -> Option<St
     let command = format!("concordat sign --agreement {} --party {org}", agreement.reference);
     match party.standing {
         Standing::Signed if party.broken.is_empty() => None,
-        Standing::Signed => Some(format!("has signed, and breaks {}: mend its PartnerOrg or its row", party.broken.join(", "))),
+        Standing::Signed => Some(format!(
+            "has signed, and breaks {}: mend its PartnerOrg or its row",
+            party.broken.join(", ")
+        )),
         Standing::Withdrawn => None,
-        Standing::OtherTerms => Some(format!("has signed other terms; read what changed and sign again: {command}")),
-        Standing::NotSigned if party.twice => Some("has two signatures, so that neither counts: delete one".to_owned()),
+        Standing::OtherTerms => {
+            Some(format!("has signed other terms; read what changed and sign again: {command}"))
+        }
+        Standing::NotSigned if party.twice => {
+            Some("has two signatures, so that neither counts: delete one".to_owned())
+        }
         Standing::NotSigned => Some(format!("has not signed: {command}")),
     }
 }
@@ -138,9 +162,16 @@ pub fn agreement_status(agreement: &Agreement, assessment: &Assessment) -> DataS
         phase: Some(assessment.phase),
         reason: Some(conditions.phase_reason()),
         parties: Some(parties_column(agreement, assessment)),
-        purposes: Some(spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect::<Vec<_>>().join(",")),
+        purposes: Some(
+            spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect::<Vec<_>>().join(","),
+        ),
         ends: Some(assessment.ends),
-        terms_hash: agreement.signers.values().next().filter(|_| !spec.accession).map(|signer| signer.terms_hash.clone()),
+        terms_hash: agreement
+            .signers
+            .values()
+            .next()
+            .filter(|_| !spec.accession)
+            .map(|signer| signer.terms_hash.clone()),
         standings,
         grants: Some(i64::try_from(assessment.flows.len()).unwrap_or(i64::MAX)),
         next_transition: assessment.next,
@@ -156,17 +187,35 @@ fn parties_column(_agreement: &Agreement, assessment: &Assessment) -> String {
 }
 
 /// The status of an agreement that cannot be used, from its findings.
-pub fn invalid_status(generation: Option<i64>, deleting: bool, findings: &[&Finding]) -> DataSharingAgreementStatus {
+pub fn invalid_status(
+    generation: Option<i64>,
+    deleting: bool,
+    findings: &[&Finding],
+) -> DataSharingAgreementStatus {
     let errors: Vec<&&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
     let reason = errors.first().map_or("Invalid", |finding| finding.code.reason());
     let message = joined(&errors);
-    let unknown = |type_: &str| condition(generation, type_, ConditionStatus::Unknown, "Invalid", "the agreement cannot be judged until it is valid");
+    let unknown = |type_: &str| {
+        condition(
+            generation,
+            type_,
+            ConditionStatus::Unknown,
+            "Invalid",
+            "the agreement cannot be judged until it is valid",
+        )
+    };
     let conditions = vec![
         condition(generation, "Valid", ConditionStatus::False, reason, message.clone()),
         unknown("Compliant"),
         unknown("Signed"),
         condition(generation, "InForce", ConditionStatus::False, "Invalid", message.clone()),
-        condition(generation, "Enforced", ConditionStatus::Unknown, "NotObserved", "no cluster was looked at"),
+        condition(
+            generation,
+            "Enforced",
+            ConditionStatus::Unknown,
+            "NotObserved",
+            "no cluster was looked at",
+        ),
         condition(generation, "Ready", ConditionStatus::False, "Invalid", message.clone()),
         condition(generation, "Reconciling", ConditionStatus::False, "Settled", "nothing is under way"),
         condition(generation, "Stalled", ConditionStatus::True, reason, message),
@@ -212,7 +261,8 @@ fn joined(findings: &[&&Finding]) -> String {
     findings
         .iter()
         .map(|finding| {
-            let field = finding.origin.field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default();
+            let field =
+                finding.origin.field.as_ref().map(|field| format!(" at `{field}`")).unwrap_or_default();
             let help = finding.help.as_ref().map(|help| format!(" ({help})")).unwrap_or_default();
             format!("{}{field}: {}{help}", finding.code, finding.message)
         })
@@ -243,7 +293,9 @@ impl Conditions<'_> {
         let Self { agreement, assessment } = self;
         let generation = agreement.generation;
         let (in_force, phase_message) = (assessment.in_force(), self.phase_message());
-        let truth = |holds: bool| if holds { ConditionStatus::True } else { ConditionStatus::False };
+        let truth = |holds: bool| {
+            if holds { ConditionStatus::True } else { ConditionStatus::False }
+        };
         let compliant = assessment.broken.is_empty();
         let compliant_message = if compliant {
             "every rule of the agreement gate allows it".to_owned()
@@ -270,9 +322,21 @@ impl Conditions<'_> {
                 self.signed_message(),
             ),
             condition(generation, "InForce", truth(in_force), in_force_reason, phase_message.clone()),
-            condition(generation, "Enforced", ConditionStatus::Unknown, "NotObserved", "no cluster was looked at"),
+            condition(
+                generation,
+                "Enforced",
+                ConditionStatus::Unknown,
+                "NotObserved",
+                "no cluster was looked at",
+            ),
             if in_force {
-                condition(generation, "Ready", ConditionStatus::Unknown, "NotObserved", "no cluster was looked at")
+                condition(
+                    generation,
+                    "Ready",
+                    ConditionStatus::Unknown,
+                    "NotObserved",
+                    "no cluster was looked at",
+                )
             } else {
                 condition(generation, "Ready", ConditionStatus::False, phase, phase_message.clone())
             },
@@ -289,9 +353,11 @@ impl Conditions<'_> {
 
     fn phase_reason(&self) -> String {
         match self.assessment.phase {
-            Phase::Refused => {
-                self.assessment.broken.first().map_or_else(|| "Refused".to_owned(), |broken| broken.rule.clone())
-            }
+            Phase::Refused => self
+                .assessment
+                .broken
+                .first()
+                .map_or_else(|| "Refused".to_owned(), |broken| broken.rule.clone()),
             phase => phase.as_str().to_owned(),
         }
     }
@@ -313,7 +379,11 @@ impl Conditions<'_> {
         if !all.is_empty() {
             return all.join("; ");
         }
-        if assessment.fully_signed { "every party has signed".to_owned() } else { "no Controller or no Recipient stands signed".to_owned() }
+        if assessment.fully_signed {
+            "every party has signed".to_owned()
+        } else {
+            "no Controller or no Recipient stands signed".to_owned()
+        }
     }
 
     fn phase_message(&self) -> String {
@@ -323,10 +393,10 @@ impl Conditions<'_> {
             Phase::Terminating => "it is being deleted, and what it opened is taken away".to_owned(),
             Phase::Invalid => "it cannot be used".to_owned(),
             Phase::Suspended => "`spec.suspend` is true; set it to false to carry on".to_owned(),
-            Phase::Superseded => assessment
-                .superseded_by
-                .as_ref()
-                .map_or_else(|| "another agreement has taken its place".to_owned(), |by| format!("`{by}` has taken its place")),
+            Phase::Superseded => assessment.superseded_by.as_ref().map_or_else(
+                || "another agreement has taken its place".to_owned(),
+                |by| format!("`{by}` has taken its place"),
+            ),
             Phase::Expired => {
                 let what = if assessment.ends == spec.term.end {
                     "its term"
@@ -335,7 +405,10 @@ impl Conditions<'_> {
                 } else {
                     "the emergency"
                 };
-                format!("{what} ended on {}; to carry on, sign a new agreement that `supersedes` this one", assessment.ends)
+                format!(
+                    "{what} ended on {}; to carry on, sign a new agreement that `supersedes` this one",
+                    assessment.ends
+                )
             }
             Phase::Refused => assessment.broken.iter().map(broken_text).collect::<Vec<_>>().join("; "),
             Phase::AwaitingSignatures => self.signed_message(),
@@ -346,9 +419,18 @@ impl Conditions<'_> {
                     *reasons.entry(&closed.reason).or_default() += 1;
                 }
                 let open = assessment.flows.len();
-                let closed: Vec<String> = reasons.iter().map(|(reason, count)| format!("{count} because {reason}")).collect();
-                let tail = if closed.is_empty() { String::new() } else { format!("; listed and closed: {}", closed.join(", ")) };
-                format!("in force until {}, with {open} open {}{tail}", assessment.ends, if open == 1 { "flow" } else { "flows" })
+                let closed: Vec<String> =
+                    reasons.iter().map(|(reason, count)| format!("{count} because {reason}")).collect();
+                let tail = if closed.is_empty() {
+                    String::new()
+                } else {
+                    format!("; listed and closed: {}", closed.join(", "))
+                };
+                format!(
+                    "in force until {}, with {open} open {}{tail}",
+                    assessment.ends,
+                    if open == 1 { "flow" } else { "flows" }
+                )
             }
         }
     }

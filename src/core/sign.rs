@@ -40,7 +40,9 @@ pub enum SignError {
     OrgNotFound { party: String },
     #[error("`{agreement}` has no purpose `{purpose}`; its purposes are {purposes}")]
     PurposeNotFound { agreement: ObjectRef, purpose: String, purposes: String },
-    #[error("a withdrawal is from the whole agreement and takes no purposes; to leave one purpose, sign for the others")]
+    #[error(
+        "a withdrawal is from the whole agreement and takes no purposes; to leave one purpose, sign for the others"
+    )]
     WithdrawnWithPurposes,
     #[error("no purpose is named; leave `--purposes` out to sign for all")]
     NoPurposes,
@@ -59,7 +61,8 @@ fn did_you_mean(near: Option<&str>) -> String {
 /// The signature. It reads the agreement, its products and the party's home namespace, and nothing else, so that
 /// it works whatever else is wrong.
 pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<AgreementSignature, SignError> {
-    let SignatureRequest { agreement: reference, party, purposes, withdraw, acting_role, signed_on } = request;
+    let SignatureRequest { agreement: reference, party, purposes, withdraw, acting_role, signed_on } =
+        request;
     let agreement = find_agreement(snapshot, reference)?;
     let parties: Vec<&str> = agreement.spec.parties.iter().map(|party| party.org.as_str()).collect();
     if !parties.contains(&party.as_str()) {
@@ -112,7 +115,10 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     Ok(signature)
 }
 
-fn find_agreement<'a>(snapshot: &'a Snapshot, reference: &ObjectRef) -> Result<&'a DataSharingAgreement, SignError> {
+fn find_agreement<'a>(
+    snapshot: &'a Snapshot,
+    reference: &ObjectRef,
+) -> Result<&'a DataSharingAgreement, SignError> {
     let named = |agreement: &DataSharingAgreement| ObjectRef {
         namespace: agreement.namespace().unwrap_or_default(),
         name: agreement.name_any(),
@@ -146,7 +152,8 @@ fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
 ///
 /// Readable as far as 253 characters go, and made unique by a digest, as `a.b/c` and `a/b.c` would read the same.
 pub fn signature_name(agreement: &ObjectRef, party: &str) -> String {
-    let readable: String = format!("{}.{}.{party}", agreement.namespace, agreement.name).chars().take(240).collect();
+    let readable: String =
+        format!("{}.{}.{party}", agreement.namespace, agreement.name).chars().take(240).collect();
     let digest = terms::text_digest(&format!("{agreement}/{party}"));
     let short = digest.get(..8).unwrap_or_default();
     format!("{}-{short}", readable.trim_end_matches(['.', '-']))

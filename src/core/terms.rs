@@ -14,9 +14,9 @@ use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use crate::api::{
-    Confidentiality, CrossBoundary, DataItem, DataProductSpec, DataSharingAgreementSpec, Document, Dpia, Emergency,
-    ObjectRef, OnwardSharing, OutcomeMeasure, Party, PartyRole, PromotedFrom, PublicInvolvement, Purpose, RecipientRef,
-    Retention, Term,
+    Confidentiality, CrossBoundary, DataItem, DataProductSpec, DataSharingAgreementSpec, Document, Dpia,
+    Emergency, ObjectRef, OnwardSharing, OutcomeMeasure, Party, PartyRole, PromotedFrom, PublicInvolvement,
+    Purpose, RecipientRef, Retention, Term,
 };
 
 /// Why the terms have no digest.
@@ -246,7 +246,10 @@ fn purpose_terms(value: &Purpose) -> Value {
         .set("code", code.as_str())
         .set("justification", justification.as_str())
         .list("products", products, reference_terms)
-        .set("recipients", recipients.as_ref().map(|list| list.iter().map(recipient_terms).collect::<Vec<_>>()))
+        .set(
+            "recipients",
+            recipients.as_ref().map(|list| list.iter().map(recipient_terms).collect::<Vec<_>>()),
+        )
         .name("actions", actions)
         .set("roles", roles.clone())
         .name("maxIdentifiability", max_identifiability)

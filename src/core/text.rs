@@ -175,6 +175,9 @@ mod tests {
             text_problems(&serde_json::json!({ "a": "x\u{202e}y" })),
             [("a".to_owned(), TextProblem::Unsafe('\u{202e}'))]
         );
-        assert_eq!(text_problems(&serde_json::json!({ "a": "\0" })), [("a".to_owned(), TextProblem::Unsafe('\0'))]);
+        assert_eq!(
+            text_problems(&serde_json::json!({ "a": "\0" })),
+            [("a".to_owned(), TextProblem::Unsafe('\0'))]
+        );
     }
 }

@@ -217,7 +217,10 @@ mod tests {
         let store = Store::default();
         store.replace(vec![product("bins", json!("Bins")), product("broken", json!(7))]);
         assert_eq!(names(&store), ["bins"]);
-        assert_eq!(store.undecodable().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["council/broken"]);
+        assert_eq!(
+            store.undecodable().iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+            ["council/broken"]
+        );
 
         store.apply(product("broken", json!("Mended")));
         assert_eq!(names(&store), ["bins", "broken"]);

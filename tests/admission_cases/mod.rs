@@ -35,10 +35,7 @@ pub struct Case {
 
 impl Cases {
     pub fn kind(&self) -> &str {
-        self.good
-            .get("kind")
-            .and_then(Value::as_str)
-            .expect("a good object has a kind")
+        self.good.get("kind").and_then(Value::as_str).expect("a good object has a kind")
     }
 
     /// The least and, where there is one, the fullest object that is admitted.
@@ -56,14 +53,8 @@ impl Case {
     /// What is missing from a refusal, if anything.
     pub fn missing_from(&self, refusal: &str) -> Option<String> {
         let wanted = [Some(self.field.as_str()), self.says.as_deref()];
-        let missing = wanted
-            .into_iter()
-            .flatten()
-            .find(|text| !refusal.contains(text))?;
-        Some(format!(
-            "{}: the refusal does not say `{missing}`: {refusal}",
-            self.case
-        ))
+        let missing = wanted.into_iter().flatten().find(|text| !refusal.contains(text))?;
+        Some(format!("{}: the refusal does not say `{missing}`: {refusal}", self.case))
     }
 }
 
@@ -71,9 +62,7 @@ impl Case {
 pub fn all() -> Vec<Cases> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/admission_cases");
     let entries = std::fs::read_dir(folder).expect("the folder of cases is there");
-    let mut files: Vec<_> = entries
-        .map(|entry| entry.expect("the folder can be read").path())
-        .collect();
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("the folder can be read").path()).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml"));
     files.sort();
     let read = |file: &Path| {

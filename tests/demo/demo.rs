@@ -14,7 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use concordat::api::{AgreementSignature, ConditionStatus, DataAccessGrant, DataSharingAgreement, ObjectRef, SignatureState, Standing};
+use concordat::api::{
+    AgreementSignature, ConditionStatus, DataAccessGrant, DataSharingAgreement, ObjectRef, SignatureState,
+    Standing,
+};
 use concordat::core::plan::PART;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
@@ -49,7 +52,9 @@ fn demonstrate() -> Attempt<()> {
     let control_plane = ControlPlane::start()?;
     match control_plane.origin() {
         Origin::External => println!("  the one that KUBECONFIG names"),
-        Origin::Assets | Origin::Embedded => println!("  a real Kubernetes API server with etcd, of its own, on this machine"),
+        Origin::Assets | Origin::Embedded => {
+            println!("  a real Kubernetes API server with etcd, of its own, on this machine")
+        }
     }
     let mut cluster = Cluster::connect(control_plane.kubeconfig())?;
     let result = in_cluster(&mut cluster, control_plane.kubeconfig());
@@ -121,19 +126,25 @@ fn chorley(cluster: &mut Cluster) -> Attempt<()> {
     }
     let council = signature(&folder.join("signatures/chorley-council.yaml"))?;
     let pcn = signature(&folder.join("signatures/northvale-pcn.yaml"))?;
-    typed("kubectl apply -f …/signatures/northvale-pcn.yaml --as system:serviceaccount:chorley-council:ig-lead");
+    typed(
+        "kubectl apply -f …/signatures/northvale-pcn.yaml --as system:serviceaccount:chorley-council:ig-lead",
+    );
     match cluster.sign_as("chorley-council", &pcn) {
         Ok(()) => return Err("the council could sign for the network".to_owned()),
         Err(_) => println!("  refused by the API server: the council's account may not write there"),
     }
-    typed("kubectl apply -f …/signatures/chorley-council.yaml --as system:serviceaccount:chorley-council:ig-lead");
+    typed(
+        "kubectl apply -f …/signatures/chorley-council.yaml --as system:serviceaccount:chorley-council:ig-lead",
+    );
     cluster.sign_as("chorley-council", &council)?;
     eventually("the first signature to be seen", SOON, || {
         let status = cluster.agreement(&agreement.namespace, &agreement.name).ok()?.status?;
         (status.parties.as_deref() == Some("1/2")).then_some(())
     })?;
     println!("  1 of 2 has signed, and still nothing is open");
-    typed("kubectl apply -f …/signatures/northvale-pcn.yaml --as system:serviceaccount:northvale-pcn:ig-lead");
+    typed(
+        "kubectl apply -f …/signatures/northvale-pcn.yaml --as system:serviceaccount:northvale-pcn:ig-lead",
+    );
     let begun = Instant::now();
     cluster.sign_as("northvale-pcn", &pcn)?;
     wait_for_policies(cluster, &places, "both paths to open", |parts| parts.grants == 2 && parts.open == 4)?;
@@ -159,7 +170,8 @@ fn shared_care_record(cluster: &mut Cluster) -> Attempt<()> {
     title("3. S25: a shared care record, and one practice that leaves one purpose");
     let folder = Path::new("examples/s25-shared-care-record");
     let places = namespaces(folder)?;
-    let agreement = ObjectRef { namespace: "west-yorkshire-icb".to_owned(), name: "shared-care-record".to_owned() };
+    let agreement =
+        ObjectRef { namespace: "west-yorkshire-icb".to_owned(), name: "shared-care-record".to_owned() };
     typed("kubectl apply -f examples/s25-shared-care-record/");
     println!("  {} objects applied", cluster.apply_folder(folder)?);
     let mut narrowed = None;
@@ -183,7 +195,10 @@ fn shared_care_record(cluster: &mut Cluster) -> Attempt<()> {
     let begun = Instant::now();
     cluster.sign_as(&home, &narrowed)?;
     wait_for_policies(cluster, &places, "its planning to close", |parts| parts.grants == 5)?;
-    println!("  its planning is closed after {}; its direct care, and everybody else, carries on", took(begun));
+    println!(
+        "  its planning is closed after {}; its direct care, and everybody else, carries on",
+        took(begun)
+    );
     show(cluster, &agreement, &places)?;
     ask(folder, "emergency-reads-beckside.yaml")?;
     ask(folder, "board-extracts-beckside.yaml")
@@ -309,6 +324,11 @@ fn ask(folder: &Path, name: &str) -> Attempt<()> {
     let answer = Judgement::new(&snapshot, jiff::Timestamp::now()).decide(&request).answer;
     let verdict = if answer.decision { "ALLOWED" } else { "REFUSED" };
     let context = answer.context;
-    println!("    {verdict} ({}{}): {}", context.tier.as_str(), context.rule.map(|rule| format!(", {rule}")).unwrap_or_default(), context.reason);
+    println!(
+        "    {verdict} ({}{}): {}",
+        context.tier.as_str(),
+        context.rule.map(|rule| format!(", {rule}")).unwrap_or_default(),
+        context.reason
+    );
     Ok(())
 }

@@ -20,10 +20,7 @@ const TOKEN: &str = "concordat-test-administrator";
 pub fn start(programs: &Path, folder: &Path) -> Result<(PathBuf, Vec<Process>), String> {
     for name in ["etcd", "kube-apiserver", "kubectl"] {
         if !programs.join(name).is_file() {
-            return Err(format!(
-                "KUBEBUILDER_ASSETS is `{}`, which has no `{name}`",
-                programs.display()
-            ));
+            return Err(format!("KUBEBUILDER_ASSETS is `{}`, which has no `{name}`", programs.display()));
         }
     }
     write_keys(folder).map_err(|error| format!("the keys of kube-apiserver: {error}"))?;
@@ -46,9 +43,7 @@ pub fn start(programs: &Path, folder: &Path) -> Result<(PathBuf, Vec<Process>), 
         ],
     )?;
     etcd.wait_for("its port to open", START_LIMIT, || {
-        Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, etcd_port))
-            .ok()
-            .map(drop))
+        Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, etcd_port)).ok().map(drop))
     })?;
 
     let file = |name: &str| folder.join(name).display().to_string();
@@ -109,32 +104,21 @@ fn kubeconfig_text(server: &str, authority: &Path) -> String {
 fn write_keys(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority
-        .distinguished_name
-        .push(DnType::CommonName, "concordat test authority");
+    authority.distinguished_name.push(DnType::CommonName, "concordat test authority");
     let authority_key = KeyPair::generate()?;
-    fs::write(
-        folder.join("ca.crt"),
-        authority.self_signed(&authority_key)?.pem(),
-    )?;
+    fs::write(folder.join("ca.crt"), authority.self_signed(&authority_key)?.pem())?;
     let issuer = Issuer::new(authority, authority_key);
 
     let server_key = KeyPair::generate()?;
     let server = CertificateParams::new(["127.0.0.1".to_owned(), "localhost".to_owned()])?;
-    fs::write(
-        folder.join("server.crt"),
-        server.signed_by(&server_key, &issuer)?.pem(),
-    )?;
+    fs::write(folder.join("server.crt"), server.signed_by(&server_key, &issuer)?.pem())?;
     fs::write(folder.join("server.key"), server_key.serialize_pem())?;
 
     let accounts = KeyPair::generate()?;
     fs::write(folder.join("accounts.key"), accounts.serialize_pem())?;
     fs::write(folder.join("accounts.pub"), accounts.public_key_pem())?;
 
-    fs::write(
-        folder.join("tokens.csv"),
-        format!("{TOKEN},admin,admin,\"system:masters\"\n"),
-    )?;
+    fs::write(folder.join("tokens.csv"), format!("{TOKEN},admin,admin,\"system:masters\"\n"))?;
     Ok(())
 }
 
@@ -146,10 +130,7 @@ fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     for port in &mut ports {
         let listener =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| format!("a free port: {error}"))?;
-        *port = listener
-            .local_addr()
-            .map_err(|error| format!("a free port: {error}"))?
-            .port();
+        *port = listener.local_addr().map_err(|error| format!("a free port: {error}"))?.port();
         held.push(listener);
     }
     Ok(ports)

@@ -66,11 +66,7 @@ pub fn prune(cache: &Path) -> Result<(), String> {
 }
 
 fn cache_folder() -> Result<PathBuf, String> {
-    let set = |name| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("XDG_CACHE_HOME")
         .or_else(|| set("HOME").map(|home| home.join(".cache")))
         .map(|cache| cache.join("concordat"))
@@ -91,11 +87,7 @@ fn use_again(binary: &Path) -> bool {
 fn key(sources: &Path, flags: &[String]) -> Result<String, String> {
     let mut names = vec!["go.mod".to_owned(), "go.sum".to_owned()];
     for path in entries(sources, "")? {
-        let name = path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if name.ends_with(".go") && !name.ends_with("_test.go") {
             names.push(name);
         }
@@ -127,10 +119,7 @@ fn go_version(sources: &Path) -> Result<String, String> {
         )
     })?;
     if !output.status.success() {
-        return Err(format!(
-            "`go version` failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        ));
+        return Err(format!("`go version` failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -167,21 +156,17 @@ fn lock(cache: &Path) -> Result<File, String> {
     let path = cache.join("lock");
     let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut told = false;
-    until(
-        "another process to build the control plane",
-        BUILD_LIMIT,
-        || match file.try_lock() {
-            Ok(()) => Ok(Some(())),
-            Err(TryLockError::WouldBlock) => {
-                if !told {
-                    note("control plane: another process is building it, waiting");
-                    told = true;
-                }
-                Ok(None)
+    until("another process to build the control plane", BUILD_LIMIT, || match file.try_lock() {
+        Ok(()) => Ok(Some(())),
+        Err(TryLockError::WouldBlock) => {
+            if !told {
+                note("control plane: another process is building it, waiting");
+                told = true;
             }
-            Err(TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
-        },
-    )?;
+            Ok(None)
+        }
+        Err(TryLockError::Error(error)) => Err(format!("{}: {error}", path.display())),
+    })?;
     Ok(file)
 }
 
@@ -202,40 +187,25 @@ fn build(sources: &Path, flags: &[String], cache: &Path, binary: &Path) -> Resul
     let go = |verb: &str, flags: &[String]| {
         let mut command = Command::new("go");
         // Its scratch space goes with the folder, also when we must kill it.
-        command
-            .arg(verb)
-            .args(flags)
-            .current_dir(sources)
-            .env("GOTMPDIR", folder.path());
+        command.arg(verb).args(flags).current_dir(sources).env("GOTMPDIR", folder.path());
         command
     };
 
     let mut progress = Progress::new();
     let mut total = 0;
     let mut downloaded = 0;
-    run(
-        go(
-            "list",
-            &["-mod=readonly".to_owned(), "-deps".to_owned(), ".".to_owned()],
-        ),
-        |line| {
-            match line {
-                Some(Line::Out(_)) => total += 1,
-                Some(Line::Err(text)) if text.starts_with("go: downloading ") => downloaded += 1,
-                Some(Line::Err(_)) | None => {}
-            }
-            progress.show(&format!("downloading modules, {downloaded} so far"));
-        },
-    )?;
+    run(go("list", &["-mod=readonly".to_owned(), "-deps".to_owned(), ".".to_owned()]), |line| {
+        match line {
+            Some(Line::Out(_)) => total += 1,
+            Some(Line::Err(text)) if text.starts_with("go: downloading ") => downloaded += 1,
+            Some(Line::Err(_)) | None => {}
+        }
+        progress.show(&format!("downloading modules, {downloaded} so far"));
+    })?;
 
     let target = folder.path().join("controlplane");
     let mut arguments = flags.to_vec();
-    arguments.extend([
-        "-v".to_owned(),
-        "-o".to_owned(),
-        target.display().to_string(),
-        ".".to_owned(),
-    ]);
+    arguments.extend(["-v".to_owned(), "-o".to_owned(), target.display().to_string(), ".".to_owned()]);
     let mut compiled = 0;
     run(go("build", &arguments), |line| {
         if let Some(Line::Err(text)) = line
@@ -259,11 +229,7 @@ enum Line {
 fn run(mut command: Command, mut seen: impl FnMut(Option<&Line>)) -> Result<(), String> {
     let what = format!(
         "`go {}`",
-        command
-            .get_args()
-            .next()
-            .map(|verb| verb.to_string_lossy().into_owned())
-            .unwrap_or_default()
+        command.get_args().next().map(|verb| verb.to_string_lossy().into_owned()).unwrap_or_default()
     );
     let mut child = command
         .stdin(Stdio::null())
@@ -288,10 +254,7 @@ fn run(mut command: Command, mut seen: impl FnMut(Option<&Line>)) -> Result<(), 
         if stopping() || begun.elapsed() > BUILD_LIMIT {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(format!(
-                "{what} was stopped after {} s",
-                begun.elapsed().as_secs()
-            ));
+            return Err(format!("{what} was stopped after {} s", begun.elapsed().as_secs()));
         }
     }
     let status = child.wait().map_err(|error| format!("{what}: {error}"))?;
@@ -299,10 +262,7 @@ fn run(mut command: Command, mut seen: impl FnMut(Option<&Line>)) -> Result<(), 
         return Ok(());
     }
     let last = said.get(said.len().saturating_sub(25)..).unwrap_or(&said);
-    Err(format!(
-        "{what} failed ({status}); it said last:\n  {}",
-        last.join("\n  ")
-    ))
+    Err(format!("{what} failed ({status}); it said last:\n  {}", last.join("\n  ")))
 }
 
 fn read_lines(child: &mut Child) -> Receiver<Line> {
@@ -310,10 +270,7 @@ fn read_lines(child: &mut Child) -> Receiver<Line> {
     let forward = |stream: Option<Box<dyn Read + Send>>, wrap: fn(String) -> Line| {
         let sender = sender.clone();
         thread::spawn(move || {
-            for text in stream
-                .into_iter()
-                .flat_map(|stream| BufReader::new(stream).lines())
-            {
+            for text in stream.into_iter().flat_map(|stream| BufReader::new(stream).lines()) {
                 // A line that is not UTF-8, or a reader that has gone: there is nothing more to show.
                 let Ok(text) = text else { break };
                 if sender.send(wrap(text)).is_err() {
@@ -322,20 +279,8 @@ fn read_lines(child: &mut Child) -> Receiver<Line> {
             }
         });
     };
-    forward(
-        child
-            .stdout
-            .take()
-            .map(|stream| Box::new(stream) as Box<dyn Read + Send>),
-        Line::Out,
-    );
-    forward(
-        child
-            .stderr
-            .take()
-            .map(|stream| Box::new(stream) as Box<dyn Read + Send>),
-        Line::Err,
-    );
+    forward(child.stdout.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>), Line::Out);
+    forward(child.stderr.take().map(|stream| Box::new(stream) as Box<dyn Read + Send>), Line::Err);
     lines
 }
 
@@ -349,19 +294,11 @@ struct Progress {
 impl Progress {
     fn new() -> Self {
         let now = Instant::now();
-        Self {
-            terminal: std::io::stderr().is_terminal(),
-            begun: now,
-            shown: now,
-        }
+        Self { terminal: std::io::stderr().is_terminal(), begun: now, shown: now }
     }
 
     fn show(&mut self, message: &str) {
-        let every = if self.terminal {
-            Duration::from_millis(100)
-        } else {
-            REPORT_EVERY
-        };
+        let every = if self.terminal { Duration::from_millis(100) } else { REPORT_EVERY };
         if self.shown.elapsed() >= every {
             self.shown = Instant::now();
             self.write(message, !self.terminal);

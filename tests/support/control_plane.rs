@@ -75,10 +75,7 @@ impl ControlPlane {
         }
         if let Some(path) = variable("KUBECONFIG") {
             let plane = Self::existing(Origin::External, "KUBECONFIG", &path)?;
-            note(&format!(
-                "control plane: the cluster of KUBECONFIG, {}",
-                plane.kubeconfig.display()
-            ));
+            note(&format!("control plane: the cluster of KUBECONFIG, {}", plane.kubeconfig.display()));
             return Ok(plane);
         }
         if let Some(folder) = variable("KUBEBUILDER_ASSETS") {
@@ -93,19 +90,15 @@ impl ControlPlane {
         let folder = temporary_folder()?;
         let mut process = Process::start(
             "the control plane",
-            Command::new(program)
-                .arg("--dir")
-                .arg(folder.path())
-                .env_remove("KUBECONFIG"),
+            Command::new(program).arg("--dir").arg(folder.path()).env_remove("KUBECONFIG"),
         )?;
 
         let (sender, first_line) = channel();
         if let Some(stdout) = process.stdout() {
             thread::spawn(move || sender.send(BufReader::new(stdout).lines().next()));
         }
-        let line = process.wait_for("its ready line", START_LIMIT, || {
-            Ok(first_line.try_recv().ok().flatten())
-        })?;
+        let line =
+            process.wait_for("its ready line", START_LIMIT, || Ok(first_line.try_recv().ok().flatten()))?;
         let line = line.map_err(|error| format!("the ready line of the control plane: {error}"))?;
         let ready: serde_json::Value = serde_json::from_str(&line)
             .map_err(|error| format!("the ready line of the control plane, `{line}`: {error}"))?;
@@ -114,24 +107,14 @@ impl ControlPlane {
             .and_then(serde_json::Value::as_str)
             .map(PathBuf::from)
             .ok_or_else(|| format!("no `kubeconfig` in the ready line of the control plane, `{line}`"))?;
-        Ok(Self {
-            origin: Origin::Embedded,
-            kubeconfig,
-            processes: vec![process],
-            folder: Some(folder),
-        })
+        Ok(Self { origin: Origin::Embedded, kubeconfig, processes: vec![process], folder: Some(folder) })
     }
 
     /// Starts etcd and kube-apiserver from a folder as `setup-envtest` makes it.
     pub fn start_assets(programs: &Path) -> Result<Self, String> {
         let folder = temporary_folder()?;
         let (kubeconfig, processes) = assets::start(programs, folder.path())?;
-        Ok(Self {
-            origin: Origin::Assets,
-            kubeconfig,
-            processes,
-            folder: Some(folder),
-        })
+        Ok(Self { origin: Origin::Assets, kubeconfig, processes, folder: Some(folder) })
     }
 
     /// Its kubeconfig, with an administrator as the current context.
@@ -151,9 +134,7 @@ impl ControlPlane {
 
     /// Lets go of it as the sudden end of this process would, and waits for it to end by itself.
     pub fn abandon(mut self, limit: Duration) -> Result<(), String> {
-        self.processes
-            .iter_mut()
-            .try_for_each(|process| process.abandon(limit))
+        self.processes.iter_mut().try_for_each(|process| process.abandon(limit))
     }
 
     fn existing(origin: Origin, name: &str, value: &OsStr) -> Result<Self, String> {
@@ -161,12 +142,7 @@ impl ControlPlane {
         let kubeconfig = std::env::split_paths(value)
             .find(|path| path.is_file())
             .ok_or_else(|| format!("{name} is `{}`, which is not a file", value.display()))?;
-        Ok(Self {
-            origin,
-            kubeconfig,
-            processes: Vec::new(),
-            folder: None,
-        })
+        Ok(Self { origin, kubeconfig, processes: Vec::new(), folder: None })
     }
 }
 

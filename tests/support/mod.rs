@@ -11,11 +11,7 @@
 //! Nothing here waits without a deadline, and nothing it starts outlives the process that started it, however
 //! that process ends.
 
-#![allow(
-    dead_code,
-    unused_imports,
-    reason = "each test binary and example uses its part"
-)]
+#![allow(dead_code, unused_imports, reason = "each test binary and example uses its part")]
 
 mod assets;
 mod binary;
@@ -40,10 +36,7 @@ pub use process::{Process, note, stop, until};
 /// It ends with the process: nothing needs to be dropped. Use [`ControlPlane::start`] to hold it yourself.
 pub fn control_plane() -> Result<&'static ControlPlane, String> {
     static SHARED: OnceLock<Result<ControlPlane, String>> = OnceLock::new();
-    SHARED
-        .get_or_init(ControlPlane::start)
-        .as_ref()
-        .map_err(Clone::clone)
+    SHARED.get_or_init(ControlPlane::start).as_ref().map_err(Clone::clone)
 }
 
 /// The kubeconfig of [`control_plane`].

@@ -48,10 +48,7 @@ pub fn until<T>(
             return Err(format!("stopped while waiting for {what}"));
         }
         if begun.elapsed() >= limit {
-            return Err(format!(
-                "waited {:.1} s for {what}",
-                begun.elapsed().as_secs_f64()
-            ));
+            return Err(format!("waited {:.1} s for {what}", begun.elapsed().as_secs_f64()));
         }
         thread::sleep(Duration::from_millis(20));
     }
@@ -73,9 +70,7 @@ impl Process {
     /// Starts a program that ends by itself when its standard input does.
     pub fn start(name: &str, command: &mut Command) -> Result<Self, String> {
         let log = log_file().map_err(|error| format!("the log of {name}: {error}"))?;
-        let stderr = log
-            .try_clone()
-            .map_err(|error| format!("the log of {name}: {error}"))?;
+        let stderr = log.try_clone().map_err(|error| format!("the log of {name}: {error}"))?;
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -83,12 +78,7 @@ impl Process {
             .spawn()
             .map_err(|error| format!("{name} did not start: {error}"))?;
         let stdin = child.stdin.take();
-        Ok(Self {
-            name: name.to_owned(),
-            child,
-            stdin,
-            log,
-        })
+        Ok(Self { name: name.to_owned(), child, stdin, log })
     }
 
     /// Starts a program that knows nothing of this arrangement: a shell next to it watches the pipe and kills it.
@@ -102,13 +92,7 @@ impl Process {
             exec 3<&0 >&2
             (cat <&3 >/dev/null; kill -9 $$) &
             exec "$@" </dev/null 3<&-"#;
-        Self::start(
-            name,
-            Command::new("sh")
-                .args(["-c", GUARD, name])
-                .arg(program)
-                .args(arguments),
-        )
+        Self::start(name, Command::new("sh").args(["-c", GUARD, name]).arg(program).args(arguments))
     }
 
     /// The process id.
@@ -145,10 +129,7 @@ impl Process {
         self.stdin = None;
         let child = &mut self.child;
         until(&format!("{} to end", self.name), limit, || {
-            child
-                .try_wait()
-                .map(|status| status.map(drop))
-                .map_err(|error| error.to_string())
+            child.try_wait().map(|status| status.map(drop)).map_err(|error| error.to_string())
         })
     }
 
@@ -161,9 +142,7 @@ impl Process {
         bytes.truncate(read);
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        let shown = lines
-            .get(lines.len().saturating_sub(TAIL_LINES)..)
-            .unwrap_or(&lines);
+        let shown = lines.get(lines.len().saturating_sub(TAIL_LINES)..).unwrap_or(&lines);
         if shown.is_empty() {
             return format!("{} logged nothing", self.name);
         }

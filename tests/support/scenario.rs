@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use concordat::api::{AgreementSignature, DataAccessGrant, DataSharingAgreement, custom_resource_definitions};
+use concordat::api::{
+    AgreementSignature, DataAccessGrant, DataSharingAgreement, custom_resource_definitions,
+};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
@@ -201,7 +203,9 @@ impl Cluster {
         let labelled = ListParams::default().labels("app.kubernetes.io/managed-by=concordat");
         let list = self.runtime.block_on(api.list(&labelled)).map_err(failed("list"))?;
         let mut items: Vec<K> = list.items;
-        items.retain(|item| item.meta().namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace)));
+        items.retain(|item| {
+            item.meta().namespace.as_ref().is_some_and(|namespace| namespaces.contains(namespace))
+        });
         items.sort_by_key(|item| (item.meta().namespace.clone(), item.meta().name.clone()));
         Ok(items)
     }

@@ -70,14 +70,10 @@ async fn run(program: OsString, arguments: Vec<OsString>) -> Result<u8, String> 
     if own_group {
         command.process_group(0);
     }
-    let mut child = command
-        .spawn()
-        .map_err(|error| format!("`{}` did not start: {error}", program.display()))?;
+    let mut child =
+        command.spawn().map_err(|error| format!("`{}` did not start: {error}", program.display()))?;
     let group = own_group.then(|| child.id()).flatten();
-    let mut guard = group
-        .map(guard)
-        .transpose()
-        .map_err(|error| format!("the guard: {error}"))?;
+    let mut guard = group.map(guard).transpose().map_err(|error| format!("the guard: {error}"))?;
 
     let code = tokio::select! {
         status = child.wait() => exit_code(status.map_err(|error| error.to_string())?),
@@ -101,9 +97,7 @@ async fn run(program: OsString, arguments: Vec<OsString>) -> Result<u8, String> 
 fn command(program: &OsString, arguments: Vec<OsString>, plane: &ControlPlane) -> Command {
     let mut command = Command::new(program);
     command.args(arguments);
-    command
-        .env(KUBECONFIG_VARIABLE, plane.kubeconfig())
-        .env(ORIGIN_VARIABLE, plane.origin().name());
+    command.env(KUBECONFIG_VARIABLE, plane.kubeconfig()).env(ORIGIN_VARIABLE, plane.origin().name());
     if std::env::var_os("KUBECONFIG").is_none_or(|value| value.is_empty()) {
         command.env("KUBECONFIG", plane.kubeconfig());
     }
@@ -123,12 +117,7 @@ fn command(program: &OsString, arguments: Vec<OsString>, plane: &ControlPlane) -
 /// Ends the group if we are ended in a way that leaves us no time: the pipe to the guard closes with us.
 fn guard(group: u32) -> std::io::Result<Child> {
     Command::new("sh")
-        .args([
-            "-c",
-            "cat >/dev/null; kill -s KILL -- \"-$1\"",
-            "sh",
-            &group.to_string(),
-        ])
+        .args(["-c", "cat >/dev/null; kill -s KILL -- \"-$1\"", "sh", &group.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -159,9 +148,7 @@ async fn send(name: &str, target: &str) {
 }
 
 fn exit_code(status: ExitStatus) -> u8 {
-    let code = status
-        .code()
-        .unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     u8::try_from(code).unwrap_or(u8::MAX)
 }
 

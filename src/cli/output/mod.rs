@@ -130,12 +130,7 @@ mod tests {
 
     #[test]
     fn nouns_follow_their_number() {
-        let counts = [
-            count(0, "error"),
-            count(1, "error"),
-            count(2, "network policy"),
-            count(3, "key"),
-        ];
+        let counts = [count(0, "error"), count(1, "error"), count(2, "network policy"), count(3, "key")];
         assert_eq!(counts, ["0 errors", "1 error", "2 network policies", "3 keys"]);
     }
 }

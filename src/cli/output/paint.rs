@@ -44,10 +44,6 @@ impl Paint {
     }
 
     fn style(self, style: Style, text: impl Display) -> String {
-        if self.on {
-            style.style(text).to_string()
-        } else {
-            text.to_string()
-        }
+        if self.on { style.style(text).to_string() } else { text.to_string() }
     }
 }

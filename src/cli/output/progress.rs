@@ -28,10 +28,7 @@ impl Progress {
                 let _ = write!(io::stderr().lock(), "\r\x1b[K");
             }
         });
-        Self {
-            stop: Some(stop),
-            thread: Some(thread),
-        }
+        Self { stop: Some(stop), thread: Some(thread) }
     }
 }
 

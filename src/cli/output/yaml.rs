@@ -27,11 +27,7 @@ mod tests {
             "no": { "empty": {}, "list": [] },
         });
         let text = to_yaml(&value).unwrap();
-        assert_eq!(
-            serde_saphyr::from_str::<serde_json::Value>(&text).unwrap(),
-            value,
-            "{text}"
-        );
+        assert_eq!(serde_saphyr::from_str::<serde_json::Value>(&text).unwrap(), value, "{text}");
         for (from, line) in text.lines().enumerate() {
             let item = line.trim().trim_start_matches("- ");
             let quoted = item.starts_with(['"', '\''])
@@ -40,10 +36,7 @@ mod tests {
                 || item.contains('{');
             let date = item.starts_with("2026");
             let time = item.contains(':');
-            assert!(
-                quoted || date || time,
-                "line {from} is open to another reading: {line}"
-            );
+            assert!(quoted || date || time, "line {from} is open to another reading: {line}");
         }
     }
 }

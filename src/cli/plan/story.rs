@@ -12,25 +12,14 @@ use crate::core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting}
 use crate::core::snapshot::Snapshot;
 
 pub(super) fn tell(plan: &Plan, snapshot: &Snapshot, printer: &mut Printer) {
-    let Plan {
-        at: _,
-        cluster,
-        objects,
-        statuses,
-        finalizers: _,
-        waiting,
-        findings: _,
-        next,
-    } = plan;
+    let Plan { at: _, cluster, objects, statuses, finalizers: _, waiting, findings: _, next } = plan;
     let titles: BTreeMap<ObjectRef, &str> = snapshot
         .agreements
         .iter()
         .map(|sourced| {
             let object = &sourced.object;
-            let reference = ObjectRef {
-                namespace: object.namespace().unwrap_or_default(),
-                name: object.name_any(),
-            };
+            let reference =
+                ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() };
             (reference, object.spec.title.as_str())
         })
         .collect();
@@ -63,16 +52,9 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
             continue;
         };
         any = true;
-        let reference = ObjectRef {
-            namespace: object.namespace.clone().unwrap_or_default(),
-            name: object.name.clone(),
-        };
-        let DataSharingAgreementStatus {
-            phase,
-            standings,
-            ends,
-            ..
-        } = status.as_ref();
+        let reference =
+            ObjectRef { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() };
+        let DataSharingAgreementStatus { phase, standings, ends, .. } = status.as_ref();
         let phase = *phase;
         printer.answer(format!(
             "{}  {}",
@@ -89,19 +71,8 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
         if let (Some(ends), Some(Phase::Scheduled | Phase::AwaitingSignatures)) = (ends, phase) {
             printer.answer(format!("  ends on {ends} at the latest"));
         }
-        let longest = standings
-            .iter()
-            .map(|standing| standing.org.chars().count())
-            .max()
-            .unwrap_or_default();
-        for PartyStanding {
-            org,
-            standing,
-            purposes,
-            terms_hash: _,
-            needed,
-        } in standings
-        {
+        let longest = standings.iter().map(|standing| standing.org.chars().count()).max().unwrap_or_default();
+        for PartyStanding { org, standing, purposes, terms_hash: _, needed } in standings {
             let padding = " ".repeat(longest.saturating_sub(org.chars().count()));
             let word = match standing {
                 Standing::Signed => paint.green("signed"),
@@ -133,13 +104,8 @@ fn parties(status: &PlannedStatus) -> Vec<(&ObjectKey, &str)> {
     let StatusBody::Agreement(agreement) = &status.status else {
         return Vec::new();
     };
-    let needed = agreement
-        .standings
-        .iter()
-        .filter(|standing| standing.needed.is_some());
-    needed
-        .map(|standing| (&status.object, standing.org.as_str()))
-        .collect()
+    let needed = agreement.standings.iter().filter(|standing| standing.needed.is_some());
+    needed.map(|standing| (&status.object, standing.org.as_str())).collect()
 }
 
 fn shade(phase: Phase, paint: Paint) -> String {
@@ -175,9 +141,7 @@ fn why(status: &DataSharingAgreementStatus) -> Option<&str> {
             .find(|condition| condition.type_ == name)
             .map(|condition| condition.message.as_str())
     };
-    message(telling)
-        .or_else(|| message("Ready"))
-        .filter(|message| !message.is_empty())
+    message(telling).or_else(|| message("Ready")).filter(|message| !message.is_empty())
 }
 
 fn paths(objects: &[PlannedObject], printer: &mut Printer) {
@@ -211,10 +175,8 @@ fn paths(objects: &[PlannedObject], printer: &mut Printer) {
         ));
         for purpose in &spec.purposes {
             let actions: Vec<&str> = purpose.actions.iter().map(|action| action.as_str()).collect();
-            let roles = purpose
-                .roles
-                .as_ref()
-                .map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
+            let roles =
+                purpose.roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
             let text = format!(
                 "{}: {}, at most {:?}{roles}",
                 purpose.code,
@@ -262,12 +224,7 @@ fn waits(waiting: &[&Waiting], printer: &mut Printer) {
     let paint = printer.answer_paint();
     let width = printer.width();
     printer.answer(paint.bold("waiting"));
-    for Waiting {
-        object,
-        awaited,
-        reason,
-    } in waiting
-    {
+    for Waiting { object, awaited, reason } in waiting {
         let text = format!("for {}: {reason} ({object})", paint.yellow(awaited));
         printer.answer(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
     }

@@ -16,8 +16,8 @@ use super::finding::ObjectKey;
 use super::policy::{Framework, LocalPolicy};
 use super::snapshot::ClusterView;
 use crate::api::{
-    DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, PartnerOrgSpec, PartyRole, Purpose,
-    RecipientRef,
+    DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, PartnerOrgSpec, PartyRole,
+    Purpose, RecipientRef,
 };
 
 /// One function of one organisation.
@@ -130,7 +130,11 @@ impl Agreement {
     }
 
     /// The functions that receive for a purpose: those that it names, or every Recipient's; each written out.
-    pub fn recipients(&self, purpose: &Purpose, orgs: &BTreeMap<String, Organisation>) -> BTreeSet<FunctionRef> {
+    pub fn recipients(
+        &self,
+        purpose: &Purpose,
+        orgs: &BTreeMap<String, Organisation>,
+    ) -> BTreeSet<FunctionRef> {
         let rows = self.spec.parties.iter().filter(|party| party.role == PartyRole::Recipient);
         let expand = |org: &str, function: Option<&str>| -> Vec<FunctionRef> {
             let functions = orgs.get(org).map(|org| org.spec.functions.as_slice()).unwrap_or_default();

@@ -32,13 +32,20 @@ pub fn plan(judgement: &Judgement) -> Plan {
     let mut finalizers = BTreeSet::new();
     let mut allows = Vec::new();
     for (reference, assessment) in &assessments.agreements {
-        let Some(agreement) = model.agreements.get(reference) else { continue };
+        let Some(agreement) = model.agreements.get(reference) else {
+            continue;
+        };
         for flow in &assessment.flows {
-            let Some(grant) = grant(judgement, agreement, flow) else { continue };
+            let Some(grant) = grant(judgement, agreement, flow) else {
+                continue;
+            };
             finalizers.insert(reference.clone());
             let (policies, unreachable) = network.allow(agreement, flow, &grant);
             findings.extend(unreachable.into_iter().map(|message| {
-                let origin = super::finding::Origin { object: Some(report::agreement_key(reference)), ..Default::default() };
+                let origin = super::finding::Origin {
+                    object: Some(report::agreement_key(reference)),
+                    ..Default::default()
+                };
                 Finding::new(Code::NoGateway, origin, message)
                     .help("give the organisation a gateway with `gateways[]` for that cluster")
             }));
@@ -130,7 +137,9 @@ fn statuses(judgement: &Judgement, findings: &[Finding]) -> Vec<PlannedStatus> {
                     let assessed = judgement.model.agreements.get(&reference);
                     let assessment = judgement.assessments.agreements.get(&reference);
                     StatusBody::Agreement(Box::new(match (assessed, assessment) {
-                        (Some(agreement), Some(assessment)) => report::agreement_status(agreement, assessment),
+                        (Some(agreement), Some(assessment)) => {
+                            report::agreement_status(agreement, assessment)
+                        }
                         _ => report::invalid_status(generation, looked.deleting, findings),
                     }))
                 }
@@ -153,7 +162,9 @@ fn statuses(judgement: &Judgement, findings: &[Finding]) -> Vec<PlannedStatus> {
 fn waiting(judgement: &Judgement) -> Vec<Waiting> {
     let mut waiting = BTreeSet::new();
     for (reference, assessment) in &judgement.assessments.agreements {
-        let Some(agreement) = judgement.model.agreements.get(reference) else { continue };
+        let Some(agreement) = judgement.model.agreements.get(reference) else {
+            continue;
+        };
         waiting.extend(waiting_for_parties(reference, agreement, assessment));
         if assessment.phase == Phase::Scheduled {
             let start = agreement.spec.term.start;
@@ -186,7 +197,11 @@ fn waiting(judgement: &Judgement) -> Vec<Waiting> {
     waiting.into_iter().collect()
 }
 
-fn waiting_for_parties(reference: &ObjectRef, agreement: &Agreement, assessment: &Assessment) -> Vec<Waiting> {
+fn waiting_for_parties(
+    reference: &ObjectRef,
+    agreement: &Agreement,
+    assessment: &Assessment,
+) -> Vec<Waiting> {
     // nobody waits for a signature on what is over
     if matches!(assessment.phase, Phase::Expired | Phase::Superseded | Phase::Terminating) {
         return Vec::new();

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use k8s_openapi::api::networking::v1::{
-    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
-    NetworkPolicySpec,
+    IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
+    NetworkPolicyPort, NetworkPolicySpec,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -17,9 +17,7 @@ use kube::core::ObjectMeta;
 use serde_json::json;
 
 use super::types::{AGREEMENT, MANAGED_BY, PART, PRODUCT, PlannedObject, RECIPIENT};
-use crate::api::{
-    DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol, SelectorOperator,
-};
+use crate::api::{DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol, SelectorOperator};
 use crate::core::model::{Agreement, FunctionRef, Model, Organisation, Product};
 use crate::core::policy::Flow;
 use crate::core::terms;
@@ -49,7 +47,10 @@ impl NetworkNames {
     /// The name of a flow's grant, and of the network policies beside it.
     pub fn flow(agreement: &ObjectRef, product: &ObjectRef, recipient: &FunctionRef) -> String {
         let readable = format!("{}-{}-{}", product.name, recipient.org, recipient.function);
-        named(&readable, &json!([agreement.to_string(), product.to_string(), recipient.to_string()]).to_string())
+        named(
+            &readable,
+            &json!([agreement.to_string(), product.to_string(), recipient.to_string()]).to_string(),
+        )
     }
 }
 
@@ -71,29 +72,32 @@ impl<'a> Network<'a> {
     /// selector cannot overwrite an older denial.
     pub(super) fn product_isolation(&self) -> impl Iterator<Item = NetworkPolicy> + use<'a> {
         let model = self.model;
-        model.products.values().filter(|product| model.cluster.is_local(product.spec.cluster.as_deref())).map(|product| {
-            let Product { reference, spec } = product;
-            let selector = json!(spec.endpoint.pod_selector).to_string();
-            policy(
-                &reference.namespace,
-                named(&format!("isolate-{}", reference.name), &format!("{reference} {selector}")),
-                "isolation",
-                BTreeMap::from([(PRODUCT.to_owned(), reference.to_string())]),
-                NetworkPolicySpec {
-                    pod_selector: Some(label_selector(&spec.endpoint.pod_selector)),
-                    policy_types: Some(vec!["Ingress".to_owned()]),
-                    ingress: None,
-                    egress: None,
-                },
-            )
-        })
+        model.products.values().filter(|product| model.cluster.is_local(product.spec.cluster.as_deref())).map(
+            |product| {
+                let Product { reference, spec } = product;
+                let selector = json!(spec.endpoint.pod_selector).to_string();
+                policy(
+                    &reference.namespace,
+                    named(&format!("isolate-{}", reference.name), &format!("{reference} {selector}")),
+                    "isolation",
+                    BTreeMap::from([(PRODUCT.to_owned(), reference.to_string())]),
+                    NetworkPolicySpec {
+                        pod_selector: Some(label_selector(&spec.endpoint.pod_selector)),
+                        policy_types: Some(vec!["Ingress".to_owned()]),
+                        ingress: None,
+                        egress: None,
+                    },
+                )
+            },
+        )
     }
 
     /// Denies egress but for DNS to the workloads of every Managed function here.
     pub(super) fn function_isolation(&self) -> impl Iterator<Item = NetworkPolicy> + use<'a> {
         let model = self.model;
         model.orgs.values().flat_map(move |org| {
-            let managed = org.spec.functions.iter().filter(|function| function.egress == Some(Egress::Managed));
+            let managed =
+                org.spec.functions.iter().filter(|function| function.egress == Some(Egress::Managed));
             managed.flat_map(move |function| {
                 let recipient = FunctionRef { org: org.name.clone(), function: function.name.clone() };
                 let local = function
@@ -137,7 +141,9 @@ impl<'a> Network<'a> {
     ) -> (Vec<PlannedObject>, Vec<String>) {
         let (mut objects, mut unreachable) = (Vec::new(), Vec::new());
         let found = (self.model.products.get(&flow.product), self.model.orgs.get(&flow.recipient.org));
-        let (Some(product), Some(recipient)) = found else { return (objects, unreachable) };
+        let (Some(product), Some(recipient)) = found else {
+            return (objects, unreachable);
+        };
         let annotations = flow_annotations(&agreement.reference, flow);
         let ports: Vec<NetworkPolicyPort> = product.spec.endpoint.ports.iter().map(port).collect();
         if ports.is_empty() {
@@ -162,7 +168,15 @@ impl<'a> Network<'a> {
                 objects.push(PlannedObject::Allow { policy, grant: Some(grant.name_any()) });
             }
         }
-        objects.extend(self.egress(agreement, flow, product, recipient, &ports, &annotations, &mut unreachable));
+        objects.extend(self.egress(
+            agreement,
+            flow,
+            product,
+            recipient,
+            &ports,
+            &annotations,
+            &mut unreachable,
+        ));
         unreachable.sort();
         unreachable.dedup();
         (objects, unreachable)
@@ -176,7 +190,10 @@ impl<'a> Network<'a> {
         recipient: &FunctionRef,
         unreachable: &mut Vec<String>,
     ) -> Vec<NetworkPolicyPeer> {
-        let workloads = org.function(&recipient.function).map(|function| function.workloads.as_slice()).unwrap_or_default();
+        let workloads = org
+            .function(&recipient.function)
+            .map(|function| function.workloads.as_slice())
+            .unwrap_or_default();
         let mut peers = Vec::new();
         for workload in workloads {
             if self.same_cluster(workload.cluster.as_deref(), product.spec.cluster.as_deref()) {
@@ -184,7 +201,10 @@ impl<'a> Network<'a> {
             } else if let Some(cluster) = &workload.cluster {
                 let blocks = gateway_peers(org, cluster);
                 if blocks.is_empty() {
-                    unreachable.push(format!("`{}` has no gateway for cluster `{cluster}`, so that its traffic cannot be let in", org.name));
+                    unreachable.push(format!(
+                        "`{}` has no gateway for cluster `{cluster}`, so that its traffic cannot be let in",
+                        org.name
+                    ));
                 }
                 peers.extend(blocks);
             }
@@ -208,8 +228,10 @@ impl<'a> Network<'a> {
         let Some(function) = function.filter(|function| function.egress == Some(Egress::Managed)) else {
             return Vec::new();
         };
-        let local =
-            function.workloads.iter().filter(|workload| self.model.cluster.is_local(workload.cluster.as_deref()));
+        let local = function
+            .workloads
+            .iter()
+            .filter(|workload| self.model.cluster.is_local(workload.cluster.as_deref()));
         let mut objects = Vec::new();
         for workload in local {
             let near = self.same_cluster(workload.cluster.as_deref(), product.spec.cluster.as_deref());
@@ -221,7 +243,10 @@ impl<'a> Network<'a> {
                 controller.map(|org| gateway_peers(org, cluster)).unwrap_or_default()
             };
             if peers.is_empty() {
-                unreachable.push(format!("`{}` has no gateway for the cluster of `{}`, so that it cannot be reached", product.spec.controller, flow.product));
+                unreachable.push(format!(
+                    "`{}` has no gateway for the cluster of `{}`, so that it cannot be reached",
+                    product.spec.controller, flow.product
+                ));
                 continue;
             }
             let selector = workload.pod_selector.clone().unwrap_or_default();
@@ -232,7 +257,8 @@ impl<'a> Network<'a> {
                 workload.namespace,
                 selector
             ]);
-            let readable = format!("{}-{}-{}", flow.product.name, flow.recipient.org, flow.recipient.function);
+            let readable =
+                format!("{}-{}-{}", flow.product.name, flow.recipient.org, flow.recipient.function);
             let rule = NetworkPolicyEgressRule { to: Some(sorted(peers)), ports: Some(ports.to_vec()) };
             let policy = policy(
                 &workload.namespace,
@@ -327,7 +353,10 @@ fn dns() -> NetworkPolicyEgressRule {
         namespace_selector: None,
         pod_selector: None,
     };
-    NetworkPolicyEgressRule { to: Some(vec![namespace_peer("kube-system", None), node_local]), ports: Some(ports) }
+    NetworkPolicyEgressRule {
+        to: Some(vec![namespace_peer("kube-system", None), node_local]),
+        ports: Some(ports),
+    }
 }
 
 fn port(EndpointPort { port, protocol }: &EndpointPort) -> NetworkPolicyPort {

@@ -38,7 +38,9 @@ use self::narrow::Change;
 use self::observed::reference;
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
 pub use self::report::{Failure, FailureReason, Failures, report};
-use super::types::{AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, RECIPIENT, StatusBody};
+use super::types::{
+    AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, RECIPIENT, StatusBody,
+};
 use crate::api::{API_VERSION, DataAccessGrant, ObjectRef};
 use crate::core::finding::ObjectKey;
 
@@ -67,7 +69,6 @@ pub enum Stage {
 
 /// What is written.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "steps are few and short-lived")]
 pub enum Act {
     /// Server-side apply of a whole policy. `owner` is the grant whose uid becomes its owner reference; without
     /// one, the policy is written as it is.
@@ -160,8 +161,7 @@ impl Wanted {
                 }
                 PlannedObject::Allow { policy, grant } => {
                     let at = reference(policy);
-                    let owner =
-                        grant.clone().map(|name| ObjectRef { namespace: at.namespace.clone(), name });
+                    let owner = grant.clone().map(|name| ObjectRef { namespace: at.namespace.clone(), name });
                     wanted.allows.insert(at, (policy.clone(), owner));
                 }
             }
@@ -406,7 +406,9 @@ fn revoke(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
 
 fn hold(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
     for at in &plan.finalizers {
-        let Some(present) = observed.agreements.get(at) else { continue };
+        let Some(present) = observed.agreements.get(at) else {
+            continue;
+        };
         // the API server refuses a new finalizer on what is being deleted
         if present.deleting || present.finalizers.iter().any(|it| it == FINALIZER) {
             continue;
@@ -471,7 +473,9 @@ fn retire(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec
 
 /// Whether a function may still be Managed although this isolation of it is not in the plan.
 fn may_be_managed(isolation: &NetworkPolicy, wanted: &Wanted, observed: &Observed) -> bool {
-    let Some(function) = isolation.annotations().get(RECIPIENT) else { return false };
+    let Some(function) = isolation.annotations().get(RECIPIENT) else {
+        return false;
+    };
     let org = function.split('/').next().unwrap_or_default();
     let planned = wanted.isolation.values().any(|it| it.annotations().get(RECIPIENT) == Some(function));
     observed.undecodable_orgs.contains(org) || (observed.managed.contains(function) && !planned)

@@ -2,9 +2,7 @@
 
 use std::sync::LazyLock;
 
-use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request,
-};
+use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request};
 
 use super::entities::Value;
 use super::{rule_order, schema::schema};

@@ -4,14 +4,15 @@ use cedar_policy::{Effect, PolicySet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::assess::{Assessment, Assessments, framework_terms};
+use super::assess::{Assessment, Assessments};
 use super::authorize::{Outcome, Question};
 use super::entities::{self, Value, flag, long, moment, text, texts};
 use super::framework::Framework;
+use super::gate::framework_terms;
 use super::{LocalPolicy, LocalRule, names, rule_order};
 use crate::api::{
-    AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss, ObjectRef, Phase,
-    RequestContext, SubjectType,
+    AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss,
+    ObjectRef, Phase, RequestContext, SubjectType,
 };
 use crate::core::model::{Agreement, FunctionRef, Model, Product};
 
@@ -50,12 +51,12 @@ pub fn decide<'m>(
 ) -> Verdict {
     let asked = match Asked::resolve(model, request) {
         Ok(asked) => asked,
-        Err(near_miss) => return nothing_permits(near_miss),
+        Err(near_miss) => return nothing_permits(*near_miss),
     };
     let listed = (asked.product.reference.clone(), asked.function.clone());
     let candidates: Vec<&ObjectRef> = assessments.candidates.get(&listed).into_iter().flatten().collect();
     if candidates.is_empty() {
-        return nothing_permits(closest_agreement(model, assessments, &asked));
+        return nothing_permits(*closest_agreement(model, assessments, &asked));
     }
     let policies: Vec<&LocalPolicy> = policies.into_iter().collect();
     let verdicts: Vec<CandidateVerdict> = candidates
@@ -64,7 +65,16 @@ pub fn decide<'m>(
             let agreement = model.agreements.get(reference)?;
             let assessment = assessments.agreements.get(reference)?;
             let framework = model.frameworks.get(&agreement.spec.framework)?;
-            let candidate = Candidate { model, policies: &policies, assessments, agreement, assessment, framework, asked: &asked, now };
+            let candidate = Candidate {
+                model,
+                policies: &policies,
+                assessments,
+                agreement,
+                assessment,
+                framework,
+                asked: &asked,
+                now,
+            };
             Some(candidate.decide(request))
         })
         .collect();
@@ -109,7 +119,10 @@ fn conclude(mut verdicts: Vec<CandidateVerdict>) -> Verdict {
 
 /// A deny for want of any permit: tier None.
 fn nothing_permits(near_miss: NearMiss) -> Verdict {
-    let reason = format!("nothing permits this: {} is {}, and has to be {}", near_miss.clause, near_miss.saw, near_miss.wants);
+    let reason = format!(
+        "nothing permits this: {} is {}, and has to be {}",
+        near_miss.clause, near_miss.saw, near_miss.wants
+    );
     let context = AnswerContext {
         tier: DecisionTier::None,
         rule: None,
@@ -134,21 +147,21 @@ struct Asked<'a> {
     context: &'a RequestContext,
 }
 
-fn miss(clause: &str, saw: impl Into<String>, wants: impl Into<String>, who: &str) -> NearMiss {
-    NearMiss {
+fn miss(clause: &str, saw: impl Into<String>, wants: impl Into<String>, who: &str) -> Box<NearMiss> {
+    Box::new(NearMiss {
         agreement: None,
         rule: None,
         clause: clause.to_owned(),
         saw: saw.into(),
         wants: wants.into(),
         who: who.to_owned(),
-    }
+    })
 }
 
 const CALLER: &str = "whoever asks: the enforcement point in front of the product";
 
 impl<'a> Asked<'a> {
-    fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, NearMiss> {
+    fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
         let AccessRequest { subject, action, resource, context } = request;
         let function = match subject.type_ {
             SubjectType::Workload => resolve_workload(model, &subject.id),
@@ -163,10 +176,17 @@ impl<'a> Asked<'a> {
         });
         let (function, provides_care) = found.ok_or_else(|| {
             let wants = match subject.type_ {
-                SubjectType::Workload => "`cluster/namespace/serviceAccount` of a workload that one function has",
+                SubjectType::Workload => {
+                    "`cluster/namespace/serviceAccount` of a workload that one function has"
+                }
                 SubjectType::OrgFunction => "`org/function` of an organisation",
             };
-            miss("the subject", format!("`{}`, which nobody has", subject.id), wants, "the registry of the system")
+            miss(
+                "the subject",
+                format!("`{}`, which nobody has", subject.id),
+                wants,
+                "the registry of the system",
+            )
         })?;
         let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
         let action = known.ok_or_else(|| {
@@ -198,7 +218,12 @@ impl<'a> Asked<'a> {
         let about_persons = matches!(action, DataAction::ReadRecord | DataAction::Reidentify);
         if about_persons && identifiability < Identifiability::Pseudonymised {
             let saw = format!("`{identifiability:?}` with `{action}`");
-            return Err(miss("the level", saw, "`Pseudonymised` or `Identifiable`, as a record is about a person", CALLER));
+            return Err(miss(
+                "the level",
+                saw,
+                "`Pseudonymised` or `Identifiable`, as a record is about a person",
+                CALLER,
+            ));
         }
         let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
         Ok(Self { function, provides_care, workload, action, product, purpose, identifiability, context })
@@ -215,7 +240,7 @@ fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
 }
 
 /// Why there is no candidate: the agreement that comes closest, and what keeps it from being one.
-fn closest_agreement(model: &Model, assessments: &Assessments, asked: &Asked<'_>) -> NearMiss {
+fn closest_agreement(model: &Model, assessments: &Assessments, asked: &Asked<'_>) -> Box<NearMiss> {
     let lists_product = |agreement: &Agreement| {
         agreement.spec.purposes.iter().any(|purpose| purpose.products.contains(&asked.product.reference))
     };
@@ -279,11 +304,22 @@ impl Candidate<'_> {
     fn decide(&self, request: &AccessRequest) -> CandidateVerdict {
         let outcome = self.evaluate(request);
         outcome.unwrap_or_else(|error| {
-            self.verdict(false, DecisionTier::Error, Vec::new(), format!("denied because of an error: {error}"))
+            self.verdict(
+                false,
+                DecisionTier::Error,
+                Vec::new(),
+                format!("denied because of an error: {error}"),
+            )
         })
     }
 
-    fn verdict(&self, decision: bool, tier: DecisionTier, rules: Vec<String>, reason: String) -> CandidateVerdict {
+    fn verdict(
+        &self,
+        decision: bool,
+        tier: DecisionTier,
+        rules: Vec<String>,
+        reason: String,
+    ) -> CandidateVerdict {
         CandidateVerdict {
             agreement: self.agreement.reference.to_string(),
             decision,
@@ -297,23 +333,20 @@ impl Candidate<'_> {
 
     fn evaluate(&self, request: &AccessRequest) -> Result<CandidateVerdict, String> {
         let asked = self.asked;
-        let entity = self.assessment.entity.as_ref().ok_or("the agreement's terms cannot be written for Cedar")?;
+        let entity =
+            self.assessment.entity.as_ref().ok_or("the agreement's terms cannot be written for Cedar")?;
         let (principal_uid, principal) = match asked.workload {
             Some(id) => (names::workload(id), entities::workload(id, &asked.function, asked.provides_care)),
             None => (names::function(&asked.function), None),
         };
-        let entities = self
-            .assessments
-            .store
-            .access_slice(
-                principal,
-                &asked.function,
-                &asked.product.reference,
-                &asked.product.spec.controller,
-                entity,
-                request.context.onward_to.as_deref(),
-            )
-            .map_err(|error| error.to_string())?;
+        let entities = self.assessments.store.access_slice(
+            principal,
+            &asked.function,
+            &asked.product.reference,
+            &asked.product.spec.controller,
+            entity,
+            request.context.onward_to.as_deref(),
+        )?;
         let question = Question::new(
             principal_uid,
             names::action(asked.action),
@@ -452,8 +485,10 @@ impl Candidate<'_> {
             1 => ", and the one local permit here does not apply".to_owned(),
             several => format!(", and none of the {several} local permits here applies"),
         };
-        let reason =
-            format!("nothing permits this: the roles are {}, and have to include {}{also}", near_miss.saw, near_miss.wants);
+        let reason = format!(
+            "nothing permits this: the roles are {}, and have to include {}{also}",
+            near_miss.saw, near_miss.wants
+        );
         let mut verdict = self.verdict(false, DecisionTier::None, Vec::new(), reason);
         verdict.near_miss = Some(near_miss);
         verdict

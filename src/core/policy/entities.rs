@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use cedar_policy::entities_errors::EntitiesError;
 use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression};
 use jiff::Timestamp;
 
 use super::{names, schema::schema};
 use crate::api::{
-    Assurance, DataProductSpec, DataSharingAgreementSpec, IcoStatus, ObjectRef, PartnerOrgSpec, People, Purpose,
-    RetentionMethod,
+    Assurance, DataProductSpec, DataSharingAgreementSpec, IcoStatus, ObjectRef, PartnerOrgSpec, People,
+    Purpose, RetentionMethod,
 };
 use crate::core::model::{Agreement, FunctionRef, Model, Organisation};
 use crate::core::terms;
@@ -99,8 +98,13 @@ impl DataFlags {
     }
 
     pub(super) fn value(self) -> Value {
-        let Self { personal_data, special_category, confidential_patient_info, legally_restricted, childrens_data } =
-            self;
+        let Self {
+            personal_data,
+            special_category,
+            confidential_patient_info,
+            legally_restricted,
+            childrens_data,
+        } = self;
         record([
             ("personalData", flag(personal_data)),
             ("specialCategory", flag(special_category)),
@@ -135,13 +139,16 @@ impl EntityStore {
                 .footprints
                 .iter()
                 .map(|(footprint, _)| footprint)
-                .filter(|outer| org.spec.footprints.iter().any(|inner| model.footprints.lies_in(inner, outer)))
+                .filter(|outer| {
+                    org.spec.footprints.iter().any(|inner| model.footprints.lies_in(inner, outer))
+                })
                 .cloned()
                 .collect();
             store.orgs.extend(org_entity(org).map(|entity| (name.clone(), (entity, within))));
             for function in &org.spec.functions {
                 let reference = FunctionRef { org: name.clone(), function: function.name.clone() };
-                let made = actor(names::function(&reference), &reference, function.provides_care, names::org(name));
+                let made =
+                    actor(names::function(&reference), &reference, function.provides_care, names::org(name));
                 store.functions.extend(made.map(|entity| (reference, entity)));
             }
         }
@@ -155,12 +162,13 @@ impl EntityStore {
     /// The organisation's entity with the footprints that it lies in.
     fn org(&self, name: &str) -> impl Iterator<Item = Entity> {
         let found = self.orgs.get(name);
-        let footprints = found.into_iter().flat_map(|(_, within)| within).filter_map(|name| self.footprints.get(name));
+        let footprints =
+            found.into_iter().flat_map(|(_, within)| within).filter_map(|name| self.footprints.get(name));
         found.map(|(entity, _)| entity.clone()).into_iter().chain(footprints.cloned())
     }
 
     /// What the agreement gate needs for one organisation.
-    pub fn gate_slice(&self, org: &str, agreement: &Entity) -> Result<Entities, EntitiesError> {
+    pub fn gate_slice(&self, org: &str, agreement: &Entity) -> Result<Entities, String> {
         slice(self.org(org).chain([agreement.clone()]))
     }
 
@@ -173,7 +181,7 @@ impl EntityStore {
         controller: &str,
         agreement: &Entity,
         onward: Option<&str>,
-    ) -> Result<Entities, EntitiesError> {
+    ) -> Result<Entities, String> {
         let onward = onward.into_iter().flat_map(|org| self.org(org));
         slice(
             principal
@@ -189,13 +197,15 @@ impl EntityStore {
 }
 
 /// The actions with their group, which every slice needs.
-static ACTIONS: LazyLock<Vec<Entity>> =
-    LazyLock::new(|| schema().action_entities().map(|actions| actions.into_iter().collect()).unwrap_or_default());
+static ACTIONS: LazyLock<Vec<Entity>> = LazyLock::new(|| {
+    schema().action_entities().map(|actions| actions.into_iter().collect()).unwrap_or_default()
+});
 
-fn slice(entities: impl Iterator<Item = Entity>) -> Result<Entities, EntitiesError> {
+fn slice(entities: impl Iterator<Item = Entity>) -> Result<Entities, String> {
     // one organisation can stand in several places; one copy of it is enough
     let unique: HashMap<EntityUid, Entity> = entities.map(|entity| (entity.uid(), entity)).collect();
     Entities::from_entities(unique.into_values().chain(ACTIONS.iter().cloned()), None)
+        .map_err(|error| error.to_string())
 }
 
 /// A workload's entity: it speaks for a function.
@@ -296,7 +306,9 @@ impl Signed {
 /// An agreement's entity: its terms as attributes, and the terms of each purpose as a tag.
 pub fn agreement(model: &Model, agreement: &Agreement, signed: &Signed) -> Option<Entity> {
     let spec = &agreement.spec;
-    let DataSharingAgreementSpec { footprint, cross_boundary, confidentiality, term, dpia, retention, .. } = spec;
+    let DataSharingAgreementSpec {
+        footprint, cross_boundary, confidentiality, term, dpia, retention, ..
+    } = spec;
     let cross = cross_boundary.iter().flat_map(|cross| &cross.footprints);
     let method = retention.method.map_or("", |method| match method {
         RetentionMethod::Destroy => "Destroy",

@@ -96,8 +96,12 @@ fn without<'a>(set: &'a PolicySet, rules: &BTreeSet<String>) -> Cow<'a, PolicySe
 const FLOW_GUARDRAILS: [&str; 2] = ["NF-13", "NF-19a"];
 
 /// The tiers that a national rule can name in its `@tier`.
-const TIERS: [(&str, Option<Effect>); 4] =
-    [("Gate", None), ("Ceiling", Some(Effect::Forbid)), ("Floor", Some(Effect::Permit)), ("Agreement", Some(Effect::Permit))];
+const TIERS: [(&str, Option<Effect>); 4] = [
+    ("Gate", None),
+    ("Ceiling", Some(Effect::Forbid)),
+    ("Floor", Some(Effect::Permit)),
+    ("Agreement", Some(Effect::Permit)),
+];
 
 static LOADED: LazyLock<Mutex<BTreeMap<String, Arc<Framework>>>> = LazyLock::new(Mutex::default);
 
@@ -153,7 +157,9 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         let text = |key| policy.annotation(key).unwrap_or_default().to_owned();
         framework.rules.insert(id.clone(), RuleText { reason: text("reason"), source: text("source") });
         let tier = policy.annotation("tier").unwrap_or_default();
-        let fits = TIERS.iter().any(|(name, effect)| *name == tier && effect.is_none_or(|effect| effect == policy.effect()));
+        let fits = TIERS
+            .iter()
+            .any(|(name, effect)| *name == tier && effect.is_none_or(|effect| effect == policy.effect()));
         if FLOW_GUARDRAILS.contains(&id.as_str()) {
             let mut alone = PolicySet::new();
             if alone.add(policy.clone()).is_ok() {

@@ -43,7 +43,8 @@ impl PolicyProblem {
 pub fn load(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
     bounds(text).map_err(|problem| vec![problem])?;
     thread::scope(|scope| {
-        let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse_and_validate(text));
+        let worker =
+            thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse_and_validate(text));
         match worker.map(thread::ScopedJoinHandle::join) {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(vec![PolicyProblem::new("the policy parser gave up on this text")]),
@@ -134,7 +135,8 @@ fn parse_and_validate(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
     let mut problems = Vec::new();
     if set.num_of_templates() > 0 {
         problems.push(
-            PolicyProblem::new("templates cannot be loaded").with_help("name the principal and the resource".into()),
+            PolicyProblem::new("templates cannot be loaded")
+                .with_help("name the principal and the resource".into()),
         );
     }
     // ids as the parser gives them are `policy0`, `policy1`, …: the annotation is what people know
@@ -181,10 +183,8 @@ fn parse_and_validate(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
 }
 
 fn from_diagnostic(error: &impl Diagnostic, text: &str, rule: Option<String>) -> PolicyProblem {
-    let position = error
-        .labels()
-        .and_then(|mut labels| labels.next())
-        .and_then(|label| position(text, label.offset()));
+    let position =
+        error.labels().and_then(|mut labels| labels.next()).and_then(|label| position(text, label.offset()));
     PolicyProblem {
         rule,
         message: error.to_string(),

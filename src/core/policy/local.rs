@@ -54,10 +54,7 @@ pub fn load_local_policies(
     for sourced in &snapshot.policies {
         let key = sourced.key();
         if model.accepted(&key) {
-            wire.insert(
-                ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name },
-                sourced,
-            );
+            wire.insert(ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name }, sourced);
         }
     }
     let mut refused: BTreeSet<ObjectRef> = BTreeSet::new();
@@ -150,7 +147,11 @@ fn held_back(
     if spec.review_by <= now {
         findings.push(
             sourced
-                .finding(Code::PolicyReview, "spec.reviewBy", format!("the review was due on {}", spec.review_by))
+                .finding(
+                    Code::PolicyReview,
+                    "spec.reviewBy",
+                    format!("the review was due on {}", spec.review_by),
+                )
                 .help("its forbids stay, its permits are not loaded until it is reviewed and the date moved"),
         );
         return Some(format!("its review was due on {}", spec.review_by));
@@ -177,7 +178,9 @@ fn missing_references(model: &Model, policies: &[Policy]) -> BTreeSet<String> {
 fn named_entities(json: &Value, each: &mut impl FnMut(&str, &str)) {
     match json {
         Value::Object(fields) => {
-            if let (Some(Value::String(type_name)), Some(Value::String(id))) = (fields.get("type"), fields.get("id")) {
+            if let (Some(Value::String(type_name)), Some(Value::String(id))) =
+                (fields.get("type"), fields.get("id"))
+            {
                 each(type_name, id);
             }
             fields.values().for_each(|value| named_entities(value, each));
@@ -188,16 +191,22 @@ fn named_entities(json: &Value, each: &mut impl FnMut(&str, &str)) {
 }
 
 fn exists(model: &Model, type_name: &str, id: &str) -> bool {
-    let reference = || id.split_once('/').map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() });
+    let reference = || {
+        id.split_once('/')
+            .map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+    };
     match type_name {
-        "Concordat::Agreement" => reference().is_some_and(|reference| model.agreements.contains_key(&reference)),
-        "Concordat::DataProduct" => reference().is_some_and(|reference| model.products.contains_key(&reference)),
+        "Concordat::Agreement" => {
+            reference().is_some_and(|reference| model.agreements.contains_key(&reference))
+        }
+        "Concordat::DataProduct" => {
+            reference().is_some_and(|reference| model.products.contains_key(&reference))
+        }
         "Concordat::PartnerOrg" => model.orgs.contains_key(id),
         "Concordat::Footprint" => model.footprints.get(id).is_some(),
-        "Concordat::OrgFunction" => id
-            .split_once('/')
-            .and_then(|(org, function)| model.orgs.get(org)?.function(function))
-            .is_some(),
+        "Concordat::OrgFunction" => {
+            id.split_once('/').and_then(|(org, function)| model.orgs.get(org)?.function(function)).is_some()
+        }
         // actions are the schema's; a workload is whoever asks, and need not exist
         _ => true,
     }
@@ -206,7 +215,9 @@ fn exists(model: &Model, type_name: &str, id: &str) -> bool {
 fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Finding {
     let code = if problem.annotation { Code::PolicyAnnotation } else { Code::PolicyText };
     let place = match (&problem.rule, problem.position) {
-        (Some(rule), Some((line, column))) => format!("rule `{rule}`, line {line}, column {column} of the text: "),
+        (Some(rule), Some((line, column))) => {
+            format!("rule `{rule}`, line {line}, column {column} of the text: ")
+        }
         (Some(rule), None) if !problem.message.contains(rule.as_str()) => format!("rule `{rule}`: "),
         (None, Some((line, column))) => format!("line {line}, column {column} of the text: "),
         _ => String::new(),

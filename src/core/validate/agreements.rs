@@ -20,9 +20,12 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
         .iter()
         .filter_map(|agreement| Some((key(&agreement.object), agreement.object.spec.supersedes.as_ref()?)))
         .collect();
-    let all: BTreeSet<ObjectRef> = snapshot.agreements.iter().map(|agreement| key(&agreement.object)).collect();
+    let all: BTreeSet<ObjectRef> =
+        snapshot.agreements.iter().map(|agreement| key(&agreement.object)).collect();
     for sourced in &snapshot.agreements {
-        let Some(mut check) = checked.start(sourced) else { continue };
+        let Some(mut check) = checked.start(sourced) else {
+            continue;
+        };
         let object = &sourced.object;
         let (own, spec) = (key(object), &object.spec);
         let model = &checked.model;
@@ -34,13 +37,21 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             let field = format!("spec.purposes[{index}]");
             if !codes.insert(&purpose.code) {
                 check
-                    .finding(Code::DuplicateParty, &format!("{field}.code"), format!("purpose `{}` stands twice", purpose.code))
+                    .finding(
+                        Code::DuplicateParty,
+                        &format!("{field}.code"),
+                        format!("purpose `{}` stands twice", purpose.code),
+                    )
                     .help("put both into one purpose: a purpose stands once in an agreement");
             }
             check_purpose(&mut check, model, framework, purpose, &field);
         }
         if let Some(others) = references.get(&own) {
-            let message = format!("reference `{}` is taken by {}", spec.reference, listed(others.iter().map(String::as_str)));
+            let message = format!(
+                "reference `{}` is taken by {}",
+                spec.reference,
+                listed(others.iter().map(String::as_str))
+            );
             check
                 .finding(Code::DuplicateReference, "spec.reference", message)
                 .help("give each agreement a reference of its own; a new version of one is a new agreement that `supersedes` it");
@@ -48,11 +59,19 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
         if let Some(old) = &spec.supersedes {
             if on_circle(&own, &successions) {
                 check
-                    .finding(Code::SupersedesCycle, "spec.supersedes", format!("`{own}` supersedes itself, over `{old}`"))
+                    .finding(
+                        Code::SupersedesCycle,
+                        "spec.supersedes",
+                        format!("`{own}` supersedes itself, over `{old}`"),
+                    )
                     .help("an agreement supersedes an older one; take one of the links out");
             } else if !all.contains(old) {
                 check
-                    .finding(Code::AgreementNotFound, "spec.supersedes", format!("there is no agreement `{old}`"))
+                    .finding(
+                        Code::AgreementNotFound,
+                        "spec.supersedes",
+                        format!("there is no agreement `{old}`"),
+                    )
                     .help("nothing to end; leave it as a record if the old one was deleted");
             }
         }
@@ -81,7 +100,10 @@ fn doubled_references(snapshot: &Snapshot) -> BTreeMap<ObjectRef, Vec<String>> {
     let mut by_reference: BTreeMap<&str, Vec<(Option<Timestamp>, ObjectRef)>> = BTreeMap::new();
     for agreement in &snapshot.agreements {
         let made = agreement.object.creation_timestamp().map(|time| time.0);
-        by_reference.entry(&agreement.object.spec.reference).or_default().push((made, key(&agreement.object)));
+        by_reference
+            .entry(&agreement.object.spec.reference)
+            .or_default()
+            .push((made, key(&agreement.object)));
     }
     let mut doubled = BTreeMap::new();
     for entries in by_reference.into_values().filter(|entries| entries.len() > 1) {
@@ -90,7 +112,8 @@ fn doubled_references(snapshot: &Snapshot) -> BTreeMap<ObjectRef, Vec<String>> {
         for (made, own) in &entries {
             let keeps = first.is_some() && *made == first && firsts == 1;
             if !keeps {
-                let others = entries.iter().filter(|(_, other)| other != own).map(|(_, other)| other.to_string());
+                let others =
+                    entries.iter().filter(|(_, other)| other != own).map(|(_, other)| other.to_string());
                 doubled.insert(own.clone(), others.collect());
             }
         }
@@ -114,14 +137,21 @@ fn on_circle(own: &ObjectRef, successions: &BTreeMap<ObjectRef, &ObjectRef>) -> 
     false
 }
 
-fn check_framework<'m>(check: &mut Check<'_, DataSharingAgreement>, model: &'m Model) -> Option<&'m Framework> {
+fn check_framework<'m>(
+    check: &mut Check<'_, DataSharingAgreement>,
+    model: &'m Model,
+) -> Option<&'m Framework> {
     let wanted = &check.object().spec.framework;
     let framework = model.frameworks.get(wanted);
     if framework.is_none() {
         let names: Vec<String> = model.frameworks.keys().map(ToString::to_string).collect();
         let help = format!("what there is: {}", listed(names.iter().map(String::as_str)));
         check
-            .finding(Code::FrameworkNotFound, "spec.framework", format!("there is no framework `{wanted}` that can be used"))
+            .finding(
+                Code::FrameworkNotFound,
+                "spec.framework",
+                format!("there is no framework `{wanted}` that can be used"),
+            )
             .help(help);
     }
     framework.map(AsRef::as_ref)
@@ -135,8 +165,16 @@ fn check_places(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
     for (field, name) in named {
         if model.footprints.get(name).is_none() {
             check
-                .finding(Code::FootprintNotFound, &field, format!("there is no footprint `{name}` that can be used"))
-                .near(name, model.footprints.iter().map(|(name, _)| name.as_str()), "add a PlaceFootprint of that name, or mend it");
+                .finding(
+                    Code::FootprintNotFound,
+                    &field,
+                    format!("there is no footprint `{name}` that can be used"),
+                )
+                .near(
+                    name,
+                    model.footprints.iter().map(|(name, _)| name.as_str()),
+                    "add a PlaceFootprint of that name, or mend it",
+                );
         }
     }
 }
@@ -148,7 +186,11 @@ fn check_parties(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
         let field = format!("spec.parties[{index}]");
         if !rows.insert((&party.org, party.role, &party.function)) {
             check
-                .finding(Code::DuplicateParty, &field, format!("`{}` stands twice as {}", party.org, party.role.as_str()))
+                .finding(
+                    Code::DuplicateParty,
+                    &field,
+                    format!("`{}` stands twice as {}", party.org, party.role.as_str()),
+                )
                 .help("an organisation stands once per role and function");
         }
         check_org(check, model, &party.org, party.function.as_deref(), &field);
@@ -178,7 +220,11 @@ fn check_org(
         (Some(found), Some(function)) if found.function(function).is_none() => {
             let names = found.spec.functions.iter().map(|function| function.name.as_str());
             check
-                .finding(Code::FunctionNotFound, &format!("{field}.function"), format!("`{org}` has no function `{function}`"))
+                .finding(
+                    Code::FunctionNotFound,
+                    &format!("{field}.function"),
+                    format!("`{org}` has no function `{function}`"),
+                )
                 .near(function, names, "leave it out to mean every function of the organisation");
         }
         (Some(_), _) => {}
@@ -197,13 +243,23 @@ fn check_purpose(
             None => {
                 let codes = framework.purposes().map(|purpose| purpose.code.as_str());
                 check
-                    .finding(Code::UnknownPurpose, &format!("{field}.code"), format!("framework `{}` has no purpose `{}`", framework.reference, purpose.code))
+                    .finding(
+                        Code::UnknownPurpose,
+                        &format!("{field}.code"),
+                        format!("framework `{}` has no purpose `{}`", framework.reference, purpose.code),
+                    )
                     .near(&purpose.code, codes, "use a purpose of the framework's vocabulary");
             }
             Some(definition) if definition.prohibited => {
                 check
-                    .finding(Code::ProhibitedPurpose, &format!("{field}.code"), format!("framework `{}` never allows `{}`", framework.reference, purpose.code))
-                    .help("every request for it is denied, and no path is opened for it: take the purpose out");
+                    .finding(
+                        Code::ProhibitedPurpose,
+                        &format!("{field}.code"),
+                        format!("framework `{}` never allows `{}`", framework.reference, purpose.code),
+                    )
+                    .help(
+                        "every request for it is denied, and no path is opened for it: take the purpose out",
+                    );
             }
             Some(_) => {}
         }
@@ -211,8 +267,16 @@ fn check_purpose(
             let roles = &framework.spec.vocabulary.roles;
             if !roles.contains(role) {
                 check
-                    .finding(Code::UnlistedRole, &format!("{field}.roles[{index}]"), format!("framework `{}` does not list role `{role}`", framework.reference))
-                    .near(role, roles.iter().map(String::as_str), "use a listed role, so that every gateway knows it");
+                    .finding(
+                        Code::UnlistedRole,
+                        &format!("{field}.roles[{index}]"),
+                        format!("framework `{}` does not list role `{role}`", framework.reference),
+                    )
+                    .near(
+                        role,
+                        roles.iter().map(String::as_str),
+                        "use a listed role, so that every gateway knows it",
+                    );
             }
         }
     }
@@ -244,23 +308,45 @@ fn check_product(
     let Some(product) = model.products.get(reference) else {
         let names: Vec<String> = model.products.keys().map(ToString::to_string).collect();
         check
-            .finding(Code::ProductNotFound, field, format!("there is no product `{reference}` that can be used"))
-            .near(&reference.to_string(), names.iter().map(String::as_str), "add a DataProduct of that name, or mend it");
+            .finding(
+                Code::ProductNotFound,
+                field,
+                format!("there is no product `{reference}` that can be used"),
+            )
+            .near(
+                &reference.to_string(),
+                names.iter().map(String::as_str),
+                "add a DataProduct of that name, or mend it",
+            );
         return;
     };
     let controller = &product.spec.controller;
     let spec = &check.object().spec;
-    let stands = spec.parties.iter().any(|party| party.role == PartyRole::Controller && party.org == *controller);
+    let stands =
+        spec.parties.iter().any(|party| party.role == PartyRole::Controller && party.org == *controller);
     if !stands {
         check
-            .finding(Code::ProductControllerNotParty, field, format!("`{controller}` controls `{reference}`, and is not a Controller here"))
-            .help(format!("add `{controller}` to the parties with role Controller: nobody shares another's data"));
+            .finding(
+                Code::ProductControllerNotParty,
+                field,
+                format!("`{controller}` controls `{reference}`, and is not a Controller here"),
+            )
+            .help(format!(
+                "add `{controller}` to the parties with role Controller: nobody shares another's data"
+            ));
     }
     if let Some(framework) = framework {
         let listed = &framework.spec.vocabulary.categories;
         for category in product.spec.categories.iter().filter(|category| !listed.contains(category)) {
             check
-                .finding(Code::UnlistedCategory, field, format!("`{reference}` has category `{category}`, which `{}` does not list", framework.reference))
+                .finding(
+                    Code::UnlistedCategory,
+                    field,
+                    format!(
+                        "`{reference}` has category `{category}`, which `{}` does not list",
+                        framework.reference
+                    ),
+                )
                 .near(category, listed.iter().map(String::as_str), "use a listed category in the product");
         }
     }
@@ -274,15 +360,16 @@ fn check_recipient(
 ) {
     check_org(check, model, &recipient.org, recipient.function.as_deref(), field);
     let spec = &check.object().spec;
-    let mut rows = spec.parties.iter().filter(|party| party.role == PartyRole::Recipient && party.org == recipient.org);
+    let mut rows =
+        spec.parties.iter().filter(|party| party.role == PartyRole::Recipient && party.org == recipient.org);
     let covered = rows.any(|party| {
         party.function.is_none() || recipient.function.is_none() || party.function == recipient.function
     });
     if !covered {
-        let name = recipient.function.as_ref().map_or_else(
-            || recipient.org.clone(),
-            |function| format!("{}/{function}", recipient.org),
-        );
+        let name = recipient
+            .function
+            .as_ref()
+            .map_or_else(|| recipient.org.clone(), |function| format!("{}/{function}", recipient.org));
         check
             .finding(Code::RecipientNotParty, field, format!("`{name}` is not a Recipient here"))
             .help("add it to the parties with role Recipient, or take it out of the purpose");

@@ -23,7 +23,12 @@ impl Found<'_> {
     }
 
     /// Says what would work, and names the nearest thing that exists.
-    pub(super) fn near<'n>(self, text: &str, names: impl IntoIterator<Item = &'n str>, otherwise: &str) -> Self {
+    pub(super) fn near<'n>(
+        self,
+        text: &str,
+        names: impl IntoIterator<Item = &'n str>,
+        otherwise: &str,
+    ) -> Self {
         match nearest(text, names.into_iter()) {
             Some(near) => self.help(format!("did you mean `{near}`?")),
             None => self.help(otherwise),

@@ -27,13 +27,23 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
         };
         if sourced.object.name_any() != reference.to_string() {
             check
-                .finding(Code::FrameworkName, "metadata.name", format!("a framework of this name and version is named `{reference}`"))
+                .finding(
+                    Code::FrameworkName,
+                    "metadata.name",
+                    format!("a framework of this name and version is named `{reference}`"),
+                )
                 .help(format!("name it `{reference}`"));
         }
         if reference == own.reference && spec != built_in_spec() {
             check
-                .finding(Code::FrameworkText, "spec", format!("this is not the text of `{reference}` that this version of concordat has"))
-                .help("give a changed framework a version of its own; nothing that names this one is in force");
+                .finding(
+                    Code::FrameworkText,
+                    "spec",
+                    format!("this is not the text of `{reference}` that this version of concordat has"),
+                )
+                .help(
+                    "give a changed framework a version of its own; nothing that names this one is in force",
+                );
         }
         match load_framework(spec) {
             Ok(framework) => {
@@ -65,7 +75,9 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
 fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
     let mut exceptions = Vec::new();
     for sourced in &snapshot.exceptions {
-        let Some(mut check) = checked.start(sourced) else { continue };
+        let Some(mut check) = checked.start(sourced) else {
+            continue;
+        };
         let spec = &sourced.object.spec;
         let exceptable: BTreeSet<&str> = checked
             .model
@@ -76,12 +88,20 @@ fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
             .collect();
         if !exceptable.contains(spec.rule.as_str()) {
             check
-                .finding(Code::ExceptionRefused, "spec.rule", format!("rule `{}` cannot be lifted", spec.rule))
+                .finding(
+                    Code::ExceptionRefused,
+                    "spec.rule",
+                    format!("rule `{}` cannot be lifted", spec.rule),
+                )
                 .help(format!("what can be lifted is {}", listed(exceptable.iter().copied())));
         }
         if checked.model.footprints.get(&spec.footprint).is_none() {
             check
-                .finding(Code::FootprintNotFound, "spec.footprint", format!("there is no footprint `{}`", spec.footprint))
+                .finding(
+                    Code::FootprintNotFound,
+                    "spec.footprint",
+                    format!("there is no footprint `{}`", spec.footprint),
+                )
                 .help("name the footprint that the rule is lifted for");
         }
         let exception = Exception {
@@ -95,7 +115,9 @@ fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
             exceptions.push(exception);
         }
     }
-    exceptions.sort_by(|a, b| (policy::rule_sort_key(&a.rule), &a.name).cmp(&(policy::rule_sort_key(&b.rule), &b.name)));
+    exceptions.sort_by(|a, b| {
+        (policy::rule_sort_key(&a.rule), &a.name).cmp(&(policy::rule_sort_key(&b.rule), &b.name))
+    });
     checked.model.exceptions = exceptions;
 }
 

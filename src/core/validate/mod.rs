@@ -39,8 +39,11 @@ pub fn validate(snapshot: &Snapshot, now: Timestamp) -> (Model, Vec<Finding>) {
     signatures::check(snapshot, now, &mut checked);
     policies::check(snapshot, now, &mut checked);
     let Checked { mut model, findings } = checked;
-    let refused: BTreeSet<&ObjectKey> =
-        findings.iter().filter(|finding| finding.is_error()).filter_map(|finding| finding.origin.object.as_ref()).collect();
+    let refused: BTreeSet<&ObjectKey> = findings
+        .iter()
+        .filter(|finding| finding.is_error())
+        .filter_map(|finding| finding.origin.object.as_ref())
+        .collect();
     for (key, looked) in &mut model.objects {
         looked.accepted = !refused.contains(key);
     }
@@ -115,7 +118,10 @@ impl Checked {
             }
             // files were held to the whole shape as they were read
             if sourced.source.file.is_none() {
-                for problem in serde_json::to_value(&sourced.object).map(|value| shape::texts(&value)).unwrap_or_default() {
+                for problem in serde_json::to_value(&sourced.object)
+                    .map(|value| shape::texts(&value))
+                    .unwrap_or_default()
+                {
                     let found = check.finding(problem.code, &problem.field, problem.message);
                     if let Some(help) = problem.help {
                         found.help(help);

@@ -21,7 +21,9 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
     }
     let claims = all_claims(snapshot);
     for sourced in &snapshot.orgs {
-        let Some(mut check) = checked.start(sourced) else { continue };
+        let Some(mut check) = checked.start(sourced) else {
+            continue;
+        };
         let name = sourced.object.name_any();
         let spec = &sourced.object.spec;
         let home = spec.home_namespace.as_str();
@@ -36,7 +38,11 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
         for (index, footprint) in spec.footprints.iter().enumerate() {
             if checked.model.footprints.get(footprint).is_none() {
                 check
-                    .finding(Code::FootprintNotFound, &format!("spec.footprints[{index}]"), format!("there is no footprint `{footprint}` that can be used"))
+                    .finding(
+                        Code::FootprintNotFound,
+                        &format!("spec.footprints[{index}]"),
+                        format!("there is no footprint `{footprint}` that can be used"),
+                    )
                     .near(
                         footprint,
                         checked.model.footprints.iter().map(|(name, _)| name.as_str()),
@@ -48,7 +54,11 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             && !names.contains(successor)
         {
             check
-                .finding(Code::OrgNotFound, "spec.successor", format!("there is no organisation `{successor}`"))
+                .finding(
+                    Code::OrgNotFound,
+                    "spec.successor",
+                    format!("there is no organisation `{successor}`"),
+                )
                 .near(successor, names.iter().map(String::as_str), "add a PartnerOrg of that name")
                 .warning();
         }
@@ -57,7 +67,11 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             for (at, cidr) in gateway.cidrs.iter().enumerate() {
                 if IpNet::from_str(cidr).is_err() {
                     check
-                        .finding(Code::InvalidCidr, &format!("spec.gateways[{index}].cidrs[{at}]"), format!("`{cidr}` is not a block of IP addresses"))
+                        .finding(
+                            Code::InvalidCidr,
+                            &format!("spec.gateways[{index}].cidrs[{at}]"),
+                            format!("`{cidr}` is not a block of IP addresses"),
+                        )
                         .help("write it as `192.0.2.0/24` or `2001:db8::/32`");
                 }
             }
@@ -106,7 +120,9 @@ fn check_workloads(
                 .get(workload.namespace.as_str())
                 .into_iter()
                 .flatten()
-                .filter(|(function, cluster)| *function != own && clusters_meet(*cluster, workload.cluster.as_deref()))
+                .filter(|(function, cluster)| {
+                    *function != own && clusters_meet(*cluster, workload.cluster.as_deref())
+                })
                 .map(|(function, _)| function.to_string())
                 .collect();
             if !rivals.is_empty() {
@@ -141,13 +157,25 @@ where
     match (view, named) {
         (ClusterView::Unnamed, Some(cluster)) => {
             check
-                .finding(Code::ClusterNamed, field, format!("this names cluster `{cluster}`, and the operator was not told which cluster this is"))
+                .finding(
+                    Code::ClusterNamed,
+                    field,
+                    format!(
+                        "this names cluster `{cluster}`, and the operator was not told which cluster this is"
+                    ),
+                )
                 .help("start the operator with `--cluster NAME`, or take the cluster out everywhere");
         }
         (ClusterView::Named(own), None) => {
             check
-                .finding(Code::ClusterMissing, field, format!("this names no cluster, and would count in every one; here it is `{own}`"))
-                .help("name the cluster, or a namespace of the same name elsewhere would have the same access");
+                .finding(
+                    Code::ClusterMissing,
+                    field,
+                    format!("this names no cluster, and would count in every one; here it is `{own}`"),
+                )
+                .help(
+                    "name the cluster, or a namespace of the same name elsewhere would have the same access",
+                );
         }
         (ClusterView::Any, _) | (ClusterView::Unnamed, None) | (ClusterView::Named(_), Some(_)) => {}
     }

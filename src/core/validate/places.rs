@@ -26,18 +26,32 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
     let orgs: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();
     let mut specs: BTreeMap<String, PlaceFootprintSpec> = BTreeMap::new();
     for sourced in &snapshot.footprints {
-        let Some(mut check) = checked.start(sourced) else { continue };
+        let Some(mut check) = checked.start(sourced) else {
+            continue;
+        };
         let spec = &check.object().spec;
         for (index, parent) in spec.parents.iter().enumerate() {
             if !names.contains(parent) {
                 check
-                    .finding(Code::FootprintNotFound, &format!("spec.parents[{index}]"), format!("there is no footprint `{parent}`"))
-                    .near(parent, names.iter().map(String::as_str), "add a PlaceFootprint of that name, or take the parent out");
+                    .finding(
+                        Code::FootprintNotFound,
+                        &format!("spec.parents[{index}]"),
+                        format!("there is no footprint `{parent}`"),
+                    )
+                    .near(
+                        parent,
+                        names.iter().map(String::as_str),
+                        "add a PlaceFootprint of that name, or take the parent out",
+                    );
             }
         }
         if !orgs.contains(&spec.lead_org) {
             check
-                .finding(Code::OrgNotFound, "spec.leadOrg", format!("there is no organisation `{}`", spec.lead_org))
+                .finding(
+                    Code::OrgNotFound,
+                    "spec.leadOrg",
+                    format!("there is no organisation `{}`", spec.lead_org),
+                )
                 .near(&spec.lead_org, orgs.iter().map(String::as_str), "add a PartnerOrg of that name")
                 .warning();
         }
@@ -45,10 +59,11 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             && !(least..=most).contains(&population.value)
             && spec.population_justification.is_none()
         {
-            let message = format!("a population of {} is unusual for tier `{:?}`", population.value, spec.tier);
-            check
-                .finding(Code::PopulationBand, "spec.population.value", message)
-                .help(format!("usual is {least} to {most}; say why in `populationJustification`, and this goes away"));
+            let message =
+                format!("a population of {} is unusual for tier `{:?}`", population.value, spec.tier);
+            check.finding(Code::PopulationBand, "spec.population.value", message).help(format!(
+                "usual is {least} to {most}; say why in `populationJustification`, and this goes away"
+            ));
         }
         let spec = spec.clone();
         if checked.finish(check) {
@@ -63,7 +78,11 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
         {
             let parents = listed(sourced.object.spec.parents.iter().map(String::as_str));
             check
-                .finding(Code::FootprintCycle, "spec.parents", format!("`{name}` lies in {parents}, on a circle or below what is refused"))
+                .finding(
+                    Code::FootprintCycle,
+                    "spec.parents",
+                    format!("`{name}` lies in {parents}, on a circle or below what is refused"),
+                )
                 .help("a footprint may have several parents, and none of them may lie in it");
             checked.finish(check);
         }

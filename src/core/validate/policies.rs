@@ -19,13 +19,19 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
         .min()
         .unwrap_or(REVIEW_MONTHS);
     for sourced in &snapshot.policies {
-        let Some(mut check) = checked.start(sourced) else { continue };
+        let Some(mut check) = checked.start(sourced) else {
+            continue;
+        };
         let spec = &sourced.object.spec;
         match checked.model.footprints.get(&spec.footprint) {
             None => {
                 let names = checked.model.footprints.iter().map(|(name, _)| name.as_str());
                 check
-                    .finding(Code::FootprintNotFound, "spec.footprint", format!("there is no footprint `{}` that can be used", spec.footprint))
+                    .finding(
+                        Code::FootprintNotFound,
+                        "spec.footprint",
+                        format!("there is no footprint `{}` that can be used", spec.footprint),
+                    )
                     .near(&spec.footprint, names, "name the footprint that the policy is for");
             }
             Some(footprint) => {
@@ -41,7 +47,11 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
         }
         if add_months(now, months).is_some_and(|latest| spec.review_by > latest) {
             check
-                .finding(Code::PolicyReview, "spec.reviewBy", format!("the review is more than {months} months ahead"))
+                .finding(
+                    Code::PolicyReview,
+                    "spec.reviewBy",
+                    format!("the review is more than {months} months ahead"),
+                )
                 .help("set a date within that time")
                 .error();
         }

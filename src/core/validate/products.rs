@@ -16,25 +16,33 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
         .products
         .iter()
         .map(|product| {
-            let reference = ObjectRef { namespace: namespace(&product.object), name: product.object.name_any() };
+            let reference =
+                ObjectRef { namespace: namespace(&product.object), name: product.object.name_any() };
             (reference, &product.object.spec)
         })
         .collect();
     for sourced in &snapshot.products {
-        let Some(mut check) = checked.start(sourced) else { continue };
+        let Some(mut check) = checked.start(sourced) else {
+            continue;
+        };
         let reference = ObjectRef { namespace: namespace(&sourced.object), name: sourced.object.name_any() };
         let spec = &sourced.object.spec;
         match checked.model.orgs.get(&spec.controller) {
             None => {
                 let names = checked.model.orgs.keys().map(String::as_str);
                 check
-                    .finding(Code::OrgNotFound, "spec.controller", format!("there is no organisation `{}` that can be used", spec.controller))
+                    .finding(
+                        Code::OrgNotFound,
+                        "spec.controller",
+                        format!("there is no organisation `{}` that can be used", spec.controller),
+                    )
                     .near(&spec.controller, names, "add a PartnerOrg of that name, or mend it");
             }
             Some(org) => {
                 let namespaces = namespaces(org);
                 if !namespaces.contains(&reference.namespace.as_str()) {
-                    let message = format!("`{}` is not a namespace of `{}`", reference.namespace, spec.controller);
+                    let message =
+                        format!("`{}` is not a namespace of `{}`", reference.namespace, spec.controller);
                     check
                         .finding(Code::ProductNamespace, "metadata.namespace", message)
                         .help(format!("a product stands in one of its controller's: {}", listed(namespaces)));
@@ -64,7 +72,11 @@ fn derived(check: &mut Check<'_, DataProduct>, all: &BTreeMap<ObjectRef, &DataPr
     for (index, parent) in spec.derived_from.iter().enumerate() {
         let Some(above) = all.get(parent) else {
             check
-                .finding(Code::ProductNotFound, &format!("spec.derivedFrom[{index}]"), format!("there is no product `{parent}`"))
+                .finding(
+                    Code::ProductNotFound,
+                    &format!("spec.derivedFrom[{index}]"),
+                    format!("there is no product `{parent}`"),
+                )
                 .help("name the product that this one is made from, as `namespace` and `name`");
             continue;
         };
@@ -78,7 +90,11 @@ fn derived(check: &mut Check<'_, DataProduct>, all: &BTreeMap<ObjectRef, &DataPr
         for (flag, own, theirs) in flags {
             if theirs && !own {
                 check
-                    .finding(Code::DerivedFlags, &format!("spec.{flag}"), format!("`{parent}`, which this is made from, has `{flag}`"))
+                    .finding(
+                        Code::DerivedFlags,
+                        &format!("spec.{flag}"),
+                        format!("`{parent}`, which this is made from, has `{flag}`"),
+                    )
                     .help(format!("set `{flag}: true`: what is made from such data is such data"));
             }
         }

@@ -55,7 +55,8 @@ static SHAPES: LazyLock<BTreeMap<String, Shape>> = LazyLock::new(|| {
         let schema = serde_json::to_value(version.schema?.open_api_v3_schema?).ok()?;
         Some((definition.spec.names.kind, Shape::compile(schema)?))
     });
-    let test = Shape::compile(api::policy_test_schema()).map(|shape| (api::POLICY_TEST_KIND.to_owned(), shape));
+    let test =
+        Shape::compile(api::policy_test_schema()).map(|shape| (api::POLICY_TEST_KIND.to_owned(), shape));
     kinds.chain(test).collect()
 });
 
@@ -74,7 +75,8 @@ pub fn problems(kind: &str, object: &Value) -> Vec<ShapeProblem> {
     let Some(shape) = SHAPES.get(kind) else {
         return vec![ShapeProblem::new(Code::UnknownKind, "kind", format!("there is no kind `{kind}`"))];
     };
-    let mut found: Vec<ShapeProblem> = shape.structure.iter_errors(object).map(|error| structural(&error)).collect();
+    let mut found: Vec<ShapeProblem> =
+        shape.structure.iter_errors(object).map(|error| structural(&error)).collect();
     unknown_fields(&shape.schema, object, "", &mut found);
     // rules are written for objects of the right structure
     if found.is_empty() {
@@ -96,8 +98,11 @@ pub fn texts(object: &Value) -> Vec<ShapeProblem> {
         })
         .filter(|(path, _)| !path.starts_with("metadata.managedFields"))
         .map(|(path, problem)| match problem {
-            TextProblem::NhsNumber => ShapeProblem::new(Code::NhsNumber, path, "this text holds a valid NHS number")
-                .help("take it out: no object may name a patient, not even with a number of the test range"),
+            TextProblem::NhsNumber => {
+                ShapeProblem::new(Code::NhsNumber, path, "this text holds a valid NHS number").help(
+                    "take it out: no object may name a patient, not even with a number of the test range",
+                )
+            }
             TextProblem::Unsafe(c) => ShapeProblem::new(
                 Code::UnsafeText,
                 path,
@@ -119,41 +124,50 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
                 .help(format!("add `{name}`, which is required here"))
         }
         ValidationErrorKind::Enum { options } => {
-            let options: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let options: Vec<&str> =
+                options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let near = error.instance().as_str().and_then(|text| nearest(text, options.iter().copied()));
             let listed = options.iter().map(|option| format!("`{option}`")).collect::<Vec<_>>().join(", ");
             let help = near.map_or_else(
                 || format!("one of {listed}"),
                 |near| format!("did you mean `{near}`? it is one of {listed}"),
             );
-            ShapeProblem::new(Code::InvalidField, field, format!("{} is not a value of this field", value())).help(help)
+            ShapeProblem::new(Code::InvalidField, field, format!("{} is not a value of this field", value()))
+                .help(help)
         }
         ValidationErrorKind::Type { kind } => {
             ShapeProblem::new(Code::InvalidField, field, format!("{} is of the wrong type", value()))
                 .help(format!("this field is of type {}", type_name(kind)))
         }
-        ValidationErrorKind::Pattern { pattern } => {
-            ShapeProblem::new(Code::InvalidField, field, format!("{} does not have the form of this field", value()))
-                .help(format!("it has to match `{pattern}`"))
-        }
+        ValidationErrorKind::Pattern { pattern } => ShapeProblem::new(
+            Code::InvalidField,
+            field,
+            format!("{} does not have the form of this field", value()),
+        )
+        .help(format!("it has to match `{pattern}`")),
         ValidationErrorKind::Format { format } if format == "date-time" => {
             ShapeProblem::new(Code::InvalidField, field, format!("{} is not a timestamp", value()))
                 .help("write it as RFC 3339 has it, such as `2026-04-01T00:00:00Z`")
         }
-        ValidationErrorKind::MinItems { limit } => {
-            ShapeProblem::new(Code::InvalidField, field, format!("this list needs at least {limit} of its items"))
-                .help("add what belongs here; where the field is optional, leaving it out may be meant instead")
-        }
+        ValidationErrorKind::MinItems { limit } => ShapeProblem::new(
+            Code::InvalidField,
+            field,
+            format!("this list needs at least {limit} of its items"),
+        )
+        .help("add what belongs here; where the field is optional, leaving it out may be meant instead"),
         ValidationErrorKind::MaxItems { limit } => {
             ShapeProblem::new(Code::InvalidField, field, format!("this list has more than {limit} items"))
                 .help(format!("up to {limit} are taken"))
         }
-        ValidationErrorKind::MaxLength { limit } => {
-            ShapeProblem::new(Code::InvalidField, field, format!("this text is longer than {limit} characters"))
-                .help(format!("shorten it to {limit} characters"))
-        }
+        ValidationErrorKind::MaxLength { limit } => ShapeProblem::new(
+            Code::InvalidField,
+            field,
+            format!("this text is longer than {limit} characters"),
+        )
+        .help(format!("shorten it to {limit} characters")),
         ValidationErrorKind::MinLength { .. } => {
-            ShapeProblem::new(Code::InvalidField, field, "this text is empty or too short").help("write it out")
+            ShapeProblem::new(Code::InvalidField, field, "this text is empty or too short")
+                .help("write it out")
         }
         _ => ShapeProblem::new(Code::InvalidField, field, error.to_string()),
     }

@@ -24,29 +24,42 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
         .agreements
         .iter()
         .map(|agreement| {
-            let reference = ObjectRef { namespace: namespace(&agreement.object), name: agreement.object.name_any() };
+            let reference =
+                ObjectRef { namespace: namespace(&agreement.object), name: agreement.object.name_any() };
             (reference, &agreement.object.spec)
         })
         .collect();
     // where a signature stands decides whether it counts at all; only those that do can void each other
     let mut counting: BTreeMap<Slot, Vec<(&Sourced<AgreementSignature>, Authority)>> = BTreeMap::new();
     for sourced in &snapshot.signatures {
-        let Some(mut check) = checked.start(sourced) else { continue };
+        let Some(mut check) = checked.start(sourced) else {
+            continue;
+        };
         let authority = examine(&mut check, &checked.model, &specs, now);
         if checked.finish(check)
             && let Some(authority) = authority
         {
             let spec = &sourced.object.spec;
-            counting.entry((spec.agreement.clone(), spec.party.clone())).or_default().push((sourced, authority));
+            counting
+                .entry((spec.agreement.clone(), spec.party.clone()))
+                .or_default()
+                .push((sourced, authority));
         }
     }
     let mut signatures: BTreeMap<Slot, Signature> = BTreeMap::new();
     for (slot, found) in counting {
         let signature = match found.as_slice() {
-            [(sourced, authority)] => read(sourced, authority, hashes.get(&slot).map(String::as_str), checked),
+            [(sourced, authority)] => {
+                read(sourced, authority, hashes.get(&slot).map(String::as_str), checked)
+            }
             several => {
                 for (sourced, _) in several {
-                    let message = format!("`{}` has {} signatures on `{}`, and none counts", slot.1, several.len(), slot.0);
+                    let message = format!(
+                        "`{}` has {} signatures on `{}`, and none counts",
+                        slot.1,
+                        several.len(),
+                        slot.0
+                    );
                     let mut check = Check::new(sourced);
                     check
                         .finding(Code::SecondSignature, "metadata.name", message)
@@ -110,27 +123,55 @@ fn examine(
     let Some(agreement) = specs.get(&spec.agreement) else {
         let names: Vec<String> = specs.keys().map(ToString::to_string).collect();
         check
-            .finding(Code::AgreementNotFound, "spec.agreement", format!("there is no agreement `{}`", spec.agreement))
-            .near(&spec.agreement.to_string(), names.iter().map(String::as_str), "the signature counts once the agreement is there");
+            .finding(
+                Code::AgreementNotFound,
+                "spec.agreement",
+                format!("there is no agreement `{}`", spec.agreement),
+            )
+            .near(
+                &spec.agreement.to_string(),
+                names.iter().map(String::as_str),
+                "the signature counts once the agreement is there",
+            );
         return None;
     };
     let parties: Vec<&str> = agreement.parties.iter().map(|party| party.org.as_str()).collect();
     if !parties.contains(&spec.party.as_str()) {
         check
-            .finding(Code::NotAParty, "spec.party", format!("`{}` is not a party of `{}`", spec.party, spec.agreement))
+            .finding(
+                Code::NotAParty,
+                "spec.party",
+                format!("`{}` is not a party of `{}`", spec.party, spec.agreement),
+            )
             .help(format!("its parties are {}", listed(parties.iter().copied())));
     }
     for (index, purpose) in spec.purposes.iter().flatten().enumerate() {
         if !agreement.purposes.iter().any(|known| known.code == *purpose) {
             check
-                .finding(Code::PurposeNotInAgreement, &format!("spec.purposes[{index}]"), format!("`{}` has no purpose `{purpose}`", spec.agreement))
-                .near(purpose, agreement.purposes.iter().map(|purpose| purpose.code.as_str()), "name purposes of the agreement, or none for all");
+                .finding(
+                    Code::PurposeNotInAgreement,
+                    &format!("spec.purposes[{index}]"),
+                    format!("`{}` has no purpose `{purpose}`", spec.agreement),
+                )
+                .near(
+                    purpose,
+                    agreement.purposes.iter().map(|purpose| purpose.code.as_str()),
+                    "name purposes of the agreement, or none for all",
+                );
         }
     }
     let Some(org) = model.orgs.get(&spec.party) else {
         check
-            .finding(Code::OrgNotFound, "spec.party", format!("there is no organisation `{}` that can be used", spec.party))
-            .near(&spec.party, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or mend it");
+            .finding(
+                Code::OrgNotFound,
+                "spec.party",
+                format!("there is no organisation `{}` that can be used", spec.party),
+            )
+            .near(
+                &spec.party,
+                model.orgs.keys().map(String::as_str),
+                "add a PartnerOrg of that name, or mend it",
+            );
         return None;
     };
     let stands_in = namespace(object);
@@ -148,18 +189,17 @@ fn examine(
     delegated
 }
 
-/// A delegation in date to the organisation whose home the namespace is.
+/// The delegations in date to the organisation whose home the namespace is, together: the purposes of all, until the
+/// first of them ends, when this is asked again.
 fn delegation(model: &Model, org: &PartnerOrgSpec, stands_in: &str, now: Timestamp) -> Option<Authority> {
-    org.delegated_signing
-        .iter()
-        .filter(|delegation| now < delegation.until)
-        .find(|delegation| {
-            model.orgs.get(&delegation.to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in)
-        })
-        .map(|delegation| Authority::Delegated {
-            purposes: delegation.purposes.iter().cloned().collect(),
-            until: delegation.until,
-        })
+    let is_delegate =
+        |to: &str| model.orgs.get(to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in);
+    let in_date: Vec<_> =
+        org.delegated_signing.iter().filter(|it| now < it.until && is_delegate(&it.to)).collect();
+    Some(Authority::Delegated {
+        until: in_date.iter().map(|it| it.until).min()?,
+        purposes: in_date.iter().flat_map(|it| it.purposes.iter().cloned()).collect(),
+    })
 }
 
 /// What the one signature of a party says.
@@ -189,7 +229,8 @@ fn read(
     if current.is_none_or(str::is_empty) {
         return Signature::OtherTerms;
     }
-    let own: Option<BTreeSet<String>> = spec.purposes.as_ref().map(|purposes| purposes.iter().cloned().collect());
+    let own: Option<BTreeSet<String>> =
+        spec.purposes.as_ref().map(|purposes| purposes.iter().cloned().collect());
     match authority {
         Authority::Own => Signature::Signed { purposes: own, until: None },
         Authority::Delegated { purposes, until } => Signature::Signed {

@@ -30,10 +30,7 @@ fn pair(text: &str) -> Option<char> {
         let digits = text.get(from..from + 6)?.strip_prefix("\\u")?;
         u16::from_str_radix(digits, 16).ok()
     };
-    char::decode_utf16([unit(0)?, unit(6)?])
-        .next()?
-        .ok()
-        .filter(|character| u32::from(*character) > 0xffff)
+    char::decode_utf16([unit(0)?, unit(6)?]).next()?.ok().filter(|character| u32::from(*character) > 0xffff)
 }
 
 #[cfg(test)]

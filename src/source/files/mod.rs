@@ -39,19 +39,9 @@ pub struct FilesReport {
 
 /// Reads every manifest under some files and folders. `-` is standard input.
 pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
-    let walk::Walk {
-        entries,
-        findings,
-        links,
-    } = walk::walk(paths);
-    let mut loader = objects::Loader {
-        findings,
-        ..objects::Loader::default()
-    };
-    let mut report = FilesReport {
-        links,
-        ..FilesReport::default()
-    };
+    let walk::Walk { entries, findings, links } = walk::walk(paths);
+    let mut loader = objects::Loader { findings, ..objects::Loader::default() };
+    let mut report = FilesReport { links, ..FilesReport::default() };
     for entry in &entries {
         report.files += 1;
         let text = match walk::text(entry) {
@@ -65,9 +55,7 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
         let yaml::Parsed { documents, stopped } = parse(&text);
         match stopped {
             Some(_) if !entry.named && is_template(&text) => report.templates += 1,
-            Some(problem) => loader
-                .findings
-                .push(objects::finding(&entry.name, &problem, None)),
+            Some(problem) => loader.findings.push(objects::finding(&entry.name, &problem, None)),
             None => {}
         }
         for document in &documents {
@@ -77,31 +65,14 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
             report.stdin = Some(text);
         }
     }
-    let objects::Loader {
-        snapshot,
-        mut findings,
-        objects,
-        skipped,
-    } = loader;
+    let objects::Loader { snapshot, mut findings, objects, skipped } = loader;
     finding::sort(&mut findings);
-    (
-        snapshot,
-        findings,
-        FilesReport {
-            objects,
-            skipped,
-            ..report
-        },
-    )
+    (snapshot, findings, FilesReport { objects, skipped, ..report })
 }
 
 /// Reads one request from a file, `-` being standard input. The findings' fields are those of the request.
 pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
-    let walk::Walk {
-        entries,
-        findings,
-        links: _,
-    } = walk::walk(std::slice::from_ref(path));
+    let walk::Walk { entries, findings, links: _ } = walk::walk(std::slice::from_ref(path));
     let Some(entry) = entries.first() else {
         return Err(findings);
     };
@@ -135,25 +106,14 @@ pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
         "metadata": { "name": "request" },
         "spec": { "tests": [{ "name": "request", "at": "2000-01-01T00:00:00Z", "request": value, "expect": { "decision": true } }] },
     });
-    let mut findings: Vec<Finding> = document
-        .problems
-        .iter()
-        .map(|problem| objects::finding(&entry.name, problem, None))
-        .collect();
-    findings.extend(
-        shape::problems(crate::api::POLICY_TEST_KIND, &test)
-            .into_iter()
-            .map(|problem| {
-                let field = problem
-                    .field
-                    .strip_prefix(WITHIN)
-                    .unwrap_or(&problem.field)
-                    .trim_start_matches('.');
-                let mut finding = Finding::new(problem.code, source.origin(None, field), problem.message);
-                finding.help = problem.help;
-                finding
-            }),
-    );
+    let mut findings: Vec<Finding> =
+        document.problems.iter().map(|problem| objects::finding(&entry.name, problem, None)).collect();
+    findings.extend(shape::problems(crate::api::POLICY_TEST_KIND, &test).into_iter().map(|problem| {
+        let field = problem.field.strip_prefix(WITHIN).unwrap_or(&problem.field).trim_start_matches('.');
+        let mut finding = Finding::new(problem.code, source.origin(None, field), problem.message);
+        finding.help = problem.help;
+        finding
+    }));
     if findings.is_empty() {
         match serde_json::from_value(value) {
             Ok(request) => return Ok(request),

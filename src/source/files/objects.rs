@@ -113,14 +113,11 @@ impl Loader {
         let text = |field: &str| value.pointer(field).and_then(Value::as_str).map(str::to_owned);
         let namespace = text("/metadata/namespace");
         let name = text("/metadata/name");
-        let key = name
-            .as_deref()
-            .map(|name| ObjectKey::new(kind, namespace.as_deref(), name));
+        let key = name.as_deref().map(|name| ObjectKey::new(kind, namespace.as_deref(), name));
         let source = source(file, node);
         let before = self.findings.len();
 
-        self.findings
-            .extend(problems.iter().map(|problem| finding(file, problem, key.clone())));
+        self.findings.extend(problems.iter().map(|problem| finding(file, problem, key.clone())));
         let mut report = |code: Code, field: &str, message: String, help: Option<String>| {
             let mut finding = Finding::new(code, source.origin(key.clone(), field), message);
             finding.help = help;
@@ -146,8 +143,7 @@ impl Loader {
         }
         if let Err(error) = self.keep(kind, value, &source, name) {
             let message = format!("the object cannot be read: {error}");
-            self.findings
-                .push(Finding::new(Code::InvalidField, source.origin(key, ""), message));
+            self.findings.push(Finding::new(Code::InvalidField, source.origin(key, ""), message));
         }
     }
 
@@ -183,12 +179,7 @@ impl Loader {
             POLICY_TEST_KIND => {
                 let spec: PolicyTestSpec =
                     serde_json::from_value(value.get("spec").cloned().unwrap_or_default())?;
-                for (index, _) in spec
-                    .tests
-                    .iter()
-                    .enumerate()
-                    .filter(|(_, test)| test.at.is_none())
-                {
+                for (index, _) in spec.tests.iter().enumerate().filter(|(_, test)| test.at.is_none()) {
                     let key = ObjectKey::new(kind, None, name.as_deref().unwrap_or_default());
                     let origin = source.origin(Some(key), &format!("spec.tests[{index}]"));
                     self.findings.push(
@@ -200,11 +191,7 @@ impl Loader {
                         .help("add `at`, such as `at: 2026-04-01T00:00:00Z`: answers change with time"),
                     );
                 }
-                tests.push(TestFile {
-                    name: name.unwrap_or_default(),
-                    spec,
-                    source: Arc::clone(source),
-                });
+                tests.push(TestFile { name: name.unwrap_or_default(), spec, source: Arc::clone(source) });
                 Ok(())
             }
             _ => Ok(()), // a grant, reported above
@@ -217,57 +204,34 @@ fn push<T: Resource + DeserializeOwned>(
     value: Value,
     source: &Arc<Source>,
 ) -> Result<(), serde_json::Error> {
-    list.push(Sourced {
-        object: serde_json::from_value(value)?,
-        source: Arc::clone(source),
-    });
+    list.push(Sourced { object: serde_json::from_value(value)?, source: Arc::clone(source) });
     Ok(())
 }
 
 fn source(file: &str, node: &Node) -> Arc<Source> {
-    Arc::new(Source {
-        file: Some(file.to_owned()),
-        positions: node.positions(),
-    })
+    Arc::new(Source { file: Some(file.to_owned()), positions: node.positions() })
 }
 
 /// A finding about the text itself.
 pub(super) fn finding(file: &str, problem: &Problem, object: Option<ObjectKey>) -> Finding {
-    let Problem {
-        code,
-        at: (line, column),
-        message,
-        help,
-    } = problem.clone();
-    let origin = Origin {
-        file: Some(file.to_owned()),
-        line: Some(line),
-        column: Some(column),
-        object,
-        field: None,
-    };
-    Finding {
-        help,
-        ..Finding::new(code, origin, message)
-    }
+    let Problem { code, at: (line, column), message, help } = problem.clone();
+    let origin =
+        Origin { file: Some(file.to_owned()), line: Some(line), column: Some(column), object, field: None };
+    Finding { help, ..Finding::new(code, origin, message) }
 }
 
 fn identify(node: &Node) -> Identity<'_> {
     let kind = node.get("kind").and_then(|kind| kind.text());
     let version = node.get("apiVersion").and_then(|version| version.text());
-    let (group, version_only) = version
-        .unwrap_or_default()
-        .split_once('/')
-        .unwrap_or((version.unwrap_or_default(), ""));
+    let (group, version_only) =
+        version.unwrap_or_default().split_once('/').unwrap_or((version.unwrap_or_default(), ""));
     let known = kind.and_then(|kind| KINDS.iter().find(|(known, _)| *known == kind));
 
     if let Some(kind) = kind
         && let Some(items) = node.get("items")
         && let Content::List(items) = &items.content
         && (kind == "List"
-            || kind
-                .strip_suffix("List")
-                .is_some_and(|of| KINDS.iter().any(|(known, _)| *known == of)))
+            || kind.strip_suffix("List").is_some_and(|of| KINDS.iter().any(|(known, _)| *known == of)))
     {
         return Identity::List(items);
     }
@@ -281,20 +245,12 @@ fn identify(node: &Node) -> Identity<'_> {
             message: format!("`{API_VERSION}` has no kind `{kind}`"),
             help: shape::nearest(kind, KINDS.iter().map(|(known, _)| *known))
                 .map(|known| format!("did you mean `{known}`?"))
-                .or_else(|| {
-                    Some(format!(
-                        "its kinds are {}",
-                        KINDS.map(|(known, _)| known).join(", ")
-                    ))
-                }),
+                .or_else(|| Some(format!("its kinds are {}", KINDS.map(|(known, _)| known).join(", ")))),
         },
         (None, _) if version == Some(API_VERSION) => Identity::Mistaken {
             at: "apiVersion",
             message: "the object does not say its `kind`".to_owned(),
-            help: Some(format!(
-                "the kinds are {}",
-                KINDS.map(|(known, _)| known).join(", ")
-            )),
+            help: Some(format!("the kinds are {}", KINDS.map(|(known, _)| known).join(", "))),
         },
         _ if group == GROUP => Identity::Mistaken {
             at: "apiVersion",
@@ -337,10 +293,7 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
         Some(name) if !name.is_some_and(is_object_name) => problems.push((
             Code::InvalidField,
             "metadata.name",
-            format!(
-                "`{}` is no name of an object",
-                plain(name, value.pointer("/metadata/name"))
-            ),
+            format!("`{}` is no name of an object", plain(name, value.pointer("/metadata/name"))),
             format!("{lower}; parts may be joined by dots"),
         )),
         Some(_) => {}
@@ -362,10 +315,7 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
         Some(namespace) if !namespace.is_some_and(is_label) => problems.push((
             Code::InvalidField,
             "metadata.namespace",
-            format!(
-                "`{}` is no name of a namespace",
-                plain(namespace, value.pointer("/metadata/namespace"))
-            ),
+            format!("`{}` is no name of a namespace", plain(namespace, value.pointer("/metadata/namespace"))),
             lower.to_owned(),
         )),
         Some(_) => {}
@@ -375,9 +325,7 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
 
 /// A value as the user wrote it, or nearly so.
 fn plain(text: Option<&str>, value: Option<&Value>) -> String {
-    text.map(str::to_owned)
-        .or_else(|| value.map(Value::to_string))
-        .unwrap_or_default()
+    text.map(str::to_owned).or_else(|| value.map(Value::to_string)).unwrap_or_default()
 }
 
 /// A DNS subdomain, as Kubernetes has it.

@@ -29,17 +29,11 @@ pub(super) fn plain(text: &str) -> Plain {
     if matches!(unsigned, ".inf" | ".Inf" | ".INF") {
         return Plain::NoJsonNumber;
     }
-    if let Some(digits) = text
-        .strip_prefix("0x")
-        .filter(|digits| all(digits, |c| c.is_ascii_hexdigit()))
-    {
+    if let Some(digits) = text.strip_prefix("0x").filter(|digits| all(digits, |c| c.is_ascii_hexdigit())) {
         return u64::from_str_radix(digits, 16)
             .map_or(Plain::NoJsonNumber, |value| Plain::Number(value.into()));
     }
-    if let Some(digits) = text
-        .strip_prefix("0o")
-        .filter(|digits| all(digits, |c| matches!(c, '0'..='7')))
-    {
+    if let Some(digits) = text.strip_prefix("0o").filter(|digits| all(digits, |c| matches!(c, '0'..='7'))) {
         return u64::from_str_radix(digits, 8)
             .map_or(Plain::NoJsonNumber, |value| Plain::Number(value.into()));
     }
@@ -73,9 +67,8 @@ pub(super) fn kubectl_reads(text: &str) -> Option<&'static str> {
     }
     let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
     let octal = unsigned.len() > 1 && unsigned.starts_with('0') && all(unsigned, |c| matches!(c, '0'..='7'));
-    let binary = unsigned
-        .strip_prefix("0b")
-        .is_some_and(|digits| all(digits, |c| matches!(c, '0' | '1' | '_')));
+    let binary =
+        unsigned.strip_prefix("0b").is_some_and(|digits| all(digits, |c| matches!(c, '0' | '1' | '_')));
     let grouped = unsigned.contains('_')
         && unsigned.starts_with(|c: char| c.is_ascii_digit())
         && all(unsigned, |c| c.is_ascii_digit() || c == '_');

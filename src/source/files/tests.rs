@@ -9,14 +9,7 @@ fn read_text(text: impl AsRef<[u8]>) -> (Snapshot, Vec<Finding>, FilesReport) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), text).unwrap();
     let (snapshot, findings, report) = read(&[folder.path().to_owned()]);
-    (
-        snapshot,
-        findings
-            .into_iter()
-            .map(|finding| relative(finding, folder.path()))
-            .collect(),
-        report,
-    )
+    (snapshot, findings.into_iter().map(|finding| relative(finding, folder.path())).collect(), report)
 }
 
 fn relative(mut finding: Finding, folder: &Path) -> Finding {
@@ -32,18 +25,8 @@ fn found(text: impl AsRef<[u8]>) -> Vec<(&'static str, u32, u32, String)> {
         .1
         .into_iter()
         .map(|finding| {
-            let Finding {
-                code,
-                message,
-                origin,
-                ..
-            } = finding;
-            (
-                code.as_str(),
-                origin.line.unwrap_or(0),
-                origin.column.unwrap_or(0),
-                message,
-            )
+            let Finding { code, message, origin, .. } = finding;
+            (code.as_str(), origin.line.unwrap_or(0), origin.column.unwrap_or(0), message)
         })
         .collect()
 }
@@ -93,26 +76,14 @@ fn json_is_read_with_tabs_and_pairs_of_surrogates() {
     fs::write(folder.path().join("a.json"), text).unwrap();
     let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
     assert_eq!(findings, []);
-    assert_eq!(
-        snapshot.footprints[0]
-            .object
-            .metadata
-            .annotations
-            .as_ref()
-            .unwrap()["b"],
-        "🏥"
-    );
+    assert_eq!(snapshot.footprints[0].object.metadata.annotations.as_ref().unwrap()["b"], "🏥");
 }
 
 #[test]
 fn nothing_to_read_is_no_error() {
     for text in ["", "\n\n", "# only a comment\n", "---\n---\n", "\u{feff}", "..."] {
         let (snapshot, findings, report) = read_text(text);
-        assert_eq!(
-            (snapshot, findings, report.objects),
-            (Snapshot::default(), vec![], 0),
-            "{text:?}"
-        );
+        assert_eq!((snapshot, findings, report.objects), (Snapshot::default(), vec![], 0), "{text:?}");
     }
 }
 
@@ -124,30 +95,21 @@ fn other_kinds_are_counted_and_left_alone_whatever_is_in_them() {
     );
     // the second has an alias without an anchor, which ends the reading of the file
     assert_eq!(snapshot, Snapshot::default());
-    assert_eq!(
-        findings.iter().map(|finding| finding.code).collect::<Vec<_>>(),
-        [Code::InvalidYaml]
-    );
+    assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::InvalidYaml]);
     assert_eq!(report.skipped, BTreeMap::from([("Namespace".to_owned(), 1)]));
 
     let (_, findings, report) = read_text(
         "base: &x {a: no}\nother: {<<: *x}\nthird: !Ref y\n---\n- 1\n---\ntext\n---\nkind: X\napiVersion: y/v1\n",
     );
     assert_eq!(findings, []);
-    assert_eq!(
-        report.skipped,
-        BTreeMap::from([("none".to_owned(), 3), ("X".to_owned(), 1)])
-    );
+    assert_eq!(report.skipped, BTreeMap::from([("none".to_owned(), 3), ("X".to_owned(), 1)]));
 }
 
 #[test]
 fn a_template_that_does_not_speak_of_our_group_is_counted_and_left_alone() {
     let (_, findings, report) = read_text("a: {{ .Values.a }}\n{{- end }}\n");
     assert_eq!((findings, report.templates), (vec![], 1));
-    assert_eq!(
-        codes("apiVersion: concordat.dev/v1alpha1\n{{- end }}\n"),
-        ["CON002"]
-    );
+    assert_eq!(codes("apiVersion: concordat.dev/v1alpha1\n{{- end }}\n"), ["CON002"]);
 }
 
 #[test]
@@ -156,31 +118,17 @@ fn a_doubled_key_is_found_at_its_second_place_and_the_object_stays_out() {
     assert_eq!(snapshot, Snapshot::default());
     assert_eq!(findings.len(), 1);
     assert_eq!(findings[0].code, Code::DuplicateKey);
-    assert_eq!(
-        (findings[0].origin.line, findings[0].origin.column),
-        (Some(4), Some(21))
-    );
-    assert_eq!(
-        findings[0].origin.object.as_ref().unwrap().to_string(),
-        "PlaceFootprint chorley"
-    );
+    assert_eq!((findings[0].origin.line, findings[0].origin.column), (Some(4), Some(21)));
+    assert_eq!(findings[0].origin.object.as_ref().unwrap().to_string(), "PlaceFootprint chorley");
 }
 
 #[test]
 fn an_unquoted_word_that_kubectl_takes_for_something_else_is_found() {
     assert_eq!(
         found(PLACE.replace("leadOrg: chorley-council", "leadOrg: no")),
-        [(
-            "CON006",
-            4,
-            30,
-            "kubectl reads an unquoted `no` as `false`".to_owned()
-        )]
+        [("CON006", 4, 30, "kubectl reads an unquoted `no` as `false`".to_owned())]
     );
-    assert_eq!(
-        codes(PLACE.replace("leadOrg: chorley-council", "leadOrg: 'no'")),
-        [""; 0]
-    );
+    assert_eq!(codes(PLACE.replace("leadOrg: chorley-council", "leadOrg: 'no'")), [""; 0]);
 }
 
 #[test]
@@ -193,54 +141,25 @@ spec: {tier: Place, leadOrg: chorley-council}
 ";
     let (snapshot, findings, _) = read_text(text);
     assert_eq!(findings, []);
-    assert_eq!(
-        snapshot.footprints[0]
-            .object
-            .metadata
-            .annotations
-            .as_ref()
-            .unwrap()["a"],
-        "b"
-    );
-    assert_eq!(
-        snapshot.footprints[0].source.positions["metadata.annotations.a"],
-        (3, 44)
-    );
+    assert_eq!(snapshot.footprints[0].object.metadata.annotations.as_ref().unwrap()["a"], "b");
+    assert_eq!(snapshot.footprints[0].source.positions["metadata.annotations.a"], (3, 44));
 }
 
 #[test]
 fn tags_and_merge_keys_are_refused_in_objects_of_ours() {
-    assert_eq!(
-        codes(PLACE.replace("tier: Place", "tier: !Tier Place")),
-        ["CON002"]
-    );
+    assert_eq!(codes(PLACE.replace("tier: Place", "tier: !Tier Place")), ["CON002"]);
     assert_eq!(codes(PLACE.replace("tier: Place", "tier: !!str Place")), [""; 0]);
-    assert_eq!(
-        codes(PLACE.replace("{name: chorley}", "{name: chorley, labels: {<<: {a: b}}}")),
-        ["CON002"]
-    );
+    assert_eq!(codes(PLACE.replace("{name: chorley}", "{name: chorley, labels: {<<: {a: b}}}")), ["CON002"]);
 }
 
 #[test]
 fn a_kind_or_version_that_there_is_not_is_never_skipped() {
     for (from, to, message) in [
-        (
-            "PlaceFootprint",
-            "PlaceFootprnt",
-            "`concordat.dev/v1alpha1` has no kind `PlaceFootprnt`",
-        ),
+        ("PlaceFootprint", "PlaceFootprnt", "`concordat.dev/v1alpha1` has no kind `PlaceFootprnt`"),
         ("v1alpha1", "v1", "`concordat.dev` has no version `v1`"),
         ("/v1alpha1", "", "`apiVersion: concordat.dev` names no version"),
-        (
-            "concordat.dev",
-            "concordat.de",
-            "no group is called `concordat.de`",
-        ),
-        (
-            "apiVersion: concordat.dev/v1alpha1\n",
-            "",
-            "the `PlaceFootprint` does not say its `apiVersion`",
-        ),
+        ("concordat.dev", "concordat.de", "no group is called `concordat.de`"),
+        ("apiVersion: concordat.dev/v1alpha1\n", "", "the `PlaceFootprint` does not say its `apiVersion`"),
         ("kind: PlaceFootprint\n", "", "the object does not say its `kind`"),
     ] {
         let findings = found(PLACE.replace(from, to));
@@ -273,37 +192,22 @@ fn metadata_has_to_name_the_object_and_its_namespace() {
     assert_eq!(
         found(product),
         [
-            (
-                "CON008",
-                3,
-                1,
-                "the `AgreementSignature` does not name its namespace".to_owned()
-            ),
+            ("CON008", 3, 1, "the `AgreementSignature` does not name its namespace".to_owned()),
             ("CON006", 3, 12, "`A_b` is no name of an object".to_owned()),
         ]
     );
     assert_eq!(
         found(PLACE.replace("{name: chorley}", "{name: chorley, namespace: x}")),
-        [(
-            "CON006",
-            3,
-            27,
-            "a `PlaceFootprint` stands in no namespace".to_owned()
-        )]
+        [("CON006", 3, 27, "a `PlaceFootprint` stands in no namespace".to_owned())]
     );
-    assert_eq!(
-        found(PLACE.replace("{name: chorley}", "{}"))[0].3,
-        "the object has no `metadata.name`"
-    );
+    assert_eq!(found(PLACE.replace("{name: chorley}", "{}"))[0].3, "the object has no `metadata.name`");
 }
 
 #[test]
 fn what_the_api_server_writes_is_not_believed_in_a_file() {
     let (snapshot, findings, _) = read_text(
-        PLACE.replace(
-            "{name: chorley}",
-            "{name: chorley, uid: x, creationTimestamp: 2020-01-01T00:00:00Z}",
-        ) + "status: {nonsense: true}\n",
+        PLACE.replace("{name: chorley}", "{name: chorley, uid: x, creationTimestamp: 2020-01-01T00:00:00Z}")
+            + "status: {nonsense: true}\n",
     );
     assert_eq!(findings, []);
     assert_eq!(snapshot.footprints[0].object.metadata.uid, None);
@@ -314,22 +218,14 @@ fn what_the_api_server_writes_is_not_believed_in_a_file() {
 fn documents_before_a_broken_one_stand() {
     let (snapshot, findings, _) = read_text(format!("{PLACE}---\na: [\n"));
     assert_eq!(snapshot.footprints.len(), 1);
-    assert_eq!(
-        findings.iter().map(|finding| finding.code).collect::<Vec<_>>(),
-        [Code::InvalidYaml]
-    );
+    assert_eq!(findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::InvalidYaml]);
 }
 
 #[test]
 fn bytes_that_are_not_text_are_found_with_their_place() {
     assert_eq!(
         found(b"a: 1\nb: \xff\n"),
-        [(
-            "CON002",
-            2,
-            4,
-            "not valid YAML: the text is not UTF-8 from here on".to_owned()
-        )]
+        [("CON002", 2, 4, "not valid YAML: the text is not UTF-8 from here on".to_owned())]
     );
 }
 
@@ -374,20 +270,10 @@ fn nasty() -> Vec<(&'static str, String, &'static str)> {
         ("braces", "{a: ".repeat(100_000), "CON004"),
         ("dashes", "- ".repeat(100_000), "CON004"),
         ("questions", "? ".repeat(100_000), "CON004"),
-        (
-            "steps",
-            (0..2_000)
-                .map(|depth| format!("{}a:\n", " ".repeat(depth)))
-                .collect(),
-            "CON004",
-        ),
+        ("steps", (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect(), "CON004"),
         ("laughs", laughs(10, 30), "CON004"),
         ("few but deep laughs", laughs(2, 60), "CON004"),
-        (
-            "long laughs",
-            format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1_000)),
-            "CON004",
-        ),
+        ("long laughs", format!("a: &a {}\nb: [{}]\n", "x".repeat(1 << 20), "*a, ".repeat(1_000)), "CON004"),
         ("a loop", "a: &a [*a]\n".to_owned(), "CON002"),
         ("no anchor", "a: *b\n".to_owned(), "CON002"),
         ("unterminated text", "a: \"b\n".to_owned(), "CON002"),
@@ -406,11 +292,7 @@ fn text_made_to_hurt_is_refused_and_soon() {
     for (name, text, code) in nasty() {
         let start = Instant::now();
         assert_eq!(codes(&text), [code], "{name}");
-        assert!(
-            start.elapsed() < Duration::from_secs(20),
-            "{name} took {:?}",
-            start.elapsed()
-        );
+        assert!(start.elapsed() < Duration::from_secs(20), "{name} took {:?}", start.elapsed());
     }
 }
 

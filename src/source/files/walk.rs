@@ -40,26 +40,12 @@ pub(super) fn walk(paths: &[PathBuf]) -> Walk {
     let mut seen = BTreeSet::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            walk.add(
-                Entry {
-                    path: path.clone(),
-                    name: STDIN.to_owned(),
-                    named: true,
-                },
-                &mut seen,
-            );
+            walk.add(Entry { path: path.clone(), name: STDIN.to_owned(), named: true }, &mut seen);
             continue;
         }
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => walk.folder(path, &mut seen),
-            Ok(_) => walk.add(
-                Entry {
-                    path: path.clone(),
-                    name: name(path),
-                    named: true,
-                },
-                &mut seen,
-            ),
+            Ok(_) => walk.add(Entry { path: path.clone(), name: name(path), named: true }, &mut seen),
             Err(error) => walk.findings.push(unreadable(&name(path), &error)),
         }
     }
@@ -73,11 +59,7 @@ impl Walk {
                 && entry.file_type().is_dir()
                 && entry.file_name().to_string_lossy().starts_with('.')
         };
-        for entry in WalkDir::new(root)
-            .sort_by_file_name()
-            .into_iter()
-            .filter_entry(|entry| !hidden(entry))
-        {
+        for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|entry| !hidden(entry)) {
             match entry {
                 Ok(entry) if entry.path_is_symlink() && entry.depth() > 0 => {
                     if is_manifest(entry.path()) || entry.path().is_dir() {
@@ -86,14 +68,7 @@ impl Walk {
                 }
                 Ok(entry) if entry.file_type().is_file() && is_manifest(entry.path()) => {
                     let path = entry.into_path();
-                    self.add(
-                        Entry {
-                            name: name(&path),
-                            path,
-                            named: false,
-                        },
-                        seen,
-                    );
+                    self.add(Entry { name: name(&path), path, named: false }, seen);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -126,26 +101,14 @@ pub(super) fn text(entry: &Entry) -> Result<String, Box<Finding>> {
     if bytes.len() as u64 > MAX_SIZE {
         let message = format!("`{}` is larger than {} MiB", entry.name, MAX_SIZE >> 20);
         let finding = Finding::new(Code::TooLarge, file(&entry.name), message);
-        return Err(Box::new(
-            finding.help("split it, or name the files and folders that hold manifests"),
-        ));
+        return Err(Box::new(finding.help("split it, or name the files and folders that hold manifests")));
     }
     String::from_utf8(bytes).map_err(|error| {
-        let before = error
-            .as_bytes()
-            .get(..error.utf8_error().valid_up_to())
-            .unwrap_or_default();
+        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let (line, column) = end_of(&String::from_utf8_lossy(before));
-        let origin = Origin {
-            line: Some(line),
-            column: Some(column),
-            ..file(&entry.name)
-        };
-        let finding = Finding::new(
-            Code::InvalidYaml,
-            origin,
-            "not valid YAML: the text is not UTF-8 from here on",
-        );
+        let origin = Origin { line: Some(line), column: Some(column), ..file(&entry.name) };
+        let finding =
+            Finding::new(Code::InvalidYaml, origin, "not valid YAML: the text is not UTF-8 from here on");
         Box::new(finding.help("save the file as UTF-8"))
     })
 }
@@ -167,10 +130,7 @@ fn end_of(text: &str) -> (u32, u32) {
 
 /// The origin of a finding about a whole file.
 pub(super) fn file(name: &str) -> Origin {
-    Origin {
-        file: Some(name.to_owned()),
-        ..Origin::default()
-    }
+    Origin { file: Some(name.to_owned()), ..Origin::default() }
 }
 
 fn unreadable(name: &str, error: &io::Error) -> Finding {
@@ -183,21 +143,13 @@ fn unreadable(name: &str, error: &io::Error) -> Finding {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    path.extension()
-        .and_then(|extension| extension.to_str())
-        .is_some_and(|extension| {
-            ["yaml", "yml", "json"]
-                .iter()
-                .any(|known| extension.eq_ignore_ascii_case(known))
-        })
+    path.extension().and_then(|extension| extension.to_str()).is_some_and(|extension| {
+        ["yaml", "yml", "json"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+    })
 }
 
 /// A path as it shows in messages.
 fn name(path: &Path) -> String {
-    let path = path
-        .strip_prefix(".")
-        .ok()
-        .filter(|rest| !rest.as_os_str().is_empty())
-        .unwrap_or(path);
+    let path = path.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path);
     path.to_string_lossy().replace('\\', "/")
 }

@@ -85,28 +85,19 @@ struct Weight {
 impl Node {
     /// The first value under a key.
     pub(super) fn get(&self, key: &str) -> Option<&Rc<Node>> {
-        self.entries()
-            .find(|(entry, _)| entry.text == key)
-            .map(|(_, value)| value)
+        self.entries().find(|(entry, _)| entry.text == key).map(|(_, value)| value)
     }
 
     /// The entries of a mapping; none for anything else.
     pub(super) fn entries(&self) -> impl Iterator<Item = &(Key, Rc<Node>)> {
-        let entries: &[(Key, Rc<Node>)] = if let Content::Map(entries) = &self.content {
-            entries
-        } else {
-            &[]
-        };
+        let entries: &[(Key, Rc<Node>)] =
+            if let Content::Map(entries) = &self.content { entries } else { &[] };
         entries.iter()
     }
 
     /// The text of a scalar that is one.
     pub(super) fn text(&self) -> Option<&str> {
-        if let Content::Text(text) = &self.content {
-            Some(text)
-        } else {
-            None
-        }
+        if let Content::Text(text) = &self.content { Some(text) } else { None }
     }
 
     /// The value as JSON. Of a doubled key the first counts.
@@ -209,20 +200,14 @@ impl<'text> Reader<'text> {
                 | Event::MappingEnd => {
                     self.anchors.clear();
                     let root = self.node(event, span, 1)?;
-                    return Ok(Some(Document {
-                        root,
-                        problems: std::mem::take(&mut self.problems),
-                    }));
+                    return Ok(Some(Document { root, problems: std::mem::take(&mut self.problems) }));
                 }
             }
         }
     }
 
     fn next(&mut self) -> Result<Option<(Event<'text>, Span)>, Problem> {
-        self.parser
-            .next_event()
-            .transpose()
-            .map_err(|error| syntax(&error))
+        self.parser.next_event().transpose().map_err(|error| syntax(&error))
     }
 
     /// The next event within a value.
@@ -238,39 +223,19 @@ impl<'text> Reader<'text> {
     fn node(&mut self, event: Event<'text>, span: Span, depth: usize) -> Result<Rc<Node>, Problem> {
         let at = place(&span.start);
         if depth > MAX_DEPTH {
-            return Err(too_large(
-                at,
-                format!("lists and mappings nest deeper than {MAX_DEPTH} levels"),
-            ));
+            return Err(too_large(at, format!("lists and mappings nest deeper than {MAX_DEPTH} levels")));
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let content = self.scalar(&text, style, tag.as_deref(), at);
-                let text = if let Content::Text(text) = &content {
-                    text.len()
-                } else {
-                    0
-                };
-                self.finish(
-                    at,
-                    content,
-                    Weight {
-                        nodes: 1,
-                        text,
-                        height: 1,
-                    },
-                    anchor,
-                )
+                let text = if let Content::Text(text) = &content { text.len() } else { 0 };
+                self.finish(at, content, Weight { nodes: 1, text, height: 1 }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", at);
                 self.open(anchor);
                 let mut items = Vec::new();
-                let mut weight = Weight {
-                    nodes: 1,
-                    text: 0,
-                    height: 1,
-                };
+                let mut weight = Weight { nodes: 1, text: 0, height: 1 };
                 loop {
                     let (event, span) = self.inner(at)?;
                     if event == Event::SequenceEnd {
@@ -285,11 +250,7 @@ impl<'text> Reader<'text> {
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map", at);
                 self.open(anchor);
-                let mut weight = Weight {
-                    nodes: 1,
-                    text: 0,
-                    height: 1,
-                };
+                let mut weight = Weight { nodes: 1, text: 0, height: 1 };
                 let entries = self.entries(at, depth, &mut weight)?;
                 self.finish(at, Content::Map(entries), weight, anchor)
             }
@@ -328,11 +289,7 @@ impl<'text> Reader<'text> {
             let mut value = self.node(event, span, depth + 1)?;
             if matches!(value.content, Content::Null) && value.at.0 == 0 {
                 // an absent value has no place of its own
-                value = Rc::new(Node {
-                    at: key.at,
-                    content: Content::Null,
-                    weight: value.weight,
-                });
+                value = Rc::new(Node { at: key.at, content: Content::Null, weight: value.weight });
             }
             weight.hold(value.weight);
             if !seen.insert(key.text.clone()) {
@@ -361,19 +318,12 @@ impl<'text> Reader<'text> {
                     "write the keys out",
                 );
             } else if text.is_empty() || text == "~" {
-                self.problem(
-                    at,
-                    "a key is missing before this `:`",
-                    "name the field, or quote an empty key",
-                );
+                self.problem(at, "a key is missing before this `:`", "name the field, or quote an empty key");
             }
         }
         // the spelling is what counts for a key, also where it would be a number as a value
-        let spelling = if let Event::Scalar(text, ..) = &event {
-            Some(text.clone().into_owned())
-        } else {
-            None
-        };
+        let spelling =
+            if let Event::Scalar(text, ..) = &event { Some(text.clone().into_owned()) } else { None };
         let node = self.node(event, span, depth + 1)?;
         let text = match (spelling, &node.content) {
             (Some(text), _) => text,
@@ -417,19 +367,8 @@ impl<'text> Reader<'text> {
         anchor: usize,
     ) -> Result<Rc<Node>, Problem> {
         // what is inside was paid for when it was read
-        let own = if let Content::Text(text) = &content {
-            text.len()
-        } else {
-            0
-        };
-        self.spend(
-            Weight {
-                nodes: 1,
-                text: own,
-                height: 0,
-            },
-            at,
-        )?;
+        let own = if let Content::Text(text) = &content { text.len() } else { 0 };
+        self.spend(Weight { nodes: 1, text: own, height: 0 }, at)?;
         let node = Rc::new(Node { at, content, weight });
         if anchor > 0 {
             self.anchors.insert(anchor, Some(Rc::clone(&node)));
@@ -449,10 +388,7 @@ impl<'text> Reader<'text> {
         if self.spent.text > MAX_TEXT {
             return Err(too_large(
                 at,
-                format!(
-                    "the file holds more than {} MiB of text, aliases expanded",
-                    MAX_TEXT >> 20
-                ),
+                format!("the file holds more than {} MiB of text, aliases expanded", MAX_TEXT >> 20),
             ));
         }
         Ok(())
@@ -500,9 +436,7 @@ impl<'text> Reader<'text> {
                 code: Code::InvalidField,
                 at,
                 message: format!("kubectl reads an unquoted `{text}` as {other}"),
-                help: Some(format!(
-                    "write \"{text}\" for the text, or the value that you mean"
-                )),
+                help: Some(format!("write \"{text}\" for the text, or the value that you mean")),
             });
         }
         match scalar::plain(text) {
@@ -530,16 +464,8 @@ impl<'text> Reader<'text> {
     }
 
     fn foreign_tag(&mut self, tag: &Tag, at: Place) {
-        let name = if tag.is_yaml_core_schema() {
-            format!("!!{}", tag.suffix)
-        } else {
-            tag.to_string()
-        };
-        self.problem(
-            at,
-            format!("tag `{}` has no meaning here", shown(&name)),
-            "leave the tag out",
-        );
+        let name = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
+        self.problem(at, format!("tag `{}` has no meaning here", shown(&name)), "leave the tag out");
     }
 
     fn problem(&mut self, at: Place, message: impl Into<String>, help: &str) {
@@ -580,10 +506,7 @@ fn syntax(error: &ScanError) -> Problem {
     let at = place(error.marker());
     if info.contains("recursion limit") {
         // the scanner has a bound of its own
-        return too_large(
-            at,
-            format!("lists and mappings nest deeper than {MAX_DEPTH} levels"),
-        );
+        return too_large(at, format!("lists and mappings nest deeper than {MAX_DEPTH} levels"));
     }
     let help = if info.contains("tab") {
         Some("indent with spaces: YAML does not allow tabs there")

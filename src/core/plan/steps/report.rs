@@ -7,15 +7,17 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
+use kube::ResourceExt;
 
-use super::observed::{Observed, ObservedStatus};
+use super::observed::{Observed, ObservedStatus, reference};
 use super::{Act, PlannedKey, Stage, Step, Wanted, grant_agreement, grant_key, policy_key};
 use crate::api::{
-    Condition, ConditionStatus, DataSharingAgreementStatus, LocalPolicyStatus, ObjectStatus, Phase,
+    Condition, ConditionStatus, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
 };
 use crate::core::finding::ObjectKey;
-use crate::core::plan::types::{AGREEMENT, Plan, PlannedObject, PlannedStatus, StatusBody};
+use crate::core::plan::types::{
+    AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT, StatusBody,
+};
 
 /// Why a write did not succeed, by the object that was to be written.
 pub type Failures = BTreeMap<ObjectKey, Failure>;
@@ -72,32 +74,49 @@ impl FailureReason {
 
 /// The statuses that have to be written, knowing what of this round's steps failed.
 pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step> {
-    let effects = effects(plan, observed, failures);
+    let Effects { agreements, flows } = effects(plan, observed, failures);
     let mut steps = Vec::new();
     for PlannedStatus { object, status } in &plan.statuses {
         // what the plan judges but the cluster does not hold, such as a built-in framework, has no status
-        let Some(present) = observed.statuses.get(object) else { continue };
-        let effect = effects.get(&agreement_name(object)).unwrap_or(&NOTHING);
-        let status = settle(status, present, effect, plan.at);
-        let same = match &present.status {
-            Some(present) => in_order(present) == in_order(&status),
-            None => is_empty(&status),
-        };
-        if same {
+        let Some(present) = observed.statuses.get(object) else {
             continue;
-        }
-        let act = Act::SetStatus {
-            object: object.clone(),
-            uid: present.uid.clone(),
-            status,
-            was: present.status.clone(),
         };
-        steps.push(Step::new(Stage::Report, act));
+        let effect = agreements.get(&agreement_name(object)).unwrap_or(&NOTHING);
+        steps.extend(step(object.clone(), settle(status, present, effect, plan.at), present));
+    }
+    for (at, effect) in &flows {
+        let Some(grant) = observed.grants.get(at) else { continue };
+        let present = ObservedStatus {
+            uid: grant.uid(),
+            generation: grant.metadata.generation,
+            status: grant.status.clone().map(StatusBody::Simple),
+        };
+        let status = settle(&StatusBody::Simple(grant_status(effect)), &present, &NOTHING, plan.at);
+        steps.extend(step(grant_key(at), status, &present));
     }
     steps
 }
 
-/// What has become of an agreement's part of the plan.
+/// The write of a status, if it means something else than the present one.
+fn step(object: ObjectKey, status: StatusBody, present: &ObservedStatus) -> Option<Step> {
+    let ObservedStatus { uid, generation: _, status: was } = present;
+    let same = match was {
+        Some(was) => in_order(was) == in_order(&status),
+        None => is_empty(&status),
+    };
+    let (uid, was) = (uid.clone(), was.clone());
+    (!same).then(|| Step::new(Stage::Report, Act::SetStatus { object, uid, status, was }))
+}
+
+/// What has become of the plan.
+struct Effects {
+    /// By `namespace/name`.
+    agreements: BTreeMap<String, Effect>,
+    /// The planned flows, by their grant.
+    flows: BTreeMap<ObjectRef, Effect>,
+}
+
+/// What has become of a part of the plan.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Effect {
     grants: usize,
@@ -112,48 +131,81 @@ struct Effect {
 
 const NOTHING: Effect = Effect { grants: 0, policies: 0, missing: 0, leftover: 0, failure: None };
 
-/// The effect of each agreement, by `namespace/name`.
-fn effects(plan: &Plan, observed: &Observed, failures: &Failures) -> BTreeMap<String, Effect> {
+fn effects(plan: &Plan, observed: &Observed, failures: &Failures) -> Effects {
     let wanted = Wanted::new(plan, observed);
-    let mut effects: BTreeMap<String, Effect> = BTreeMap::new();
-    let failed = |effect: &mut Effect, key: ObjectKey| {
-        if effect.failure.is_none()
-            && let Some(failure) = failures.get(&key)
-            // the next round is on its way, and would only take this back
-            && failure.reason != FailureReason::Conflict
-        {
-            effect.failure = Some((key, failure.clone()));
-        }
-    };
+    let grants = plan.objects.iter().filter_map(|object| match object {
+        PlannedObject::Grant(grant) => Some((flow(grant), reference(grant))),
+        PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
+    });
+    let grants: BTreeMap<Flow<'_>, ObjectRef> = grants.collect();
+    let mut agreements: BTreeMap<String, Effect> = BTreeMap::new();
+    let mut flows: BTreeMap<ObjectRef, Effect> = BTreeMap::new();
 
     for object in &plan.objects {
-        let agreement = match object {
+        let (agreement, flow) = match object {
             PlannedObject::Isolation(_) => continue,
-            PlannedObject::Grant(grant) => Some(grant_agreement(grant)),
-            PlannedObject::Allow { policy, grant: _ } => policy.annotations().get(AGREEMENT).cloned(),
+            PlannedObject::Grant(grant) => (Some(grant_agreement(grant)), flow(grant)),
+            PlannedObject::Allow { policy, grant: _ } => {
+                (policy.annotations().get(AGREEMENT).cloned(), flow(policy))
+            }
         };
-        let Some(agreement) = agreement else { continue };
-        let effect = effects.entry(agreement).or_default();
-        match object {
-            PlannedObject::Grant(_) => effect.grants += 1,
-            _ => effect.policies += 1,
+        let stands = wanted.stands(observed, &PlannedKey::of(object));
+        if let Some(agreement) = agreement {
+            agreements.entry(agreement).or_default().count(object, stands, failures);
         }
-        if !wanted.stands(observed, &PlannedKey::of(object)) {
-            effect.missing += 1;
-            failed(effect, object.key());
+        if let Some(grant) = grants.get(&flow) {
+            flows.entry(grant.clone()).or_default().count(object, stands, failures);
         }
     }
 
     let policies = observed.policies.iter().filter(|(at, _)| !wanted.allows.contains_key(at));
-    let policies = policies.filter_map(|(at, it)| Some((it.annotations().get(AGREEMENT)?.clone(), policy_key(at))));
+    let policies =
+        policies.filter_map(|(at, it)| Some((it.annotations().get(AGREEMENT)?.clone(), policy_key(at))));
     let grants = observed.grants.iter().filter(|(at, _)| !wanted.grants.contains_key(at));
     let grants = grants.map(|(at, it)| (grant_agreement(it), grant_key(at)));
     for (agreement, key) in policies.chain(grants) {
-        let effect = effects.entry(agreement).or_default();
+        let effect = agreements.entry(agreement).or_default();
         effect.leftover += 1;
-        failed(effect, key);
+        effect.fail(&key, failures);
     }
-    effects
+    Effects { agreements, flows }
+}
+
+impl Effect {
+    fn count(&mut self, object: &PlannedObject, stands: bool, failures: &Failures) {
+        match object {
+            PlannedObject::Grant(_) => self.grants += 1,
+            PlannedObject::Allow { .. } | PlannedObject::Isolation(_) => self.policies += 1,
+        }
+        if !stands {
+            self.missing += 1;
+            self.fail(&object.key(), failures);
+        }
+    }
+
+    fn fail(&mut self, key: &ObjectKey, failures: &Failures) {
+        // after a conflict the next round is on its way, and would only take this back
+        let failure = failures.get(key).filter(|failure| failure.reason != FailureReason::Conflict);
+        if self.failure.is_none() {
+            self.failure = failure.map(|failure| (key.clone(), failure.clone()));
+        }
+    }
+}
+
+/// Agreement, product and recipient: the flow that an object is for.
+type Flow<'a> = [Option<&'a String>; 3];
+
+fn flow(object: &impl ResourceExt) -> Flow<'_> {
+    [AGREEMENT, PRODUCT, RECIPIENT].map(|annotation| object.annotations().get(annotation))
+}
+
+/// A grant is ready when it stands, and all that opens its flow.
+fn grant_status(effect: &Effect) -> ObjectStatus {
+    let (reason, message) = cause(effect, true);
+    let ready = effect.missing == 0;
+    let mut conditions = Vec::new();
+    set(&mut conditions, "Ready", ready, reason, &message);
+    ObjectStatus { observed_generation: None, conditions }
 }
 
 fn agreement_name(object: &ObjectKey) -> String {
@@ -227,18 +279,9 @@ fn merge(conditions: &mut [Condition], old: &[Condition], generation: Option<i64
 /// Says of an agreement what has become of it here.
 fn enforce(status: &mut DataSharingAgreementStatus, effect: &Effect) {
     let active = status.phase == Some(Phase::Active);
-    let Effect { grants, policies, missing, leftover, failure } = effect;
-    let remaining = missing + leftover;
-    let settled = remaining == 0;
-
-    let (reason, message) = match failure {
-        Some((key, failure)) => (failure.reason.as_str(), format!("{key}: {}", failure.message)),
-        None if active && settled => ("Written", written(*grants, *policies)),
-        None if settled => ("NotInForce", "nothing is open".to_owned()),
-        None if *missing > 0 => ("Progressing", format!("{remaining} of its objects are being written")),
-        None => ("Closing", format!("{leftover} of its objects are being taken away")),
-    };
-    let enforced = active && settled && failure.is_none();
+    let settled = effect.missing + effect.leftover == 0;
+    let (reason, message) = cause(effect, active);
+    let enforced = active && settled;
     set(&mut status.conditions, "Enforced", enforced, reason, &message);
 
     // what is out of force and closed is as the plan says; the rest is known only here
@@ -246,13 +289,29 @@ fn enforce(status: &mut DataSharingAgreementStatus, effect: &Effect) {
         set(&mut status.conditions, "Ready", enforced, reason, &message);
     }
     if active || !settled {
-        let stalled = failure.as_ref().is_some_and(|(_, failure)| !failure.reason.passes());
+        let stalled = effect.failure.as_ref().is_some_and(|(_, failure)| !failure.reason.passes());
         let reconciling = !enforced && !stalled;
-        let quiet = |holds: bool, quiet: &'static str| if holds { (reason, message.as_str()) } else { ("Settled", quiet) };
+        let quiet = |holds: bool, quiet: &'static str| {
+            if holds { (reason, message.as_str()) } else { ("Settled", quiet) }
+        };
         let (why, text) = quiet(reconciling, "nothing is under way");
         set(&mut status.conditions, "Reconciling", reconciling, why, text);
         let (why, text) = quiet(stalled, "nothing is in the way");
         set(&mut status.conditions, "Stalled", stalled, why, text);
+    }
+}
+
+/// Why a part of the plan is as it is, in one word and in plain English.
+fn cause(effect: &Effect, active: bool) -> (&'static str, String) {
+    let Effect { grants, policies, missing, leftover, failure } = effect;
+    match failure {
+        Some((key, failure)) => (failure.reason.as_str(), format!("{key}: {}", failure.message)),
+        None if missing + leftover == 0 && active => ("Written", written(*grants, *policies)),
+        None if missing + leftover == 0 => ("NotInForce", "nothing is open".to_owned()),
+        None if *missing > 0 => {
+            ("Progressing", format!("{} of its objects are being written", missing + leftover))
+        }
+        None => ("Closing", format!("{leftover} of its objects are being taken away")),
     }
 }
 

@@ -37,8 +37,7 @@ fn ingress_from(namespaces: &[&str]) -> NetworkPolicy {
     let rule = json!({"from": peers, "ports": [{"protocol": "TCP", "port": 8443}]});
     let selector = json!({"matchLabels": {"app": "bins"}});
     let spec = json!({"podSelector": selector, "policyTypes": ["Ingress"], "ingress": [rule]});
-    let annotations =
-        json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
+    let annotations = json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
     policy("council", "bins-ingress", "ingress", annotations, spec)
 }
 
@@ -46,8 +45,7 @@ fn egress() -> NetworkPolicy {
     let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "council"}}});
     let rule = json!({"to": [peer], "ports": [{"protocol": "TCP", "port": 8443}]});
     let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]});
-    let annotations =
-        json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
+    let annotations = json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
     policy("pcn", "bins-egress", "egress", annotations, spec)
 }
 
@@ -111,7 +109,8 @@ fn plan(phase: Phase, objects: Vec<PlannedObject>) -> Plan {
 
 /// The agreement in force: isolation at both ends, the grant, and both ways through.
 fn open_plan() -> Plan {
-    let allow = |policy, grant: Option<&str>| PlannedObject::Allow { policy, grant: grant.map(str::to_owned) };
+    let allow =
+        |policy, grant: Option<&str>| PlannedObject::Allow { policy, grant: grant.map(str::to_owned) };
     let objects = vec![
         PlannedObject::Isolation(isolation()),
         PlannedObject::Isolation(managed_isolation()),
@@ -124,8 +123,7 @@ fn open_plan() -> Plan {
 
 /// The agreement out of force: only the isolation is left.
 fn closed_plan() -> Plan {
-    let objects =
-        vec![PlannedObject::Isolation(isolation()), PlannedObject::Isolation(managed_isolation())];
+    let objects = vec![PlannedObject::Isolation(isolation()), PlannedObject::Isolation(managed_isolation())];
     plan(Phase::AwaitingSignatures, objects)
 }
 
@@ -169,17 +167,16 @@ fn carried_out(observed: &Observed, steps: &[Step]) -> Observed {
                 after.grants.insert(reference(&grant), grant);
             }
             Act::Delete { object, uid } => {
-                let at = ObjectRef {
-                    namespace: object.namespace.clone().unwrap(),
-                    name: object.name.clone(),
-                };
+                let at =
+                    ObjectRef { namespace: object.namespace.clone().unwrap(), name: object.name.clone() };
                 if object.kind == "NetworkPolicy" {
                     let present = after.policies.get_mut(&at).unwrap();
                     assert_eq!(&present.uid(), uid);
                     if present.finalizers().is_empty() {
                         after.policies.remove(&at);
                     } else {
-                        present.metadata.deletion_timestamp = Some(Time("2026-11-22T10:00:00Z".parse().unwrap()));
+                        present.metadata.deletion_timestamp =
+                            Some(Time("2026-11-22T10:00:00Z".parse().unwrap()));
                     }
                 } else {
                     let gone = after.grants.remove(&at).unwrap();
@@ -194,7 +191,12 @@ fn carried_out(observed: &Observed, steps: &[Step]) -> Observed {
                 after.agreements.get_mut(agreement).unwrap().finalizers.clone_from(finalizers);
             }
             Act::SetStatus { object, status, .. } => {
-                after.statuses.get_mut(object).unwrap().status = Some(status.clone());
+                if let (StatusBody::Simple(status), Some(namespace)) = (status, &object.namespace) {
+                    let at = ObjectRef { namespace: namespace.clone(), name: object.name.clone() };
+                    after.grants.get_mut(&at).unwrap().status = Some(status.clone());
+                } else {
+                    after.statuses.get_mut(object).unwrap().status = Some(status.clone());
+                }
             }
         }
     }
@@ -209,7 +211,9 @@ fn told(steps: &[Step]) -> Vec<String> {
             Act::ApplyPolicy { .. } | Act::ApplyGrant(_) => "apply",
             Act::Delete { .. } => "delete",
             Act::Unlabel { .. } => "unlabel",
-            Act::SetFinalizers { finalizers, .. } => return format!("{:?}: finalizers {finalizers:?}", step.stage),
+            Act::SetFinalizers { finalizers, .. } => {
+                return format!("{:?}: finalizers {finalizers:?}", step.stage);
+            }
             Act::SetStatus { .. } => "status",
         };
         format!("{:?}: {verb} {}", step.stage, object.name)
@@ -283,7 +287,11 @@ fn what_the_api_server_and_others_add_is_no_difference() {
     for policy in observed.policies.values_mut() {
         policy.metadata.resource_version = Some("99".to_owned());
         policy.metadata.generation = Some(1);
-        policy.metadata.annotations.get_or_insert_default().insert("example.org/note".to_owned(), "x".to_owned());
+        policy
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .insert("example.org/note".to_owned(), "x".to_owned());
     }
     assert_eq!(steps(&open_plan(), &observed), []);
 }
@@ -461,14 +469,39 @@ fn enforced_is_true_only_when_all_is_seen_to_stand() {
     assert_eq!(condition(&settled, "Ready").unwrap().status, ConditionStatus::True);
     assert_eq!(condition(&settled, "Reconciling").unwrap().status, ConditionStatus::False);
     assert_eq!(condition(&settled, "Stalled").unwrap().status, ConditionStatus::False);
-    assert_eq!(condition(&settled, "Enforced").unwrap().message, "1 grant and 2 network policies are written");
+    assert_eq!(
+        condition(&settled, "Enforced").unwrap().message,
+        "1 grant and 2 network policies are written"
+    );
+}
+
+#[test]
+fn a_grant_is_ready_when_all_that_opens_its_flow_stands() {
+    let ready = |observed: &Observed| {
+        let status = observed.grants.values().next().unwrap().status.clone().unwrap();
+        let ready = status.conditions.into_iter().find(|it| it.type_ == "Ready").unwrap();
+        (ready.status, ready.reason, ready.message)
+    };
+    let settled = settled(&open_plan(), bare());
+    let written = "1 grant and 2 network policies are written".to_owned();
+    assert_eq!(ready(&settled), (ConditionStatus::True, "Written".to_owned(), written));
+
+    let mut broken = settled;
+    broken.policies.remove(&reference(&egress()));
+    let failure = Failure { reason: FailureReason::Forbidden, message: "may not".to_owned() };
+    let failures = Failures::from([(policy_key(&reference(&egress())), failure)]);
+    let broken = carried_out(&broken, &report(&open_plan(), &broken, &failures));
+    let why = "NetworkPolicy pcn/bins-egress: may not".to_owned();
+    assert_eq!(ready(&broken), (ConditionStatus::False, "Forbidden".to_owned(), why));
 }
 
 #[test]
 fn a_failure_shows_on_its_agreement_and_stays_the_same_from_try_to_try() {
     let plan = open_plan();
-    let failure =
-        Failure { reason: FailureReason::NamespaceNotFound, message: "its namespace does not exist".to_owned() };
+    let failure = Failure {
+        reason: FailureReason::NamespaceNotFound,
+        message: "its namespace does not exist".to_owned(),
+    };
     let failures = Failures::from([(policy_key(&reference(&egress())), failure)]);
     let observed = bare();
     let first = carried_out(&observed, &report(&plan, &observed, &failures));

@@ -1,0 +1,175 @@
+//! The questions of the agreement gate: one for every row of `parties[]`, one for every purpose.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{Entity, PolicySet};
+use jiff::Timestamp;
+
+use super::assess::{BrokenRule, PartyState, is_per_party};
+use super::authorize::{Outcome, Question};
+use super::entities::{DataFlags, EntityStore, Value, flag, long, moment, record, text, texts};
+use super::framework::Framework;
+use super::moments::add_months;
+use super::names;
+use crate::api::{ObjectRef, Party, PartyRole, Purpose, Standing};
+use crate::core::model::{Agreement, Model};
+
+/// One question of the agreement gate.
+pub(super) struct GateQuestion {
+    org: String,
+    /// The purpose that it is about; none when it is about the party's row.
+    purpose: Option<String>,
+    context: Vec<(&'static str, Value)>,
+}
+
+impl GateQuestion {
+    pub(super) fn ask(
+        self,
+        store: &EntityStore,
+        policies: &PolicySet,
+        entity: Option<&Entity>,
+        framework: &Framework,
+        agreement: &Agreement,
+    ) -> Vec<BrokenRule> {
+        let Self { org, purpose, context } = self;
+        let outcome = (|| {
+            let entity = entity.ok_or("the agreement's terms cannot be written for Cedar")?;
+            let entities = store.gate_slice(&org, entity)?;
+            let question = Question::new(
+                names::org(&org),
+                names::activate_agreement(),
+                names::agreement(&agreement.reference),
+                context,
+            )?;
+            Ok::<_, String>(question.ask(policies, &entities))
+        })()
+        .unwrap_or_else(Outcome::Error);
+        let broken = |rule: String, reason: String| BrokenRule {
+            // a rule about the agreement as a whole is the same for every party
+            org: (purpose.is_none() && is_about_party(&rule)).then(|| org.clone()),
+            purpose: purpose.clone(),
+            rule,
+            reason,
+        };
+        match outcome {
+            Outcome::Allowed(_) => Vec::new(),
+            Outcome::Forbidden(rules) => rules
+                .into_iter()
+                .filter(|rule| purpose.is_none() || is_about_purpose(rule))
+                .map(|rule| {
+                    let reason = framework.reason(&rule).to_owned();
+                    broken(rule, reason)
+                })
+                .collect(),
+            Outcome::Silent => {
+                vec![broken("gate".to_owned(), "no rule of the framework permits it".to_owned())]
+            }
+            Outcome::Error(error) => {
+                vec![broken("error".to_owned(), format!("a rule could not be evaluated: {error}"))]
+            }
+        }
+    }
+}
+
+/// Rules that are asked again for each purpose. Every other one has been asked of the row.
+fn is_about_purpose(rule: &str) -> bool {
+    ["NF-04a", "NF-04b", "NF-09"].contains(&rule)
+}
+
+/// Rules whose answer differs by party.
+fn is_about_party(rule: &str) -> bool {
+    is_per_party(rule) || !["NF-02", "NF-05", "NF-07", "NF-08", "NF-09", "NF-10"].contains(&rule)
+}
+
+pub(super) fn questions(
+    model: &Model,
+    agreement: &Agreement,
+    framework: &Framework,
+    parties: &BTreeMap<String, PartyState>,
+    now: Timestamp,
+) -> Vec<GateQuestion> {
+    let spec = &agreement.spec;
+    let limits = &framework.spec.limits;
+    let within = |from: Timestamp, months: Option<i64>, date: Timestamp| {
+        months.is_none_or(|months| add_months(from, months).is_some_and(|latest| date <= latest))
+    };
+    let term_within = within(spec.term.start, limits.term_months, spec.term.end);
+    let review_within = within(now.max(spec.term.start), limits.review_months, spec.term.review_by);
+    let flags = |references: &mut dyn Iterator<Item = &ObjectRef>| {
+        DataFlags::union(
+            references.filter_map(|reference| model.products.get(reference)).map(|product| &product.spec),
+        )
+    };
+    let context = |row: &Party, data: DataFlags, purpose: Option<&Purpose>| {
+        let purpose_data = purpose.map(|purpose| flags(&mut purpose.products.iter())).unwrap_or_default();
+        vec![
+            ("now", moment(now)),
+            ("framework", framework_terms(framework)),
+            ("role", text(row.role.as_str())),
+            ("article6", text(row.article6.clone().unwrap_or_default())),
+            ("article9", text(row.article9.clone().unwrap_or_default())),
+            ("data", data.value()),
+            ("purpose", text(purpose.map(|purpose| purpose.code.clone()).unwrap_or_default())),
+            ("purposeData", purpose_data.value()),
+            (
+                "purposeMaxIdentifiability",
+                long(purpose.map_or(0, |purpose| purpose.max_identifiability.rank())),
+            ),
+            ("termWithinLimits", flag(term_within)),
+            ("reviewWithinLimits", flag(review_within)),
+        ]
+    };
+    let mut asked = Vec::new();
+    let mut any_row = None;
+    for row in &spec.parties {
+        // the rows of a party that has withdrawn are asked of nobody
+        if parties.get(&row.org).is_some_and(|party| party.standing == Standing::Withdrawn) {
+            continue;
+        }
+        let data =
+            flags(&mut spec.purposes.iter().flat_map(|purpose| row_products(model, agreement, row, purpose)));
+        asked.push(GateQuestion { org: row.org.clone(), purpose: None, context: context(row, data, None) });
+        any_row.get_or_insert((row, data));
+    }
+    if let Some((row, data)) = any_row {
+        asked.extend(spec.purposes.iter().map(|purpose| GateQuestion {
+            org: row.org.clone(),
+            purpose: Some(purpose.code.clone()),
+            context: context(row, data, Some(purpose)),
+        }));
+    }
+    asked
+}
+
+/// The products of a purpose that a row controls or receives; a Processor's are all.
+fn row_products<'a>(
+    model: &'a Model,
+    agreement: &'a Agreement,
+    row: &'a Party,
+    purpose: &'a Purpose,
+) -> Vec<&'a ObjectRef> {
+    let controls = |reference: &&ObjectRef| {
+        model.products.get(*reference).is_some_and(|product| product.spec.controller == row.org)
+    };
+    match row.role {
+        PartyRole::Processor => purpose.products.iter().collect(),
+        PartyRole::Controller => purpose.products.iter().filter(controls).collect(),
+        PartyRole::Recipient => {
+            let receives = agreement.recipients(purpose, &model.orgs).into_iter().any(|recipient| {
+                recipient.org == row.org
+                    && row.function.as_ref().is_none_or(|function| *function == recipient.function)
+            });
+            if receives { purpose.products.iter().collect() } else { Vec::new() }
+        }
+    }
+}
+
+/// What the framework says as data.
+pub(super) fn framework_terms(framework: &Framework) -> Value {
+    record([
+        ("individualCare", texts(framework.individual_care())),
+        ("prohibited", texts(framework.prohibited())),
+        ("assuranceSchemes", texts(framework.spec.vocabulary.assurance_schemes.clone())),
+        ("minCell", long(framework.min_cell())),
+    ])
+}
