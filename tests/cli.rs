@@ -3,6 +3,13 @@
 //! Each test runs the binary in the package's folder, so that no path of a machine shows.
 
 #![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly, its helpers too"
+)]
 
 use std::fmt::Write as _;
 use std::fs;
@@ -33,7 +40,7 @@ fn run(arguments: &[&str]) -> Output {
 fn shown(arguments: &[&str], output: &Output) -> String {
     let Output { status, stdout, stderr } = output;
     let mut text = format!("$ concordat {}\n", arguments.join(" "));
-    let _ = write!(text, "exit: {}\n", status.code().unwrap_or(-1));
+    let _ = writeln!(text, "exit: {}", status.code().unwrap_or(-1));
     for (name, bytes) in [("stdout", stdout), ("stderr", stderr)] {
         let _ = write!(text, "----- {name} -----\n{}", String::from_utf8(bytes.clone()).unwrap());
     }

@@ -2,7 +2,13 @@
 //! opened by the last signature, closed by a withdrawal, and gone in the end.
 
 #![cfg(all(feature = "cli", feature = "controller"))]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
 
 mod support;
 

@@ -4,6 +4,13 @@
 //! own: namespaces, organisations and an agreement under names that nobody else has.
 
 #![cfg(feature = "controller")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly, its helpers too"
+)]
 
 mod support;
 

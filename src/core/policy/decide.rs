@@ -239,6 +239,20 @@ fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
     model.workloads.resolve(cluster, namespace, account).cloned()
 }
 
+/// The agreement that would be asked if it were not refused, where there is no other to ask.
+pub(super) fn refused_agreement(
+    model: &Model,
+    assessments: &Assessments,
+    request: &AccessRequest,
+) -> Option<String> {
+    let asked = Asked::resolve(model, request).ok()?;
+    let near_miss = closest_agreement(model, assessments, &asked);
+    let reference = near_miss.agreement?;
+    let (namespace, name) = reference.split_once('/')?;
+    let found = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
+    (assessments.agreements.get(&found)?.phase == Phase::Refused).then_some(reference)
+}
+
 /// Why there is no candidate: the agreement that comes closest, and what keeps it from being one.
 fn closest_agreement(model: &Model, assessments: &Assessments, asked: &Asked<'_>) -> Box<NearMiss> {
     let lists_product = |agreement: &Agreement| {

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::assess::{Signing, assess};
+use super::decide::{decide, refused_agreement};
 use super::entities::EntityStore;
 use super::load::{PolicyProblem, load};
-use super::{decide, names, test};
+use super::{names, test};
 use crate::api::{LocalPolicy as WirePolicy, ObjectRef};
 use crate::core::finding::{Code, Finding};
 use crate::core::model::Model;
@@ -82,7 +83,14 @@ pub fn load_local_policies(
             }
         }
     }
-    refused.extend(failing(model, store, &wire, now, findings));
+    let Tested { failing, waiting } = test_all(model, store, &wire, now, findings);
+    refused.extend(failing);
+    for (reference, why) in waiting {
+        if let Some(policy) = model.policies.get_mut(&reference) {
+            policy.rules.retain(|rule| rule.policy.effect() == Effect::Forbid);
+            policy.held_back = Some(why);
+        }
+    }
     for reference in refused {
         model.policies.remove(&reference);
         if let Some(earlier) = wire.get(&reference).and_then(|sourced| earlier_forbids(&reference, sourced)) {
@@ -227,18 +235,27 @@ fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Findin
     finding
 }
 
-/// The policies that fail a test of their own, on the whole model with every agreement taken as signed.
+/// What the policies' own tests have shown.
+#[derive(Default)]
+struct Tested {
+    failing: BTreeSet<ObjectRef>,
+    /// Policies that cannot be judged yet, and why.
+    waiting: BTreeMap<ObjectRef, String>,
+}
+
+/// Runs the policies' own tests, on the whole model with every agreement taken as signed.
 ///
 /// Each is judged without the other local policies: were it not, a place that adds a forbid could make another
 /// policy's test fail, and with that unload that policy's forbids. `concordat test` runs the same tests with all.
-fn failing(
+/// A test about an agreement that is refused says nothing of the policy, which waits until that is mended.
+fn test_all(
     model: &Model,
     store: &Arc<EntityStore>,
     wire: &BTreeMap<ObjectRef, &Sourced<WirePolicy>>,
     now: Timestamp,
     findings: &mut Vec<Finding>,
-) -> BTreeSet<ObjectRef> {
-    let mut failing = BTreeSet::new();
+) -> Tested {
+    let mut tested = Tested::default();
     let mut moments = BTreeMap::new();
     for (reference, sourced) in wire {
         // a policy that waits has rules left out, so that its tests say nothing yet
@@ -248,20 +265,29 @@ fn failing(
         for (index, case) in sourced.object.spec.tests.iter().enumerate() {
             let at = case.at.unwrap_or(now);
             let assessments = moments.entry(at).or_insert_with(|| assess(model, store, at, Signing::Assumed));
-            let answer = decide(model, [policy], assessments, &case.request, at).answer;
-            let outcome = test::compare(answer, &case.expect);
-            if !outcome.passed {
-                failing.insert(reference.clone());
-                let message = format!("test `{}` fails: {}", case.name, outcome.mismatches.join(", "));
-                findings.push(
-                    sourced
-                        .finding(Code::PolicyTestFailed, &format!("spec.tests[{index}]"), message)
-                        .help(format!("the answer was: {}", outcome.answer.context.reason)),
-                );
+            let verdict = decide(model, [policy], assessments, &case.request, at);
+            let outcome = test::compare(verdict.answer, &case.expect);
+            if outcome.passed {
+                continue;
             }
+            let field = format!("spec.tests[{index}]");
+            let refused = refused_agreement(model, assessments, &case.request);
+            if let Some(agreement) = refused.filter(|_| verdict.candidates.is_empty()) {
+                let why = format!("`{agreement}`, which its tests ask about, is refused");
+                if tested.waiting.insert(reference.clone(), why.clone()).is_none() {
+                    let found = sourced.finding(Code::PolicyWaiting, &field, why);
+                    findings
+                        .push(found.help("its forbids are loaded, its permits once the agreement is mended"));
+                }
+                continue;
+            }
+            tested.failing.insert(reference.clone());
+            let message = format!("test `{}` fails: {}", case.name, outcome.mismatches.join(", "));
+            let help = format!("the answer was: {}", outcome.answer.context.reason);
+            findings.push(sourced.finding(Code::PolicyTestFailed, &field, message).help(help));
         }
     }
-    failing
+    tested
 }
 
 /// The forbids of the text that was loaded before, as the status remembers it.
