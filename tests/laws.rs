@@ -259,6 +259,27 @@ proptest! {
 }
 
 #[test]
+fn what_is_being_deleted_gives_no_access_whatever_holds_it() {
+    let now = || Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at()));
+    let before = open(&WORLD);
+    for index in 0..WORLD.signatures.len() {
+        let mut world = WORLD.clone();
+        let signature = &mut world.signatures[index].object;
+        signature.metadata.deletion_timestamp = now();
+        let (agreement, party) = (signature.spec.agreement.clone(), signature.spec.party.clone());
+        let after = open(&world);
+        assert!(after.is_subset(&before) && after.len() < before.len(), "{agreement} {party}: {after:?}");
+    }
+    for index in 0..WORLD.products.len() {
+        let mut world = WORLD.clone();
+        world.products[index].object.metadata.deletion_timestamp = now();
+        let product = world.products[index].key();
+        let name = format!("{}/{} ", product.namespace.unwrap(), product.name);
+        assert!(!open(&world).iter().any(|flow| flow.starts_with(&name)), "{name}");
+    }
+}
+
+#[test]
 fn the_forbid_of_the_laws_does_deny_what_it_can() {
     let request = AccessRequest {
         subject: Subject { type_: SubjectType::OrgFunction, id: "northvale-pcn/care-team".to_owned() },

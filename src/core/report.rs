@@ -67,7 +67,7 @@ fn mend(agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, Strin
     let (field, help) = match broken.rule.as_str() {
         "NF-02" => (
             "spec.term".to_owned(),
-            "end within 36 months of the start, and set `reviewBy` ahead, within 12 months of now or of the start, \
+            "end within 36 months of the start, an emergency within 30 days of it, and set `reviewBy` ahead, within 12 months of now or of the start, \
              whichever is later",
         ),
         "NF-03a" => (

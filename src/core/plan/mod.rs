@@ -176,25 +176,28 @@ fn waiting(judgement: &Judgement) -> Vec<Waiting> {
         }
     }
     for finding in &judgement.findings {
-        let about_something_missing = matches!(
-            finding.code,
-            Code::OrgNotFound
-                | Code::FunctionNotFound
-                | Code::ProductNotFound
-                | Code::FootprintNotFound
-                | Code::FrameworkNotFound
-                | Code::AgreementNotFound
-                | Code::PolicyWaiting
-        );
-        if let (true, Some(object)) = (about_something_missing, &finding.origin.object) {
+        if let (Some(missing), Some(object)) = (missing(finding.code), &finding.origin.object) {
             waiting.insert(Waiting {
                 object: object.clone(),
-                awaited: finding.code.title().to_owned(),
+                awaited: missing.to_owned(),
                 reason: finding.message.clone(),
             });
         }
     }
     waiting.into_iter().collect()
+}
+
+/// The kind of what a finding says is missing, where it says that something is.
+fn missing(code: Code) -> Option<&'static str> {
+    match code {
+        Code::OrgNotFound | Code::FunctionNotFound => Some("PartnerOrg"),
+        Code::ProductNotFound => Some("DataProduct"),
+        Code::FootprintNotFound => Some("PlaceFootprint"),
+        Code::FrameworkNotFound => Some("PolicyFramework"),
+        Code::AgreementNotFound => Some("DataSharingAgreement"),
+        Code::PolicyWaiting => Some("what it names"),
+        _ => None,
+    }
 }
 
 fn waiting_for_parties(

@@ -164,14 +164,17 @@ impl Gate {
         let spec = &agreement.spec;
         let mut parties: BTreeMap<String, PartyState> =
             agreement.signers.keys().map(|org| (org.clone(), party_state(agreement, org, signing))).collect();
+        let framework = model.frameworks.get(&spec.framework).cloned();
         let lifted: BTreeSet<String> = model
             .exceptions
             .iter()
             .filter(|exception| exception.from <= now && now < exception.until)
             .filter(|exception| model.footprints.lies_in(&spec.footprint, &exception.footprint))
-            .map(|exception| exception.rule.clone())
+            .map(|exception| &exception.rule)
+            // another framework may let a rule be lifted; this agreement is judged by its own
+            .filter(|rule| framework.as_ref().is_some_and(|own| own.spec.exceptable.contains(rule)))
+            .cloned()
             .collect();
-        let framework = model.frameworks.get(&spec.framework).cloned();
         let mut broken = Vec::new();
         match &framework {
             None => broken.push(BrokenRule {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cedar_policy::{Entity, PolicySet};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::assess::{BrokenRule, PartyState, is_per_party};
 use super::authorize::{Outcome, Question};
@@ -93,7 +93,15 @@ pub(super) fn questions(
     let within = |from: Timestamp, months: Option<i64>, date: Timestamp| {
         months.is_none_or(|months| add_months(from, months).is_some_and(|latest| date <= latest))
     };
-    let term_within = within(spec.term.start, limits.term_months, spec.term.end);
+    // an emergency, for which recipients need not sign, is short
+    let emergency_within =
+        spec.emergency.as_ref().zip(limits.emergency_days).is_none_or(|(emergency, days)| {
+            let longest = i64::checked_mul(days, 24).map(SignedDuration::from_hours);
+            longest
+                .and_then(|longest| spec.term.start.checked_add(longest).ok())
+                .is_some_and(|latest| emergency.expires <= latest)
+        });
+    let term_within = within(spec.term.start, limits.term_months, spec.term.end) && emergency_within;
     let review_within = within(now.max(spec.term.start), limits.review_months, spec.term.review_by);
     let flags = |references: &mut dyn Iterator<Item = &ObjectRef>| {
         DataFlags::union(

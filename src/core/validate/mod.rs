@@ -50,6 +50,10 @@ pub fn validate(snapshot: &Snapshot, now: Timestamp) -> (Model, Vec<Finding>) {
     (model, findings)
 }
 
+/// Kinds of which an object that is being deleted counts as gone.
+const GONE_WHEN_DELETED: [&str; 4] =
+    ["AgreementSignature", "DataProduct", "FrameworkException", "PartnerOrg"];
+
 /// The model as far as it has been built, with the findings so far.
 #[derive(Debug, Default)]
 struct Checked {
@@ -58,12 +62,17 @@ struct Checked {
 }
 
 impl Checked {
-    /// Starts the checks of an object; none where an earlier step has refused it.
+    /// Starts the checks of an object; none where an earlier step has refused it, or where it is being deleted and
+    /// could give access: what a finalizer holds is as good as gone (CVE-2023-34091). An agreement and a local
+    /// policy are looked at all the same, as there is something to take away, and forbids to keep.
     fn start<'a, T>(&self, sourced: &'a Sourced<T>) -> Option<Check<'a, T>>
     where
         T: Resource<DynamicType = ()>,
     {
-        self.model.accepted(&sourced.key()).then(|| Check::new(sourced))
+        let key = sourced.key();
+        let gone = sourced.object.meta().deletion_timestamp.is_some()
+            && GONE_WHEN_DELETED.contains(&key.kind.as_str());
+        (!gone && self.model.accepted(&key)).then(|| Check::new(sourced))
     }
 
     /// Keeps a check's findings, and tells whether the object can be used.
