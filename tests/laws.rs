@@ -280,6 +280,34 @@ fn what_is_being_deleted_gives_no_access_whatever_holds_it() {
 }
 
 #[test]
+fn changed_terms_close_everything_until_they_are_signed_again() {
+    for index in 0..WORLD.agreements.len() {
+        let mut world = WORLD.clone();
+        let spec = &mut world.agreements[index].object.spec;
+        spec.retention.days += 1;
+        let products: BTreeSet<String> =
+            spec.purposes.iter().flat_map(|it| &it.products).map(ToString::to_string).collect();
+        let left: Vec<String> = open(&world)
+            .into_iter()
+            .filter(|flow| products.contains(flow.split(' ').next().unwrap()))
+            .collect();
+        assert_eq!(left, Vec::<String>::new());
+    }
+    // a product that grows is not what was signed either
+    let mut world = WORLD.clone();
+    for product in &mut world.products {
+        product.object.spec.categories.push("Housing".to_owned());
+    }
+    assert_eq!(open(&world), BTreeSet::new());
+    // what is not material may change
+    let mut world = WORLD.clone();
+    for product in &mut world.products {
+        product.object.spec.title.push_str(", renamed");
+    }
+    assert_eq!(open(&world), open(&WORLD));
+}
+
+#[test]
 fn the_forbid_of_the_laws_does_deny_what_it_can() {
     let request = AccessRequest {
         subject: Subject { type_: SubjectType::OrgFunction, id: "northvale-pcn/care-team".to_owned() },
