@@ -18,6 +18,7 @@ use concordat::api::{
     SignatureState, Subject, SubjectType,
 };
 use concordat::core::judge::Judgement;
+use concordat::core::plan::PlannedObject;
 use concordat::core::snapshot::Snapshot;
 use concordat::source::files;
 use jiff::Timestamp;
@@ -327,4 +328,20 @@ fn the_forbid_of_the_laws_does_deny_what_it_can() {
     assert!(HERE.decide(&request).answer.decision);
     let denied = FORBIDDEN.decide(&request).answer;
     assert_eq!(denied.context.rule.as_deref(), Some("chorley-place/forbid-all#all"));
+}
+
+#[test]
+fn what_cannot_be_used_is_isolated_all_the_same() {
+    let isolation = |world: &Snapshot| -> BTreeSet<String> {
+        let plan = Judgement::new(world, at()).plan();
+        let isolating = plan.objects.iter().filter(|it| matches!(it, PlannedObject::Isolation(_)));
+        isolating.map(|it| it.key().to_string()).collect()
+    };
+    let before = isolation(&WORLD);
+    assert_eq!(before.len(), 7);
+    // without their footprints no organisation, and so no product, can be used
+    let mut world = WORLD.clone();
+    world.footprints.clear();
+    assert_eq!(open(&world), BTreeSet::new());
+    assert_eq!(isolation(&world), before);
 }

@@ -46,8 +46,18 @@ pub struct Model {
     /// Local policies that are loaded, wholly or in part.
     pub policies: BTreeMap<ObjectRef, LocalPolicy>,
     pub workloads: WorkloadIndex,
+    /// What has to be isolated, used or not: an object with a mistake in it must not open anything.
+    pub isolated: Isolated,
     /// Every object of ours that was looked at, used or not.
     pub objects: BTreeMap<ObjectKey, Looked>,
+}
+
+/// Everything that says of itself that it has to be isolated.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Isolated {
+    pub products: BTreeMap<ObjectRef, DataProductSpec>,
+    /// Organisations, for their Managed functions.
+    pub orgs: BTreeMap<String, PartnerOrgSpec>,
 }
 
 /// What is remembered of every object that was looked at.

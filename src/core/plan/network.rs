@@ -72,9 +72,12 @@ impl<'a> Network<'a> {
     /// selector cannot overwrite an older denial.
     pub(super) fn product_isolation(&self) -> impl Iterator<Item = NetworkPolicy> + use<'a> {
         let model = self.model;
-        model.products.values().filter(|product| model.cluster.is_local(product.spec.cluster.as_deref())).map(
-            |product| {
-                let Product { reference, spec } = product;
+        model
+            .isolated
+            .products
+            .iter()
+            .filter(|(_, spec)| model.cluster.is_local(spec.cluster.as_deref()))
+            .map(|(reference, spec)| {
                 let selector = json!(spec.endpoint.pod_selector).to_string();
                 policy(
                     &reference.namespace,
@@ -88,18 +91,16 @@ impl<'a> Network<'a> {
                         egress: None,
                     },
                 )
-            },
-        )
+            })
     }
 
     /// Denies egress but for DNS to the workloads of every Managed function here.
     pub(super) fn function_isolation(&self) -> impl Iterator<Item = NetworkPolicy> + use<'a> {
         let model = self.model;
-        model.orgs.values().flat_map(move |org| {
-            let managed =
-                org.spec.functions.iter().filter(|function| function.egress == Some(Egress::Managed));
+        model.isolated.orgs.iter().flat_map(move |(name, spec)| {
+            let managed = spec.functions.iter().filter(|function| function.egress == Some(Egress::Managed));
             managed.flat_map(move |function| {
-                let recipient = FunctionRef { org: org.name.clone(), function: function.name.clone() };
+                let recipient = FunctionRef { org: name.clone(), function: function.name.clone() };
                 let local = function
                     .workloads
                     .iter()

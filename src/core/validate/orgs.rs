@@ -20,6 +20,8 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
         homes.entry(&org.object.spec.home_namespace).or_default().push(org.object.name_any());
     }
     let claims = all_claims(snapshot);
+    checked.model.isolated.orgs =
+        snapshot.orgs.iter().map(|org| (org.object.name_any(), org.object.spec.clone())).collect();
     for sourced in &snapshot.orgs {
         let Some(mut check) = checked.start(sourced) else {
             continue;

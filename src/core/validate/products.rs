@@ -21,6 +21,8 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             (reference, &product.object.spec)
         })
         .collect();
+    checked.model.isolated.products =
+        all.iter().map(|(reference, spec)| (reference.clone(), (*spec).clone())).collect();
     for sourced in &snapshot.products {
         let Some(mut check) = checked.start(sourced) else {
             continue;
