@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use kube::ResourceExt;
-
 use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Agreement, Model};
 use super::policy::{Assessment, Assessments, BrokenRule, PartyState};
@@ -161,7 +159,7 @@ pub fn agreement_status(agreement: &Agreement, assessment: &Assessment) -> DataS
         observed_generation: agreement.generation,
         phase: Some(assessment.phase),
         reason: Some(conditions.phase_reason()),
-        parties: Some(parties_column(agreement, assessment)),
+        parties: Some(parties_column(assessment)),
         purposes: Some(
             spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect::<Vec<_>>().join(","),
         ),
@@ -181,7 +179,7 @@ pub fn agreement_status(agreement: &Agreement, assessment: &Assessment) -> DataS
 }
 
 /// `signed/needed`: organisations that stand signed, of those that are parties and have not withdrawn.
-fn parties_column(_agreement: &Agreement, assessment: &Assessment) -> String {
+fn parties_column(assessment: &Assessment) -> String {
     let needed = assessment.parties.values().filter(|party| party.standing != Standing::Withdrawn).count();
     format!("{}/{needed}", assessment.signed.orgs.len())
 }
@@ -209,13 +207,7 @@ pub fn invalid_status(
         unknown("Compliant"),
         unknown("Signed"),
         condition(generation, "InForce", ConditionStatus::False, "Invalid", message.clone()),
-        condition(
-            generation,
-            "Enforced",
-            ConditionStatus::Unknown,
-            "NotObserved",
-            "no cluster was looked at",
-        ),
+        not_observed(generation, "Enforced"),
         condition(generation, "Ready", ConditionStatus::False, "Invalid", message.clone()),
         condition(generation, "Reconciling", ConditionStatus::False, "Settled", "nothing is under way"),
         condition(generation, "Stalled", ConditionStatus::True, reason, message),
@@ -246,6 +238,11 @@ pub fn condition(
         observed_generation: generation,
         last_transition_time: None,
     }
+}
+
+/// A condition that only a cluster can tell.
+fn not_observed(generation: Option<i64>, type_: &str) -> Condition {
+    condition(generation, type_, ConditionStatus::Unknown, "NotObserved", "no cluster was looked at")
 }
 
 /// Messages are bounded by the schema; a long one ends in an ellipsis.
@@ -322,21 +319,9 @@ impl Conditions<'_> {
                 self.signed_message(),
             ),
             condition(generation, "InForce", truth(in_force), in_force_reason, phase_message.clone()),
-            condition(
-                generation,
-                "Enforced",
-                ConditionStatus::Unknown,
-                "NotObserved",
-                "no cluster was looked at",
-            ),
+            not_observed(generation, "Enforced"),
             if in_force {
-                condition(
-                    generation,
-                    "Ready",
-                    ConditionStatus::Unknown,
-                    "NotObserved",
-                    "no cluster was looked at",
-                )
+                not_observed(generation, "Ready")
             } else {
                 condition(generation, "Ready", ConditionStatus::False, phase, phase_message.clone())
             },
@@ -439,9 +424,4 @@ impl Conditions<'_> {
 /// The key of an agreement.
 pub fn agreement_key(reference: &ObjectRef) -> ObjectKey {
     ObjectKey::new("DataSharingAgreement", Some(&reference.namespace), &reference.name)
-}
-
-/// The key of an object of the wire.
-pub fn object_ref(object: &impl ResourceExt) -> ObjectRef {
-    ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
