@@ -236,13 +236,7 @@ fn operator(kubeconfig: &Path) -> Process {
 /// The whole way of one scenario: its states one over the other, then the end.
 fn run(cluster: &mut Cluster, operator: &Process, scenario: &Scenario) {
     let name = scenario.folder.display().to_string();
-    let mut run = Run {
-        cluster,
-        operator,
-        name,
-        namespaces: BTreeSet::new(),
-        agreements: BTreeSet::new(),
-    };
+    let mut run = Run { cluster, operator, name, namespaces: BTreeSet::new(), agreements: BTreeSet::new() };
     let mut signed = BTreeSet::new();
     for (index, state) in scenario.states.iter().enumerate() {
         // what is common is there already

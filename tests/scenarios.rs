@@ -54,8 +54,7 @@ fn what_must_be_allowed_is_allowed_and_what_must_be_refused_is_refused() {
                 let case: &PolicyTestCase = case;
                 let told = format!("{} `{}`", state.folder.display(), case.name);
                 let moment = case.at.unwrap();
-                let judgement =
-                    judgements.entry(moment).or_insert_with(|| Judgement::new(&snapshot, moment));
+                let judgement = judgements.entry(moment).or_insert_with(|| Judgement::new(&snapshot, moment));
                 let outcome = run_test(judgement, case);
                 assert!(outcome.passed, "{told}: {:?}", outcome.mismatches);
                 // a file called refused.yaml holds refusals
