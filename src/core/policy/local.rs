@@ -260,7 +260,7 @@ fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Findin
     // what the origin does not show is said
     let line = position.filter(|_| in_file.is_none());
     let line = line.map(|(line, column)| format!("line {line}, column {column} of the text"));
-    let rule = rule.filter(|rule| line.is_some() || !message.contains(rule.as_str()));
+    let rule = rule.filter(|rule| line.is_some() || !message.contains(&format!("`{rule}`")));
     let place: Vec<String> = rule.map(|rule| format!("rule `{rule}`")).into_iter().chain(line).collect();
     let colon = if place.is_empty() { "" } else { ": " };
     let mut finding = sourced.finding(code, FIELD, format!("{}{colon}{message}", place.join(", ")));

@@ -298,7 +298,8 @@ impl<'text> Reader<'text> {
             let mut value = self.node(event, span, depth + 1)?;
             if matches!(value.content, Content::Null) && value.at.0 == 0 {
                 // an absent value has no place of its own
-                value = Rc::new(Node { at: key.at, content: Content::Null, block: None, weight: value.weight });
+                value =
+                    Rc::new(Node { at: key.at, content: Content::Null, block: None, weight: value.weight });
             }
             weight.hold(value.weight);
             if !seen.insert(key.text.clone()) {
