@@ -922,6 +922,10 @@ fn a_guardrail_that_denies_says_what_would_have_kept_it_silent() {
         )
     );
     assert_eq!(
+        near_miss(&SIGNED, "NF-12: a purpose that is not listed", json("{}")).0.split(" is ").next(),
+        Some("NF-12: context.purpose")
+    );
+    assert_eq!(
         near_miss(&SIGNED, "LV-12: analysts do not get small counts", json("{}")).0,
         "NF-16: context.minCellCount is 5, and has to be at least 8, or at most 0, or context.identifiability (now \
          `AggregateSuppressed`) anything but `AggregateSuppressed`"

@@ -25,6 +25,8 @@ pub(super) struct Clause {
 #[derive(Clone, Debug)]
 enum Shape {
     Flag { of: Operand, wanted: bool },
+    /// Whether the agreement has terms for something.
+    Listed { key: Operand },
     Compare { left: Operand, relation: Relation, right: Operand },
     Any(Vec<Clause>),
     All(Vec<Clause>),
@@ -273,6 +275,10 @@ impl Shape {
             "contains" => Relation::Contains,
             "containsAll" => Relation::ContainsAll,
             "containsAny" => Relation::ContainsAny,
+            "hasTag" => {
+                let key = operands.get("right").map(Operand::new);
+                return key.map_or(Self::Other, |key| Self::Listed { key });
+            }
             "." | "Var" | "getTag" => return Self::Flag { of: Operand::new(body), wanted: true },
             "!" => return Self::negative(operands.get("arg").unwrap_or(&Value::Null)),
             _ => return Self::Other,
@@ -308,6 +314,11 @@ impl Shape {
                 subject: of.text.clone(),
                 saw: words(&of.value(question, entities)?, false),
                 wants: wanted.to_string(),
+            }),
+            Self::Listed { key } => Some(Seen {
+                subject: key.text.clone(),
+                saw: words(&key.value(question, entities)?, false),
+                wants: "one that the agreement lists".to_owned(),
             }),
             Self::Compare { left, relation, right } => {
                 let level = [left, right].iter().any(|side| side.text.ends_with("dentifiability"));
