@@ -111,9 +111,5 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             file,
             forbid("context.purpose == \"a\" || true }; permit (principal, action, resource) when { true"),
         ),
-        ("a policy of nothing", file, policy("// nothing")),
-        ("a policy that permits everything", file, {
-            policy("@id(\"all\")\n@reason(\"why not\")\npermit (principal, action, resource);")
-        }),
     ]
 }

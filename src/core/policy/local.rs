@@ -231,7 +231,9 @@ fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Findin
         _ => String::new(),
     };
     let mut finding = sourced.finding(code, "spec.cedar", format!("{place}{}", problem.message));
-    finding.help = problem.help;
+    finding.help = problem.help.or_else(|| {
+        Some("what actions, entities and attributes there are is in `policies/schema.cedarschema`".to_owned())
+    });
     finding
 }
 

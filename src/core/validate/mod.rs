@@ -123,7 +123,7 @@ impl Checked {
             let mut check = Check::new(sourced);
             if count.get(&key).is_some_and(|count| *count > 1) {
                 check
-                    .finding(Code::DuplicateObject, "metadata.name", format!("{key} stands more than once"))
+                    .finding(Code::DuplicateObject, "metadata.name", format!("`{key}` stands more than once"))
                     .help("keep one of them; until then none is used");
             }
             // files were held to the whole shape as they were read
