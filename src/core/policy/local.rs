@@ -264,7 +264,9 @@ fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Findin
     let place: Vec<String> = rule.map(|rule| format!("rule `{rule}`")).into_iter().chain(line).collect();
     let colon = if place.is_empty() { "" } else { ": " };
     let mut finding = sourced.finding(code, FIELD, format!("{}{colon}{message}", place.join(", ")));
-    finding.help = help;
+    finding.help = help.or_else(|| {
+        Some("what actions, entities and attributes there are is in `policies/schema.cedarschema`".to_owned())
+    });
     if let Some((line, column)) = in_file {
         (finding.origin.line, finding.origin.column) = (Some(line), Some(column));
     }

@@ -100,9 +100,14 @@ fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
                 .finding(
                     Code::FootprintNotFound,
                     "spec.footprint",
-                    format!("there is no footprint `{}`", spec.footprint),
+                    format!("there is no footprint `{}` that can be used", spec.footprint),
                 )
-                .help("name the footprint that the rule is lifted for");
+                .missing("PlaceFootprint", spec.footprint.as_str())
+                .near(
+                    &spec.footprint,
+                    checked.model.footprints.iter().map(|(name, _)| name.as_str()),
+                    "name the footprint that the rule is lifted for",
+                );
         }
         if let Some(own) = approves_itself(snapshot, &checked.model, &spec.approved_by, &spec.footprint) {
             check

@@ -27,6 +27,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
                         "spec.footprint",
                         format!("there is no footprint `{}` that can be used", spec.footprint),
                     )
+                    .missing("PlaceFootprint", spec.footprint.as_str())
                     .near(&spec.footprint, names, "name the footprint that the policy is for");
             }
             Some(footprint) => {

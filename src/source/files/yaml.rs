@@ -120,6 +120,22 @@ impl Node {
         }
     }
 
+    /// Calls `each` with every text in a value: keys, texts and numbers.
+    pub(super) fn texts(&self, each: &mut impl FnMut(&str)) {
+        match &self.content {
+            Content::Null | Content::Bool(_) => {}
+            Content::Number(number) => each(&number.to_string()),
+            Content::Text(text) => each(text),
+            Content::List(items) => items.iter().for_each(|item| item.texts(each)),
+            Content::Map(entries) => {
+                for (key, value) in entries {
+                    each(&key.text);
+                    value.texts(each);
+                }
+            }
+        }
+    }
+
     /// The place of each field by its path, the value's own under the empty path.
     pub(super) fn positions(&self) -> BTreeMap<String, Place> {
         let mut positions = BTreeMap::from([(String::new(), self.at)]);
@@ -223,7 +239,7 @@ impl<'text> Reader<'text> {
             code: Code::InvalidYaml,
             at: opened,
             message: "the text ends before this value does".to_owned(),
-            help: None,
+            help: Some("close it: a bracket or a quote is missing at its end".to_owned()),
         })
     }
 
@@ -274,7 +290,7 @@ impl<'text> Reader<'text> {
                 code: Code::InvalidYaml,
                 at,
                 message: "a value is expected here".to_owned(),
-                help: None,
+                help: Some("write the value, or take the line out".to_owned()),
             }),
         }
     }
@@ -527,21 +543,19 @@ fn syntax(error: &ScanError) -> Problem {
         return too_large(at, format!("lists and mappings nest deeper than {MAX_DEPTH} levels"));
     }
     let help = if info.contains("tab") {
-        Some("indent with spaces: YAML does not allow tabs there")
+        "indent with spaces: YAML does not allow tabs there"
     } else if info.contains("mapping values are not allowed") || info.contains("simple key") {
-        Some("check the indentation of this line and the one before it; a text that holds `: ` needs quotes")
+        "check the indentation of this line and the one before it; a text that holds `: ` needs quotes"
     } else if info.contains("unknown anchor") {
-        Some(
-            "an alias `*name` needs an anchor `&name` before it, in the same document; text that starts with `*` needs quotes",
-        )
+        "an alias `*name` needs an anchor `&name` before it, in the same document; text that starts with `*` needs quotes"
     } else {
-        None
+        "look at this line and the one before it: an indentation, a quote or a bracket is not as YAML has it"
     };
     Problem {
         code: Code::InvalidYaml,
         at,
         message: format!("not valid YAML: {info}"),
-        help: help.map(str::to_owned),
+        help: Some(help.to_owned()),
     }
 }
 
