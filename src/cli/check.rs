@@ -1,5 +1,9 @@
 //! `concordat check`: everything that is wrong.
 
+mod github;
+mod junit;
+mod sarif;
+
 use clap::ValueEnum;
 use serde_json::json;
 
@@ -34,16 +38,23 @@ enum Format {
     Human,
     /// For scripts: `{findings: […]}`.
     Json,
+    /// SARIF 2.1.0, for code scanning services.
+    Sarif,
+    /// JUnit XML, for CI systems that show tests.
+    Junit,
+    /// Workflow commands, which GitHub shows beside the line.
+    Github,
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { paths: Paths { paths }, format, strict, at } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
-        if *format == Format::Json {
-            printer.answer(format!("{:#}", json!({ "findings": [] })));
-        }
-        return Exit::Unknown;
+        return if *format == Format::Human {
+            Exit::Unknown
+        } else {
+            show(&[], *format, *strict, Exit::Unknown, &mut loaded, printer)
+        };
     }
     let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("judging");
@@ -53,10 +64,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     loaded.mend_help(&mut findings);
     findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut findings);
-    match format {
-        Format::Human => human(&findings, &mut loaded, printer),
-        Format::Json => printer.answer(format!("{:#}", json!({ "findings": findings }))),
-    }
+    let exit = if findings.iter().any(|finding| finding.code == Code::UnreadableFile) {
+        Exit::Unknown
+    } else if findings.iter().any(|finding| finding.is_error() || *strict) {
+        Exit::No
+    } else {
+        Exit::Yes
+    };
+    let exit = show(&findings, *format, *strict, exit, &mut loaded, printer);
     let missing = |finding: &Finding| {
         matches!(
             finding.code,
@@ -74,13 +89,37 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             paint.yellow("note:")
         ));
     }
-    if findings.iter().any(|finding| finding.code == Code::UnreadableFile) {
-        Exit::Unknown
-    } else if findings.iter().any(|finding| finding.is_error() || *strict) {
-        Exit::No
-    } else {
-        Exit::Yes
+    exit
+}
+
+/// Writes findings out, and returns how the command ends.
+fn show(
+    findings: &[Finding],
+    format: Format,
+    strict: bool,
+    exit: Exit,
+    loaded: &mut Loaded,
+    printer: &mut Printer,
+) -> Exit {
+    let told = exit != Exit::Unknown;
+    match format {
+        Format::Human => human(findings, loaded, printer),
+        Format::Json => printer.answer(format!("{:#}", json!({ "findings": findings }))),
+        Format::Sarif => printer.answer(format!("{:#}", sarif::document(findings, told))),
+        Format::Junit => match junit::document(findings, strict, told) {
+            Ok(text) => printer.answer(text.trim_end()),
+            Err(error) => {
+                printer.error(format!("the findings cannot be written as XML: {error}"), None);
+                return Exit::Unknown;
+            }
+        },
+        Format::Github => {
+            for line in github::lines(findings) {
+                printer.answer(line);
+            }
+        }
     }
+    exit
 }
 
 fn human(findings: &[Finding], loaded: &mut Loaded, printer: &mut Printer) {

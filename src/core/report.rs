@@ -52,7 +52,7 @@ fn broken_text(broken: &BrokenRule) -> String {
 }
 
 /// Where a broken rule can be mended, and how. The rules are those of `england`; for others, the object as a whole.
-fn mend(agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
+pub(crate) fn mend(agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
     let spec = &agreement.spec;
     let party = || {
         let index = spec.parties.iter().position(|party| Some(&party.org) == broken.org.as_ref());
