@@ -8,6 +8,8 @@ mod check;
 mod completions;
 mod crds;
 mod explain;
+#[cfg(feature = "controller")]
+mod live;
 mod load;
 mod man;
 mod output;
@@ -48,7 +50,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find everything that is wrong in a folder of manifests.
+    /// Find everything that is wrong, in a folder of manifests or in a live cluster.
     Check(check::Arguments),
     /// Show what would exist: grants, network policies, statuses, and who is waited for.
     Plan(plan::Arguments),

@@ -196,7 +196,9 @@ fn talk_about_closed(judgement: &Judgement, filter: &Filter, printer: &mut Print
             filter.action.is_none_or(|action| purpose.actions.contains(&action))
                 && purpose.products.iter().any(|product| {
                     let recipients = agreement.recipients(purpose, &model.orgs);
-                    recipients.iter().any(|recipient| filter.matches(reference, product, recipient, &purpose.code))
+                    recipients
+                        .iter()
+                        .any(|recipient| filter.matches(reference, product, recipient, &purpose.code))
                 })
         })
     };

@@ -232,8 +232,7 @@ pub fn explain(
         let rule = |broken: &BrokenRule, keeps_out_only| rule(wire, broken, keeps_out_only);
         explanation.broken.extend(assessment.broken.iter().map(|broken| rule(broken, false)));
         explanation.broken.extend(assessment.kept_out.iter().map(|broken| rule(broken, true)));
-        explanation.parties =
-            assessment.parties.iter().map(|(org, state)| party(snapshot, agreement, org, state)).collect();
+        explanation.parties = parties(snapshot, agreement, assessment);
         explanation.open = open(assessment);
         explanation.closed = closed(model, agreement, assessment);
         explanation.ends = Some(NamedMoment {
@@ -264,6 +263,19 @@ fn rule(wire: &DataSharingAgreement, broken: &BrokenRule, keeps_out_only: bool) 
         help,
         keeps_out_only,
     }
+}
+
+fn parties(snapshot: &Snapshot, agreement: &Agreement, assessment: &Assessment) -> Vec<ExplainedParty> {
+    // nobody waits for a signature on what is over
+    let over = matches!(assessment.phase, Phase::Expired | Phase::Superseded | Phase::Terminating);
+    let party = |(org, state): (&String, &PartyState)| {
+        let mut party = party(snapshot, agreement, org, state);
+        if over {
+            (party.needed, party.signature) = (None, None);
+        }
+        party
+    };
+    assessment.parties.iter().map(party).collect()
 }
 
 fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartyState) -> ExplainedParty {

@@ -23,8 +23,7 @@ fn line(finding: &Finding) -> String {
     }
     properties.push(format!("title={}", property(code.as_str())));
     let mut text = message.clone();
-    let about: Vec<String> =
-        object.iter().map(ToString::to_string).chain(field.iter().cloned()).collect();
+    let about: Vec<String> = object.iter().map(ToString::to_string).chain(field.iter().cloned()).collect();
     if !about.is_empty() {
         text.push_str(&format!("\nat {}", about.join(" ")));
     }
@@ -58,7 +57,9 @@ mod tests {
         let finding = Finding::new(Code::InvalidYaml, origin, "50% of\r\nit::error").help("mend it");
         assert_eq!(
             lines(&[finding]),
-            ["::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of%0D%0Ait::error%0Ahelp: mend it"]
+            [
+                "::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of%0D%0Ait::error%0Ahelp: mend it"
+            ]
         );
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use kube::ResourceExt as _;
 
 use super::Format;
-use crate::api::{ConditionStatus, ObjectRef, Standing};
+use crate::api::{ConditionStatus, ObjectRef, Phase, Standing};
 use crate::cli::Exit;
 use crate::cli::arguments::Moment;
 use crate::cli::load::{self, Loaded};
@@ -88,7 +88,19 @@ fn human(explanation: &Explanation, paths: &[PathBuf], printer: &mut Printer) {
     let paint = printer.answer_paint();
     let word = if *in_force { paint.green("in force") } else { paint.red("not in force") };
     line(printer, 0, &format!("{word}: {agreement} ({reference}), {title}"));
-    line(printer, 2, &format!("{}: {reason}", phase.as_str()));
+    // what is said in full further down is not said twice
+    let refusing = broken.iter().filter(|rule| !rule.keeps_out_only).count();
+    let unsigned = parties.iter().filter(|party| party.needed.is_some()).count();
+    let short = match phase {
+        Phase::Refused => format!("{} stand against it", count(refusing, "national rule")),
+        Phase::AwaitingSignatures if unsigned > 0 => {
+            let has = if unsigned == 1 { "has" } else { "have" };
+            format!("{} {has} something to do yet", count(unsigned, "party"))
+        }
+        Phase::Invalid => "it cannot be used until it is mended".to_owned(),
+        _ => reason.clone(),
+    };
+    line(printer, 2, &format!("{}: {short}", phase.as_str()));
     let unusable: Vec<&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
     if !unusable.is_empty() {
         heading(printer, "what is wrong with it");
@@ -101,17 +113,22 @@ fn human(explanation: &Explanation, paths: &[PathBuf], printer: &mut Printer) {
         }
     }
     rules(broken, printer);
-    parties_of(agreement, parties, paths, printer);
+    parties_of(agreement, parties, paths, refusing > 0, printer);
     opened(open, printer);
     closed_paths(closed, *in_force, printer);
     heading(printer, "conditions");
     for ExplainedCondition { type_, status, reason: _, message } in conditions {
+        let said = message == reason
+            || (*status != ConditionStatus::True
+                && matches!(type_.as_str(), "Valid" | "Compliant" | "Signed"));
+        let message = if said { "" } else { message };
         let word = match status {
             ConditionStatus::True => paint.green("yes"),
             ConditionStatus::False => paint.red("no"),
             ConditionStatus::Unknown => paint.yellow("not known"),
         };
-        line(printer, 2, &format!("{type_}: {word}, {message}"));
+        let comma = if message.is_empty() { "" } else { ", " };
+        line(printer, 2, &format!("{type_}: {word}{comma}{message}"));
     }
     clock(next.as_ref(), ends.as_ref(), printer);
     let warnings = findings.iter().filter(|finding| !finding.is_error()).count();
@@ -161,7 +178,13 @@ fn rules(broken: &[ExplainedRule], printer: &mut Printer) {
     }
 }
 
-fn parties_of(agreement: &ObjectRef, parties: &[ExplainedParty], paths: &[PathBuf], printer: &mut Printer) {
+fn parties_of(
+    agreement: &ObjectRef,
+    parties: &[ExplainedParty],
+    paths: &[PathBuf],
+    refused: bool,
+    printer: &mut Printer,
+) {
     if parties.is_empty() {
         return;
     }
@@ -181,6 +204,13 @@ fn parties_of(agreement: &ObjectRef, parties: &[ExplainedParty], paths: &[PathBu
         };
         line(printer, 2, &format!("{org}, {}: {word}{purposes}", roles.join(" and ")));
         match (signature, needed) {
+            (Some(_), _) if refused => {
+                line(
+                    printer,
+                    4,
+                    "it has to sign once the rules above are mended, as other terms have another hash",
+                );
+            }
             (Some(signature), _) => {
                 let from: String = paths
                     .iter()
@@ -234,13 +264,13 @@ fn closed_paths(closed: &[ClosedPath], in_force: bool, printer: &mut Printer) {
         }
         return;
     }
-    heading(printer, "listed, and closed");
+    heading(printer, "listed, and kept closed");
     let mut by_reason: BTreeMap<(&Option<String>, &str), Vec<&ClosedPath>> = BTreeMap::new();
     for path in closed {
         by_reason.entry((&path.org, &path.reason)).or_default().push(path);
     }
     for ((org, reason), paths) in by_reason {
-        let who = org.as_ref().map_or(String::new(), |org| format!("{org} keeps closed what follows: "));
+        let who = org.as_ref().map_or(String::new(), |org| format!("by {org}: "));
         line(printer, 2, &format!("{who}{reason}"));
         for ClosedPath { product, recipient, purpose, .. } in paths {
             line(printer, 4, &format!("{product} -> {recipient} for {purpose}"));
@@ -255,11 +285,7 @@ fn clock(next: Option<&NextChange>, ends: Option<&NamedMoment>, printer: &mut Pr
     heading(printer, "the clock");
     match next {
         Some(NextChange { at, causes, phase, reason, opens, closes }) => {
-            line(
-                printer,
-                2,
-                &format!("next on {at}{}: {}, {reason}", because(causes), phase.as_str()),
-            );
+            line(printer, 2, &format!("next on {at}{}: {}, {reason}", because(causes), phase.as_str()));
             for (word, paths) in [("opens", opens), ("closes", closes)] {
                 for path in paths {
                     line(printer, 4, &format!("{word} {path}"));

@@ -127,7 +127,9 @@ fn of_step(step: &Step, observed: &Observed) -> Option<Finding> {
             let isolates = step.stage == Stage::Isolate;
             let code = if isolates { Code::IsolationMissing } else { Code::NotAsPlanned };
             match observed.policies.get(&at) {
-                None if isolates => on(code, &object, format!("{what} is not isolated: the policy is not there")),
+                None if isolates => {
+                    on(code, &object, format!("{what} is not isolated: the policy is not there"))
+                }
                 None => on(code, &object, format!("{what} has no such policy, and the plan does")),
                 Some(_) => on(code, &object, format!("the policy for {what} is not as planned")),
             }
@@ -135,7 +137,9 @@ fn of_step(step: &Step, observed: &Observed) -> Option<Finding> {
         Act::ApplyGrant(_) if observed.grants.contains_key(&at) => {
             on(Code::NotAsPlanned, &object, "the grant is not as planned")
         }
-        Act::ApplyGrant(_) => on(Code::NotAsPlanned, &object, "the plan has this grant, and the cluster does not"),
+        Act::ApplyGrant(_) => {
+            on(Code::NotAsPlanned, &object, "the plan has this grant, and the cluster does not")
+        }
         Act::Delete { .. } => on(Code::Orphan, &object, "it is not in the plan, and still stands"),
         // what denies and is let go of is no danger, and a finalizer is none either
         Act::Unlabel { .. } | Act::SetFinalizers { .. } => return None,
@@ -180,15 +184,20 @@ fn wider(model: &Model, plan: &Plan, policies: &[NetworkPolicy]) -> Vec<Finding>
                 let what = concerning(target.isolation);
                 let (message, help) = match target.direction {
                     Direction::Ingress => (
-                        format!("lets {peer} into the pods of {what} on {ports}, which no agreement in force opens"),
+                        format!(
+                            "lets {peer} into the pods of {what} on {ports}, which no agreement in force opens"
+                        ),
                         "narrow its `podSelector` or its peers, or delete it: a network policy only ever adds",
                     ),
                     Direction::Egress => (
-                        format!("lets the pods of {what} out to {peer} on {ports}, which no agreement in force opens"),
+                        format!(
+                            "lets the pods of {what} out to {peer} on {ports}, which no agreement in force opens"
+                        ),
                         "narrow its `podSelector` or its peers, or make the function `Unmanaged`",
                     ),
                 };
-                let object = ObjectKey::new("NetworkPolicy", policy.namespace().as_deref(), &policy.name_any());
+                let object =
+                    ObjectKey::new("NetworkPolicy", policy.namespace().as_deref(), &policy.name_any());
                 let mut finding = on(Code::PolicyWidens, &object, message).help(help);
                 finding.origin.field = Some(field);
                 // the controller's own people and its own data
@@ -205,8 +214,7 @@ fn wider(model: &Model, plan: &Plan, policies: &[NetworkPolicy]) -> Vec<Finding>
 /// The pods that an isolation policy selects, and whose own namespaces may come in without an agreement.
 fn target<'a>(model: &Model, isolation: &'a NetworkPolicy) -> Option<Target<'a>> {
     let spec = isolation.spec.as_ref()?;
-    let direction =
-        if governs(spec, Direction::Ingress) { Direction::Ingress } else { Direction::Egress };
+    let direction = if governs(spec, Direction::Ingress) { Direction::Ingress } else { Direction::Egress };
     let product = isolation.annotations().get(PRODUCT).and_then(|name| name.split_once('/'));
     let controller = product.and_then(|(namespace, name)| {
         let reference = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
@@ -265,7 +273,8 @@ fn unguarded(admission: &Admission) -> Vec<Finding> {
         .into_iter()
         .filter(|(group, resource, _)| !admission.guards(group, resource))
         .map(|(_, _, shown)| {
-            let message = format!("no ValidatingAdmissionPolicy that denies keeps others from writing {shown}");
+            let message =
+                format!("no ValidatingAdmissionPolicy that denies keeps others from writing {shown}");
             Finding::new(Code::NoGuard, Origin::default(), message)
                 .help("install the chart's ValidatingAdmissionPolicy and its binding")
         })
@@ -280,12 +289,12 @@ impl Admission {
                 return false;
             };
             let rules = spec.match_constraints.iter().flat_map(|it| it.resource_rules.iter().flatten());
-            let asked = ["CREATE", "UPDATE", "DELETE"].iter().all(|operation| {
-                rules.clone().any(|rule| covers(rule, group, resource, operation))
-            });
-            let bound = self.bindings.iter().filter_map(|binding| binding.spec.as_ref()).any(|binding| {
-                binding.policy_name.as_deref() == policy.metadata.name.as_deref()
-                    && binding.validation_actions.iter().flatten().any(|action| action == "Deny")
+            let asked = ["CREATE", "UPDATE", "DELETE"]
+                .iter()
+                .all(|operation| rules.clone().any(|rule| covers(rule, group, resource, operation)));
+            let bound = self.bindings.iter().map(|binding| &binding.spec).any(|binding| {
+                Some(binding.policy_name.as_str()) == policy.metadata.name.as_deref()
+                    && binding.validation_actions.iter().any(|action| action == "Deny")
             });
             asked && bound && spec.failure_policy.as_deref() != Some("Ignore")
         })
@@ -336,7 +345,11 @@ mod tests {
             ("Fail", &["CREATE", "UPDATE"], &["Deny"]),
             ("Fail", &all, &["Warn", "Audit"]),
         ] {
-            assert_eq!(unguarded(&admission(failure, operations, actions)).len(), 2, "{failure} {operations:?}");
+            assert_eq!(
+                unguarded(&admission(failure, operations, actions)).len(),
+                2,
+                "{failure} {operations:?}"
+            );
         }
         assert_eq!(unguarded(&Admission::default()).len(), 2);
     }

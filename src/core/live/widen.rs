@@ -77,7 +77,9 @@ pub(super) fn widenings(other: &NetworkPolicy, target: &Target<'_>, ours: &[Netw
         .flat_map(|(policy, spec)| rules(policy, spec, *direction))
         .flat_map(|rule| {
             let Rule { peers, ports, .. } = rule;
-            peers.into_iter().flat_map(move |(_, peer)| ports.clone().into_iter().map(move |port| (peer.clone(), port)))
+            peers
+                .into_iter()
+                .flat_map(move |(_, peer)| ports.clone().into_iter().map(move |port| (peer.clone(), port)))
         })
         .collect();
     let own = Peer::Pods {
@@ -128,7 +130,9 @@ struct Rule {
 
 fn rules(policy: &NetworkPolicy, spec: &NetworkPolicySpec, direction: Direction) -> Vec<Rule> {
     let namespace = policy.namespace().unwrap_or_default();
-    let rule = |field: String, peers: &Option<Vec<NetworkPolicyPeer>>, ports: &Option<Vec<NetworkPolicyPort>>| {
+    let rule = |field: String,
+                peers: &Option<Vec<NetworkPolicyPeer>>,
+                ports: &Option<Vec<NetworkPolicyPort>>| {
         // an empty list is as none: all
         let peers = match peers.as_deref() {
             None | Some([]) => vec![(None, Peer::Everybody)],
@@ -159,8 +163,16 @@ fn rules(policy: &NetworkPolicy, spec: &NetworkPolicySpec, direction: Direction)
 enum Peer {
     Everybody,
     /// Pods of namespaces: both selectors of one item have to fit.
-    Pods { namespaces: Selector, pods: Selector, words: String },
-    Block { block: IpNet, except: Vec<IpNet>, words: String },
+    Pods {
+        namespaces: Selector,
+        pods: Selector,
+        words: String,
+    },
+    Block {
+        block: IpNet,
+        except: Vec<IpNet>,
+        words: String,
+    },
     /// Something that cannot be read; it lies in nothing, and nothing in it.
     Unread(String),
 }
@@ -276,7 +288,9 @@ impl Port {
         let protocol = protocol.clone().unwrap_or_else(|| "TCP".to_owned());
         match port {
             None => Self::Range { protocol, from: 0, to: 65535 },
-            Some(IntOrString::Int(from)) => Self::Range { protocol, from: *from, to: end_port.unwrap_or(*from) },
+            Some(IntOrString::Int(from)) => {
+                Self::Range { protocol, from: *from, to: end_port.unwrap_or(*from) }
+            }
             Some(IntOrString::String(name)) => Self::Named { protocol, name: name.clone() },
         }
     }
@@ -410,7 +424,10 @@ mod tests {
         let every = |namespace: &str| format!("every pod of namespace `{namespace}`");
         let at = "spec.ingress[0].from[0]";
         for (spec, wanted) in [
-            (json!({"podSelector": {}, "ingress": [{}]}), "spec.ingress[0]: everybody on every port".to_owned()),
+            (
+                json!({"podSelector": {}, "ingress": [{}]}),
+                "spec.ingress[0]: everybody on every port".to_owned(),
+            ),
             (
                 json!({"podSelector": {}, "ingress": [{"from": [], "ports": []}]}),
                 "spec.ingress[0]: everybody on every port".to_owned(),
@@ -471,7 +488,8 @@ mod tests {
         let isolation = isolation("Egress");
         let target =
             Target { isolation: &isolation, direction: Direction::Egress, own_namespaces: BTreeSet::new() };
-        let adds = |spec| widenings(&policy("council", spec), &target, std::slice::from_ref(&isolation)).len();
+        let adds =
+            |spec| widenings(&policy("council", spec), &target, std::slice::from_ref(&isolation)).len();
         assert_eq!(adds(json!({"podSelector": {}, "egress": [{}]})), 1);
         assert_eq!(adds(json!({"podSelector": {}, "policyTypes": ["Ingress"], "egress": [{}]})), 0);
         assert_eq!(adds(json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": [{}]})), 1);
