@@ -1,8 +1,10 @@
 //! Who may do what to which product, for what, and until when: the open flows of a judgement, read the other way
 //! round.
 //!
-//! What is listed here is what the terms open. Local rules are named beside it and not evaluated, as whether they
+//! What is listed here is what the terms open, as far as the national ceiling lets it. Local rules are named beside it and not evaluated, as whether they
 //! apply depends on each request: a permit of the place may add roles, and a forbid may still deny.
+
+use std::collections::BTreeMap;
 
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use jiff::Timestamp;
@@ -11,7 +13,10 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::{FlowPurpose, LocalPolicy, names};
-use crate::api::{DataAction, Identifiability, ObjectRef};
+use crate::api::{
+    AccessRequest, DataAction, DecisionTier, Identifiability, ObjectRef, RequestAction, RequestContext,
+    RequestResource, Subject, SubjectType,
+};
 use crate::core::judge::Judgement;
 use crate::core::model::{Agreement, FunctionRef, Model};
 use crate::core::validate::shape::nearest;
@@ -49,6 +54,7 @@ pub struct Permission {
     pub actions: Vec<DataAction>,
     /// Who of the recipient; none means that the terms name no roles.
     pub roles: Option<Vec<String>>,
+    /// The highest level at which neither the terms nor a guardrail stand in the way.
     pub max_identifiability: Identifiability,
     #[serde(serialize_with = "as_text")]
     pub agreement: ObjectRef,
@@ -96,20 +102,30 @@ pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<Vec<Permission>
                     continue;
                 }
                 let local = Local { model, agreement, product: &flow.product, recipient: &flow.recipient };
-                let (may_add, may_forbid) = local.words(&actions);
-                permissions.push(Permission {
-                    org: flow.recipient.org.clone(),
-                    function: flow.recipient.function.clone(),
-                    product: flow.product.clone(),
-                    purpose: code.clone(),
-                    actions,
-                    roles: roles.clone(),
-                    max_identifiability: *max_identifiability,
-                    agreement: reference.clone(),
-                    until: *not_after,
-                    may_add,
-                    may_forbid,
-                });
+                // the ceiling may be lower than the terms, and differ from one action to the next
+                let mut by_level: BTreeMap<Identifiability, Vec<DataAction>> = BTreeMap::new();
+                for action in actions {
+                    let asked = Asked { judgement, local: &local, code, roles, action };
+                    if let Some(level) = asked.highest_level(*max_identifiability) {
+                        by_level.entry(level).or_default().push(action);
+                    }
+                }
+                for (max_identifiability, actions) in by_level.into_iter().rev() {
+                    let (may_add, may_forbid) = local.words(&actions);
+                    permissions.push(Permission {
+                        org: flow.recipient.org.clone(),
+                        function: flow.recipient.function.clone(),
+                        product: flow.product.clone(),
+                        purpose: code.clone(),
+                        actions,
+                        roles: roles.clone(),
+                        max_identifiability,
+                        agreement: reference.clone(),
+                        until: *not_after,
+                        may_add,
+                        may_forbid,
+                    });
+                }
             }
         }
     }
@@ -137,6 +153,60 @@ impl Filter {
             && function.as_ref().is_none_or(|wanted| *wanted == recipient.function)
             && code.as_ref().is_none_or(|wanted| wanted == purpose)
             && by.as_ref().is_none_or(|wanted| wanted == agreement)
+    }
+}
+
+/// One action of one path, for one purpose.
+struct Asked<'a> {
+    judgement: &'a Judgement,
+    local: &'a Local<'a>,
+    code: &'a str,
+    roles: &'a Option<Vec<String>>,
+    action: DataAction,
+}
+
+impl Asked<'_> {
+    /// The highest level at which no guardrail stands in the way of a request that brings all that rules ask for;
+    /// none where there is no such level, and so nothing that anybody may do.
+    fn highest_level(&self, most: Identifiability) -> Option<Identifiability> {
+        use Identifiability::{AggregateSmallNumbers, AggregateSuppressed, Identifiable, Pseudonymised};
+        [Identifiable, Pseudonymised, AggregateSmallNumbers, AggregateSuppressed]
+            .into_iter()
+            .filter(|level| *level <= most)
+            .find(|level| self.passes(*level))
+    }
+
+    fn passes(&self, level: Identifiability) -> bool {
+        let Local { model: _, agreement, product, recipient } = self.local;
+        let onward = &agreement.spec.onward_sharing.to;
+        let receivers: Vec<Option<&String>> = match self.action {
+            DataAction::ShareOnward if !onward.is_empty() => onward.iter().map(Some).collect(),
+            _ => vec![None],
+        };
+        receivers.into_iter().any(|onward_to| {
+            let request = AccessRequest {
+                subject: Subject { type_: SubjectType::OrgFunction, id: recipient.to_string() },
+                action: RequestAction { name: self.action.as_str().to_owned() },
+                resource: RequestResource { type_: "DataProduct".to_owned(), id: product.to_string() },
+                context: RequestContext {
+                    purpose: Some(self.code.to_owned()),
+                    identifiability: Some(level),
+                    roles: self.roles.clone().unwrap_or_default(),
+                    legitimate_relationship: true,
+                    explicit_consent: true,
+                    opt_outs_applied: true,
+                    min_cell_count: Some(i64::from(u32::MAX)),
+                    case_reference: Some("any".to_owned()),
+                    break_glass: false,
+                    region: Some("GB".to_owned()),
+                    onward_to: onward_to.cloned(),
+                },
+            };
+            let name = agreement.reference.to_string();
+            let verdict = self.judgement.decide(&request);
+            let own = verdict.candidates.iter().find(|candidate| candidate.agreement == name);
+            own.is_some_and(|own| !matches!(own.tier, DecisionTier::Ceiling | DecisionTier::Error))
+        })
     }
 }
 
