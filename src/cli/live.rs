@@ -83,7 +83,9 @@ fn in_one_line(error: &dyn Error) -> String {
     let mut cause = error.source();
     while let Some(error) = cause {
         let next = error.to_string();
-        if !text.contains(&next) {
+        // a name of the client library's own
+        let next = next.strip_prefix("ServiceError: ").unwrap_or(&next);
+        if !text.contains(next) {
             text.push_str(&format!(": {next}"));
         }
         cause = error.source();

@@ -217,12 +217,12 @@ fn talk_about_closed(judgement: &Judgement, filter: &Filter, printer: &mut Print
     const NAMED: usize = 5;
     let paint = printer.talk_paint();
     printer.talk(format!(
-        "{} {} like this and not in force; `concordat explain --agreement NS/NAME` says why",
+        "{} {} not in force; `concordat explain --agreement NS/NAME` says why",
         paint.cyan("note:"),
         if closed.len() == 1 {
-            "1 agreement lists paths".to_owned()
+            "1 agreement lists such paths, and is".to_owned()
         } else {
-            format!("{} list paths", count(closed.len(), "agreement"))
+            format!("{} list such paths, and are", count(closed.len(), "agreement"))
         },
     ));
     for (reference, phase) in closed.iter().take(NAMED) {

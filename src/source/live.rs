@@ -31,6 +31,8 @@ const DEADLINE: Duration = Duration::from_secs(5);
 const PAGE: u32 = 500;
 /// How many objects of one kind are read.
 const MOST: usize = 200_000;
+/// The kind that is read and is not ours.
+const POLICY: &str = "NetworkPolicy";
 
 /// What a cluster holds.
 #[derive(Debug)]
@@ -138,11 +140,10 @@ impl Reading<'_> {
         &mut self,
         store: &Store<NetworkPolicy>,
     ) -> Result<Option<Vec<NetworkPolicy>>, ReadError> {
-        const KIND: &str = "NetworkPolicy";
-        let objects = match self.list::<NetworkPolicy>(KIND).await? {
+        let objects = match self.list::<NetworkPolicy>(POLICY).await? {
             Ok(objects) => objects,
             Err(unread) => {
-                self.unread(KIND, unread, Severity::Error);
+                self.unread(POLICY, unread, Severity::Error);
                 return Ok(None);
             }
         };
@@ -155,7 +156,7 @@ impl Reading<'_> {
         rest.replace(others);
         for (name, error) in store.undecodable().into_iter().chain(rest.undecodable()) {
             let (namespace, name) = name.split_once('/').unwrap_or_default();
-            self.undecodable.push((ObjectKey::new(KIND, Some(namespace), name), error));
+            self.undecodable.push((ObjectKey::new(POLICY, Some(namespace), name), error));
         }
         Ok(Some(rest.objects()))
     }
@@ -204,9 +205,13 @@ impl Reading<'_> {
 
     fn unread(&mut self, kind: &str, unread: Unread, severity: Severity) {
         let (message, help) = match unread {
-            Unread::Absent => (
+            Unread::Absent if severity == Severity::Error && kind != POLICY => (
                 format!("the cluster does not know `{kind}`"),
                 "apply the definitions with `concordat crds | kubectl apply --server-side -f -`".to_owned(),
+            ),
+            Unread::Absent => (
+                format!("the server does not know `{kind}`"),
+                "see that it is the API server of a Kubernetes cluster".to_owned(),
             ),
             Unread::Refused(why) => (
                 format!("`{kind}` may not be read: {why}"),

@@ -107,21 +107,27 @@ fn on(code: Code, object: &ObjectKey, message: impl Into<String>) -> Finding {
 /// What the operator would still write.
 fn drift(plan: &Plan, observed: &Observed) -> Vec<Finding> {
     let mut findings: BTreeMap<ObjectKey, Finding> = BTreeMap::new();
+    let planned: BTreeSet<ObjectKey> = plan.objects.iter().map(PlannedObject::key).collect();
     let statuses = report(plan, observed, &Failures::new());
     for step in steps(plan, observed).iter().chain(&statuses) {
-        if let Some(finding) = of_step(step, observed) {
-            // the first of several writes to one object says why
+        // an object can need several writes; it is named once, for what it is
+        if let Some(finding) = of_step(step, observed, planned.contains(&step.object())) {
             findings.entry(step.object()).or_insert(finding);
         }
     }
     findings.into_values().collect()
 }
 
-fn of_step(step: &Step, observed: &Observed) -> Option<Finding> {
+/// What a write that remains says about its object. What is planned may be deleted first, and what is not may be
+/// emptied first.
+fn of_step(step: &Step, observed: &Observed, planned: bool) -> Option<Finding> {
     const OPERATOR: &str = "see that the operator runs, and what its log says: it puts this right by itself";
     let object = step.object();
     let at = ObjectRef { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() };
     let finding = match &step.act {
+        Act::ApplyPolicy { .. } | Act::ApplyGrant(_) | Act::Delete { .. } if !planned => {
+            on(Code::Orphan, &object, "it is not in the plan, and still stands")
+        }
         Act::ApplyPolicy { policy, .. } => {
             let what = concerning(policy);
             let isolates = step.stage == Stage::Isolate;
@@ -130,17 +136,14 @@ fn of_step(step: &Step, observed: &Observed) -> Option<Finding> {
                 None if isolates => {
                     on(code, &object, format!("{what} is not isolated: the policy is not there"))
                 }
-                None => on(code, &object, format!("{what} has no such policy, and the plan does")),
+                None => on(code, &object, format!("the policy for {what} is in the plan, and not there")),
                 Some(_) => on(code, &object, format!("the policy for {what} is not as planned")),
             }
         }
-        Act::ApplyGrant(_) if observed.grants.contains_key(&at) => {
-            on(Code::NotAsPlanned, &object, "the grant is not as planned")
+        Act::ApplyGrant(_) if !observed.grants.contains_key(&at) => {
+            on(Code::NotAsPlanned, &object, "the grant is in the plan, and not there")
         }
-        Act::ApplyGrant(_) => {
-            on(Code::NotAsPlanned, &object, "the plan has this grant, and the cluster does not")
-        }
-        Act::Delete { .. } => on(Code::Orphan, &object, "it is not in the plan, and still stands"),
+        Act::ApplyGrant(_) | Act::Delete { .. } => on(Code::NotAsPlanned, &object, "it is not as planned"),
         // what denies and is let go of is no danger, and a finalizer is none either
         Act::Unlabel { .. } | Act::SetFinalizers { .. } => return None,
         Act::SetStatus { .. } => {
