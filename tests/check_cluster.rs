@@ -23,6 +23,12 @@ use support::scenario::{Cluster, documents, eventually, namespaces};
 
 const SOON: Duration = Duration::from_secs(60);
 
+fn operator(kubeconfig: &Path) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_concordat"));
+    command.arg("run").arg("--kubeconfig").arg(kubeconfig).args(["--health-addr", "127.0.0.1:0"]);
+    Process::start("operator", &mut command).unwrap()
+}
+
 /// The findings about some namespaces, or about what has none: code, object and field.
 struct Found {
     code: Option<i32>,
@@ -90,16 +96,12 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
     }
     assert!(before.findings.iter().any(|it| it["code"] == "CON908"), "there is no network plugin here");
 
-    let operator = {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_concordat"));
-        command.arg("run").arg("--kubeconfig").arg(kubeconfig).args(["--health-addr", "127.0.0.1:0"]);
-        Process::start("operator", &mut command).unwrap()
-    };
+    let running = operator(kubeconfig);
     let nothing = BTreeMap::new();
     let quiet = eventually("a cluster that is as planned", SOON, || {
         (check(kubeconfig).in_places(&places) == nothing).then_some(())
     });
-    assert!(quiet.is_ok(), "{:?}\n{}", check(kubeconfig).in_places(&places), operator.tail());
+    assert!(quiet.is_ok(), "{:?}\n{}", check(kubeconfig).in_places(&places), running.tail());
 
     // other people's policies: one that opens nothing new, one that opens to everybody
     let all_pods = json!({});
@@ -123,7 +125,7 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
     }
 
     // our own, edited and made by others, with nobody there to put it right
-    drop(operator);
+    drop(running);
     let ours = cluster.policies(&places).unwrap();
     let allow =
         ours.iter().find(|it| it.metadata.labels.as_ref().unwrap()["concordat.dev/part"] == "ingress");
@@ -141,5 +143,7 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
     assert_eq!(edited.of("CON904", &name).len(), 1, "{:#?}", edited.findings);
     assert_eq!(edited.of("CON905", "left-over").len(), 1, "{:#?}", edited.findings);
 
+    // it takes its finalizer off what is deleted
+    let _running = operator(kubeconfig);
     cluster.clean_up().unwrap();
 }

@@ -229,7 +229,7 @@ pub fn explain(
             .collect(),
     };
     if let Some((agreement, assessment)) = found {
-        let rule = |broken: &BrokenRule, keeps_out_only| rule(wire, broken, keeps_out_only);
+        let rule = |broken: &BrokenRule, keeps_out_only| rule(model, wire, broken, keeps_out_only);
         explanation.broken.extend(assessment.broken.iter().map(|broken| rule(broken, false)));
         explanation.broken.extend(assessment.kept_out.iter().map(|broken| rule(broken, true)));
         explanation.parties = parties(snapshot, agreement, assessment);
@@ -251,8 +251,13 @@ pub fn explain(
 /// The fields that end an agreement, whatever else holds.
 const ENDS: [&str; 3] = ["spec.term.end", "spec.confidentiality.validUntil", "spec.emergency.expires"];
 
-fn rule(wire: &DataSharingAgreement, broken: &BrokenRule, keeps_out_only: bool) -> ExplainedRule {
-    let (field, help) = report::mend(wire, broken);
+fn rule(
+    model: &Model,
+    wire: &DataSharingAgreement,
+    broken: &BrokenRule,
+    keeps_out_only: bool,
+) -> ExplainedRule {
+    let (field, help) = report::mend(model, wire, broken);
     let BrokenRule { rule, org, purpose, reason } = broken.clone();
     ExplainedRule {
         rule,
