@@ -87,6 +87,11 @@ pub fn run_blocking(options: Options) -> Result<(), RunError> {
 
 /// Makes a client as the options say.
 pub async fn client(options: &Options) -> Result<Client, RunError> {
+    client_of(config(options).await?)
+}
+
+/// Where the cluster is and who we are there, as the options say.
+pub async fn config(options: &Options) -> Result<Config, RunError> {
     let Options { kubeconfig, context, .. } = options;
     let selection = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
     let mut config = match (kubeconfig, context) {
@@ -99,6 +104,11 @@ pub async fn client(options: &Options) -> Result<Client, RunError> {
     };
     // the client would sleep for as long as a server's Retry-After says; the loop retries by itself
     config.default_retry = false;
+    Ok(config)
+}
+
+/// Makes a client of where it goes.
+pub fn client_of(config: Config) -> Result<Client, RunError> {
     Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
 }
 

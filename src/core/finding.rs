@@ -113,6 +113,17 @@ codes! {
 
     PopulationBand "CON801" Warning "a place's population lies outside the usual band";
     TestWithoutMoment "CON802" Error "a policy test does not say when the question is asked";
+
+    ClusterUnreadable "CON901" Error "a kind cannot be read from the cluster";
+    Undecodable "CON902" Error "an object in the cluster cannot be decoded";
+    IsolationMissing "CON903" Error "a product or a managed function is not isolated as planned";
+    NotAsPlanned "CON904" Error "an object of the operator is missing or has been edited";
+    Orphan "CON905" Error "an object of the operator stands and is not in the plan";
+    PolicyWidens "CON906" Error "another network policy lets through more than the agreements open";
+    StatusBehind "CON907" Warning "a status says something else than the judgement";
+    NoEnforcer "CON908" Warning "no network plugin is known to enforce network policies here";
+    NoGuard "CON909" Warning "no admission policy keeps others off the operator's objects";
+    NamespaceNotFound "CON910" Warning "an object names a namespace that the cluster does not have";
 }
 
 impl fmt::Display for Code {

@@ -52,7 +52,7 @@ fn broken_text(broken: &BrokenRule) -> String {
 }
 
 /// Where a broken rule can be mended, and how: in the words of the framework that judges the agreement.
-fn mend(model: &Model, agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
+pub(crate) fn mend(model: &Model, agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
     let spec = &agreement.spec;
     if broken.rule == "framework" {
         return ("spec.framework".to_owned(), "name a version that is in effect".to_owned());

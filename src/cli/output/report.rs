@@ -189,16 +189,7 @@ impl Diagnostic for Report {
 /// The last line: how much was found in how much.
 pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint: Paint) -> String {
     let FilesReport { files, objects, skipped, templates, links, stdin: _ } = report;
-    let errors = findings.iter().filter(|finding| finding.is_error()).count();
-    let warnings = findings.len() - errors;
-    let verdict = match (errors, warnings) {
-        (0, 0) => paint.green("nothing wrong"),
-        (0, _) => paint.yellow(count(warnings, "warning")),
-        (_, 0) => paint.red(count(errors, "error")),
-        (_, _) => {
-            format!("{}, {}", paint.red(count(errors, "error")), paint.yellow(count(warnings, "warning")))
-        }
-    };
+    let verdict = verdict(findings, paint);
     let mut line = format!("{verdict} in {}, {}", count(*files, "file"), count(*objects, "object"));
     let others: usize = skipped.values().sum();
     let mut left_out = Vec::new();
@@ -226,6 +217,26 @@ pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint:
         line.push_str(&paint.dim(format!("; {} skipped", left_out.join(", "))));
     }
     line
+}
+
+/// The last line about a live cluster.
+#[cfg(feature = "controller")]
+pub(in crate::cli) fn live_summary(findings: &[Finding], objects: usize, paint: Paint) -> String {
+    format!("{} in a cluster with {}", verdict(findings, paint), count(objects, "object"))
+}
+
+/// How much was found.
+fn verdict(findings: &[Finding], paint: Paint) -> String {
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = findings.len() - errors;
+    match (errors, warnings) {
+        (0, 0) => paint.green("nothing wrong"),
+        (0, _) => paint.yellow(count(warnings, "warning")),
+        (_, 0) => paint.red(count(errors, "error")),
+        (_, _) => {
+            format!("{}, {}", paint.red(count(errors, "error")), paint.yellow(count(warnings, "warning")))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,8 @@ pub struct FlowPurpose {
     pub actions: Vec<DataAction>,
     pub roles: Option<Vec<String>>,
     pub max_identifiability: Identifiability,
+    /// When this purpose ends by itself; the flow as a whole ends with the first of them.
+    pub not_after: Timestamp,
 }
 
 /// A listed flow that is not open, and why.
@@ -90,6 +92,7 @@ impl Flows<'_> {
                         actions: purpose.actions.clone(),
                         roles: purpose.roles.clone(),
                         max_identifiability: purpose.max_identifiability,
+                        not_after: until,
                     });
                 }
             }

@@ -19,6 +19,7 @@ mod names;
 mod parity;
 mod schema;
 mod test;
+mod who_can;
 
 pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess};
 pub use decide::{CandidateVerdict, Verdict, decide};
@@ -31,3 +32,4 @@ pub(crate) use moments::add_months;
 pub use names::{rule_order, rule_sort_key};
 pub use schema::{SCHEMA_TEXT, schema};
 pub use test::{TestOutcome, run_test};
+pub use who_can::{Filter, LocalWord, Permission, UnknownName, who_can};
