@@ -151,8 +151,11 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
     fact("tier", &format!("{}: {}", tier.as_str(), meaning(*tier, *decision)));
     if let Some(rule) = rule {
         let others: Vec<&str> = rules.iter().filter(|other| *other != rule).map(String::as_str).collect();
-        let more =
-            if others.is_empty() { String::new() } else { format!(", and so do {}", others.join(", ")) };
+        let more = match others.as_slice() {
+            [] => String::new(),
+            [other] => format!(", and so does {other}"),
+            several => format!(", and so do {}", several.join(", ")),
+        };
         fact("rule", &format!("{rule} decides{more}"));
     }
     if let Some(agreement) = agreement {

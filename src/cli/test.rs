@@ -154,7 +154,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let short = require_coverage.filter(|wanted| percent < usize::from(*wanted));
     if let Some(wanted) = short {
         printer.error(
-            &format!("{percent} percent of the rules fired in a test, and {wanted} are required"),
+            format!("{percent} percent of the rules fired in a test, and {wanted} are required"),
             Some("`--coverage` lists the rules that no test made fire"),
         );
     }
@@ -248,7 +248,7 @@ struct Own {
 /// A test of a local policy that failed, or tests that were not run.
 #[derive(Debug)]
 enum OwnOutcome {
-    Failed { policy: ObjectKey, finding: Finding },
+    Failed { policy: ObjectKey, finding: Box<Finding> },
     Skipped { policy: ObjectKey, why: String },
 }
 
@@ -263,7 +263,8 @@ impl OwnOutcome {
                     paint.bold(policy)
                 ));
             }
-            Self::Failed { policy, finding: Finding { message, help, origin, .. } } => {
+            Self::Failed { policy, finding } => {
+                let Finding { message, help, origin, .. } = finding.as_ref();
                 let place = match (&origin.file, origin.line) {
                     (Some(file), Some(line)) => format!(" ({file}:{line})"),
                     _ => String::new(),
@@ -317,9 +318,10 @@ fn own_tests(policies: &[Sourced<crate::api::LocalPolicy>], judgement: &Judgemen
         tally.failed += failed.len();
         tally.passed += tests.len().saturating_sub(failed.len());
         own.outcomes.extend(
-            failed
-                .into_iter()
-                .map(|finding| OwnOutcome::Failed { policy: key.clone(), finding: finding.clone() }),
+            failed.into_iter().map(|finding| OwnOutcome::Failed {
+                policy: key.clone(),
+                finding: Box::new(finding.clone()),
+            }),
         );
     }
     own

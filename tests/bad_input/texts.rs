@@ -44,7 +44,7 @@ fn forbid(condition: &str) -> Vec<u8> {
 }
 
 fn bomb() -> String {
-    let mut text = format!("{HEAD}spec:\n  a: &a0 [{}]\n", vec!["x"; 10].join(", "));
+    let mut text = format!("{HEAD}spec:\n  a: &a0 [{}]\n", ["x"; 10].join(", "));
     for level in 1..9 {
         let _ = writeln!(text, "  b{level}: &a{level} [{}]", vec![format!("*a{}", level - 1); 10].join(", "));
     }

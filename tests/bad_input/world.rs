@@ -161,7 +161,9 @@ struct Read {
 
 impl Read {
     fn of(file: &str, bytes: &[u8]) -> Arc<Self> {
-        static CACHE: Mutex<BTreeMap<(String, Vec<u8>), Arc<Read>>> = Mutex::new(BTreeMap::new());
+        /// What has been read, by name and text.
+        type Cache = BTreeMap<(String, Vec<u8>), Arc<Read>>;
+        static CACHE: Mutex<Cache> = Mutex::new(BTreeMap::new());
         let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (file.to_owned(), bytes.to_vec());
         if let Some(read) = cache().get(&key) {

@@ -9,7 +9,7 @@ pub(super) fn lines(findings: &[Finding]) -> Vec<String> {
 }
 
 fn line(finding: &Finding) -> String {
-    let Finding { code, severity, message, help, origin } = finding;
+    let Finding { code, severity, message, help, origin, missing: _ } = finding;
     let Origin { file, line, column, object, field } = origin;
     let level = match severity {
         Severity::Error => "error",

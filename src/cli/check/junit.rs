@@ -41,7 +41,7 @@ fn suite(origin: &Origin) -> String {
 }
 
 fn case(finding: &Finding, strict: bool) -> TestCase {
-    let Finding { code, severity: _, message, help, origin } = finding;
+    let Finding { code, severity: _, message, help, origin, missing: _ } = finding;
     let help = help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
     let text = format!("{message}\nat {origin}{help}");
     let fails = finding.is_error() || strict;

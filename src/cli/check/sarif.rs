@@ -52,7 +52,7 @@ fn rule(code: Code) -> Value {
 }
 
 fn result(finding: &Finding, rules: &BTreeMap<Code, usize>) -> Value {
-    let Finding { code, severity, message, help, origin } = finding;
+    let Finding { code, severity, message, help, origin, missing: _ } = finding;
     let help = help.as_ref().map(|help| format!("\nhelp: {help}")).unwrap_or_default();
     let mut result = json!({
         "ruleId": code.as_str(),

@@ -31,7 +31,7 @@ pub(super) fn problems(rule: &Rule) -> Vec<PolicyProblem> {
     let conditions = rule.json.get("conditions").cloned().unwrap_or_default();
     let (sector, assurance) = (names(&conditions, "sector"), names(&conditions, "assurance"));
     let forbid = rule.policy.effect() == Effect::Forbid;
-    if !sector && !(assurance && forbid) {
+    if !(sector || assurance && forbid) {
         return Vec::new();
     }
     let problem = |message: &str, help: &str| PolicyProblem::lint(Code::PolicyParity, rule, message, help);

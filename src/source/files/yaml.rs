@@ -388,7 +388,7 @@ impl<'text> Reader<'text> {
         let below = (at.0..).zip(self.lines.get(header..)?).take(usize::try_from(above).ok()? + 3);
         let (line, indent) = below.into_iter().find_map(|(line, whole)| {
             let indent = whole.strip_suffix(first)?;
-            indent.chars().all(|c| c == ' ').then(|| (line, indent.len()))
+            indent.chars().all(|c| c == ' ').then_some((line, indent.len()))
         })?;
         Some((line.checked_sub(above)?, u32::try_from(indent + 1).ok()?))
     }
