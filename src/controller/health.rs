@@ -20,7 +20,7 @@ use tracing::warn;
 
 use super::RunError;
 
-/// Something that has not turned for this long is stuck: the loop turns every 30 s, a watch every 45 s or so.
+/// Something that has not turned for this long is stuck: the loop turns every 30 s, a watch every 13 s or so.
 const STUCK: Duration = Duration::from_secs(90);
 /// Not having heard for this long is not being ready.
 const UNHEARD: Duration = Duration::from_secs(60);
