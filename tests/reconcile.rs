@@ -289,7 +289,7 @@ fn a_dissolved_organisation_closes() {
 fn the_clock_opens_and_closes() {
     let world = world("expires");
     let now = Timestamp::now();
-    let (start, end) = (now + SignedDuration::from_secs(6), now + SignedDuration::from_secs(20));
+    let (start, end) = (now + SignedDuration::from_secs(12), now + SignedDuration::from_secs(30));
     world.apply_all_with(json!({"term": {"start": start, "end": end, "reviewBy": end}}));
     world.sign_all();
     world.phase(Phase::Scheduled);
