@@ -22,10 +22,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use concordat::api::{
-    AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, PartnerOrg, Phase,
+    AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, Phase,
 };
 use concordat::controller::{self, Options};
+use concordat::core::judge::Judgement;
 use concordat::core::plan::{PART, Plan, PlannedObject};
+use concordat::core::snapshot::Unreadable;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
@@ -143,6 +145,34 @@ fn a_signature_that_is_deleted_closes_the_whole_agreement() {
     world.closed();
     world.phase(Phase::AwaitingSignatures);
     world.not_ready();
+}
+
+#[test]
+fn a_signature_that_cannot_be_read_closes_what_it_may_be_about_and_nothing_else() {
+    let world = World::new("unreadable");
+    let mut all = world.manifests(json!({}));
+    let snapshot = world.snapshot_of(&all);
+    for of in ["council", "pcn", "charity"] {
+        all.push(world.signature(&snapshot, of, false));
+    }
+    let grants = |namespace: &str, agreement: Option<&str>, party: Option<&str>| {
+        let mut snapshot = world.snapshot_of(&all);
+        let meta = json!({"name": "from-the-future", "namespace": namespace});
+        snapshot.unreadable.push(Unreadable {
+            kind: "AgreementSignature".to_owned(),
+            meta: serde_json::from_value(meta).unwrap(),
+            agreement: agreement.map(|name| ObjectRef { name: name.to_owned(), ..world.agreement() }),
+            party: party.map(str::to_owned),
+        });
+        let plan = Judgement::new(&snapshot, Timestamp::now()).plan();
+        plan.objects.iter().filter(|it| matches!(it, PlannedObject::Grant(_))).count()
+    };
+    let (home, charity) = (world.ns("charity"), world.org("charity"));
+    assert_eq!(grants("elsewhere", None, None), 3, "nobody signs there");
+    assert_eq!(grants(&home, None, None), 0);
+    assert_eq!(grants(&home, Some("sharing"), Some(&charity)), 0);
+    assert_eq!(grants(&home, Some("another"), None), 3, "it is about another agreement");
+    assert_eq!(grants(&home, None, Some(&world.org("pcn"))), 3, "nobody speaks for another party there");
 }
 
 #[test]

@@ -26,6 +26,7 @@ use super::changes::Changes;
 use super::events::Teller;
 use super::health::Pulse;
 use super::lease::Leadership;
+use super::metrics::Metrics;
 use crate::api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
     ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
@@ -69,6 +70,7 @@ pub(super) struct Executor {
     leadership: Leadership,
     /// Where versions are told that were written here.
     changes: Changes,
+    metrics: Metrics,
     /// Failures that have been logged, so that each is logged once.
     told: Failures,
 }
@@ -92,8 +94,15 @@ enum Written {
 }
 
 impl Executor {
-    pub(super) fn new(client: Client, leadership: Leadership, changes: Changes) -> Self {
-        Self { teller: Teller::new(client.clone()), client, leadership, changes, told: Failures::new() }
+    pub(super) fn new(client: Client, leadership: Leadership, changes: Changes, metrics: Metrics) -> Self {
+        Self {
+            teller: Teller::new(client.clone()),
+            client,
+            leadership,
+            changes,
+            metrics,
+            told: Failures::new(),
+        }
     }
 
     /// Carries out all steps, stage by stage, and gives back what failed. Once cut short, it finishes the calls that
@@ -131,6 +140,8 @@ impl Executor {
         let object = step.object();
         match outcome {
             Ok(written) => {
+                let result = if matches!(written, Written::Gone) { "gone" } else { "done" };
+                self.metrics.wrote(&object.kind, result);
                 pass.failures.remove(&object);
                 match written {
                     Written::Gone => debug!(%object, "is gone already"),
@@ -142,6 +153,7 @@ impl Executor {
                 }
             }
             Err(failure) => {
+                self.metrics.wrote(&object.kind, failure.reason.as_str());
                 if failure == unreachable_server() {
                     pass.silent += 1;
                 }

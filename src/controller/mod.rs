@@ -12,6 +12,7 @@ mod execute;
 mod health;
 mod lease;
 mod logs;
+mod metrics;
 mod reconcile;
 mod watch;
 
@@ -128,6 +129,7 @@ pub async fn run_until(
     let stores = Stores::default();
     let pulses = health::Pulses::default();
     let changes = changes::Changes::default();
+    let metrics = metrics::Metrics::default();
     let (stop, stopping) = signal::channel(false);
     let (retire, retiring) = signal::channel(false);
 
@@ -136,7 +138,7 @@ pub async fn run_until(
     let mut candidates = JoinSet::new();
     if let Some(addr) = health_addr {
         let listener = health::bind(addr).await?;
-        tasks.spawn(health::serve(listener, pulses.clone()));
+        tasks.spawn(health::serve(listener, pulses.clone(), metrics.clone()));
     }
     watch::all(&client, &stores, &pulses, &changes, &mut tasks);
     let leadership = match &election {
@@ -149,8 +151,9 @@ pub async fn run_until(
     };
 
     // whoever does not lead watches, and waits in the loop
-    let executor = execute::Executor::new(client, leadership.clone(), changes.clone());
-    let reconcile = reconcile::Loop::new(executor, stores, view, &pulses, changes, leadership, stopping);
+    let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
+    let source = reconcile::Source { stores, view, changes, metrics };
+    let reconcile = reconcile::Loop::new(executor, source, pulses.add("loop"), leadership, stopping);
     let reconcile = reconcile.run();
     tokio::pin!(reconcile, end);
     tokio::select! {

@@ -5,7 +5,7 @@
 //! withdrawal does not wait for the end of a long round of openings.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch as signal;
@@ -15,8 +15,9 @@ use tracing::{debug, error, info};
 use super::backoff::Backoff;
 use super::changes::Changes;
 use super::execute::Executor;
-use super::health::{Pulse, Pulses};
+use super::health::Pulse;
 use super::lease::Leadership;
+use super::metrics::Metrics;
 use crate::core::judge::Judgement;
 use crate::core::plan::{Observed, Plan, Step, report, steps};
 use crate::core::snapshot::{ClusterView, Snapshot};
@@ -38,10 +39,11 @@ pub(super) struct Loop {
 }
 
 /// Where judgements come from.
-struct Source {
-    stores: Stores,
-    view: ClusterView,
-    changes: Changes,
+pub(super) struct Source {
+    pub(super) stores: Stores,
+    pub(super) view: ClusterView,
+    pub(super) changes: Changes,
+    pub(super) metrics: Metrics,
 }
 
 /// A snapshot, judged: what ought to be, what is, and the writes in between.
@@ -73,16 +75,13 @@ enum Outcome {
 impl Loop {
     pub(super) fn new(
         executor: Executor,
-        stores: Stores,
-        view: ClusterView,
-        pulses: &Pulses,
-        changes: Changes,
+        source: Source,
+        pulse: Pulse,
         leadership: Leadership,
         stopping: signal::Receiver<bool>,
     ) -> Self {
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let source = Source { stores, view, changes };
-        Self { executor, source, pulse: pulses.add("loop"), leadership, stopping, backoff }
+        Self { executor, source, pulse, leadership, stopping, backoff }
     }
 
     /// Runs until told to stop.
@@ -98,6 +97,7 @@ impl Loop {
                         info!(agreements = snapshot.agreements.len(), "every kind is read");
                         first = false;
                     }
+                    self.source.metrics.lead(self.leadership.holds());
                     if self.leadership.holds() {
                         let wait;
                         (wait, echoes) = self.lead(snapshot, observed).await;
@@ -124,13 +124,16 @@ impl Loop {
 
     /// Judges and carries out, until there is nothing newer; gives back how long to wait, and whether for echoes too.
     async fn lead(&mut self, snapshot: Snapshot, observed: Observed) -> (Duration, bool) {
-        let mut judged = judge(snapshot, observed).await;
+        let mut judged = self.source.judge(snapshot, observed).await;
         loop {
             let Ok(current) = judged else {
                 self.pulse.fail("judging has failed");
                 return (self.backoff.wait(), false);
             };
-            match self.carry_out(current).await {
+            let began = Instant::now();
+            let outcome = self.carry_out(current).await;
+            self.source.metrics.round(outcome.name(), began.elapsed());
+            match outcome {
                 Outcome::Newer(newer) => {
                     debug!("others have changed something: going on with a new plan");
                     judged = newer;
@@ -161,7 +164,7 @@ impl Loop {
             source.changes.foreign().await;
             begun.store(true, Ordering::Relaxed);
             match source.read() {
-                Some((snapshot, observed)) => judge(snapshot, observed).await,
+                Some((snapshot, observed)) => source.judge(snapshot, observed).await,
                 // there was one before, and a store is never unread again
                 None => std::future::pending().await,
             }
@@ -201,12 +204,33 @@ impl Loop {
     }
 }
 
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done { settled: true, .. } => "settled",
+            Self::Done { settled: false, .. } => "unsettled",
+            Self::Newer(_) => "superseded",
+            Self::CutShort => "cut short",
+        }
+    }
+}
+
 impl Source {
     /// Everything as it stands; nothing before every kind has been read once.
     fn read(&self) -> Option<(Snapshot, Observed)> {
         // what changes from here on wakes the loop again
         self.changes.take();
         self.stores.read(self.view.clone())
+    }
+
+    /// Judges, and counts.
+    async fn judge(&self, snapshot: Snapshot, observed: Observed) -> Result<Judged, Broken> {
+        let began = Instant::now();
+        let judged = judge(snapshot, observed).await;
+        if let Ok(judged) = &judged {
+            self.metrics.judged(&judged.plan, began.elapsed());
+        }
+        judged
     }
 }
 

@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::core::DeserializeGuard;
 use kube::core::Status;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
@@ -24,7 +23,7 @@ use super::changes::Changes;
 use super::execute::{chain, deadline};
 use super::health::{Pulse, Pulses};
 use crate::core::plan::MANAGED_BY;
-use crate::source::cluster::{Store, Stores};
+use crate::source::cluster::{Incoming, Store, Stores};
 
 /// How long one watch request lasts. The API server ends it, and so shows that it is there. A connection that has died
 /// in silence is found out no later than that, and a withdrawal must not wait long: hence one request a second in all.
@@ -135,7 +134,7 @@ impl WatchError {
 }
 
 struct Watch<K> {
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Incoming<K>>,
     kind: String,
     labels: Option<String>,
     store: Store<K>,
@@ -248,7 +247,10 @@ where
     fn name_undecodable(&self) {
         let undecodable = self.store.undecodable();
         for (object, error) in &undecodable {
-            warn!(kind = self.kind, object, error, "left out: it cannot be decoded");
+            warn!(
+                kind = self.kind,
+                object, error, "cannot be decoded: left out, and held against what it may be about"
+            );
         }
         if !undecodable.is_empty() {
             warn!(kind = self.kind, count = undecodable.len(), "objects that cannot be decoded");
@@ -283,7 +285,7 @@ where
     }
 }
 
-fn version_of<K: Resource>(object: &DeserializeGuard<K>, version: &mut String) {
+fn version_of<K: Resource>(object: &Incoming<K>, version: &mut String) {
     if let Some(seen) = &object.meta().resource_version {
         version.clone_from(seen);
     }
