@@ -101,6 +101,8 @@ fn falls_silent(audit: &Audit, silence: Duration) {
     let before = audit.writes().len();
     std::thread::sleep(silence);
     assert_eq!(audit.writes().len(), before, "{:?}", last(audit, 10));
+    let forbidden: Vec<Write> = audit.all().into_iter().filter(|write| write.code == 403).collect();
+    assert!(forbidden.is_empty(), "the chart's rights do not suffice: {forbidden:?}");
 }
 
 fn last(audit: &Audit, count: usize) -> Vec<Write> {
