@@ -92,7 +92,7 @@ fn falls_silent(audit: &Audit, silence: Duration) {
     let began = Instant::now();
     loop {
         let before = audit.writes().len();
-        std::thread::sleep(Duration::from_millis(700));
+        std::thread::sleep(Duration::from_secs(2));
         if audit.writes().len() == before {
             break;
         }
@@ -101,8 +101,10 @@ fn falls_silent(audit: &Audit, silence: Duration) {
     let before = audit.writes().len();
     std::thread::sleep(silence);
     assert_eq!(audit.writes().len(), before, "{:?}", last(audit, 10));
-    let forbidden: Vec<Write> = audit.all().into_iter().filter(|write| write.code == 403).collect();
-    assert!(forbidden.is_empty(), "the chart's rights do not suffice: {forbidden:?}");
+    // what is refused because a namespace is going has nothing to do with rights
+    let refused = audit.all().into_iter().filter_map(|write| Some((write.what, write.forbidden?)));
+    let refused: Vec<_> = refused.filter(|(_, said)| !said.contains("NamespaceTerminating")).collect();
+    assert!(refused.is_empty(), "the chart's rights do not suffice: {refused:?}");
 }
 
 fn last(audit: &Audit, count: usize) -> Vec<Write> {

@@ -24,7 +24,8 @@ pub struct Write {
     pub at: Instant,
     /// Method and path, without the query.
     pub what: String,
-    pub code: u16,
+    /// What the API server said, where it said that this may not be.
+    pub forbidden: Option<String>,
 }
 
 impl Write {
@@ -160,9 +161,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let forwarded = forwarded.body(kube::client::Body::from(body.to_vec())).unwrap();
     if !is_write || is_lease {
         let at = Instant::now();
-        let answer = answer(shared.upstream.send(forwarded).await);
+        let (answer, forbidden) = answer(shared.upstream.send(forwarded).await).await;
         if is_write {
-            note(&shared, at, what, &answer);
+            note(&shared, at, what, forbidden);
         }
         return answer;
     }
@@ -176,8 +177,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     let at = Instant::now();
     // a caller that gives up does not undo what has been sent: the write goes on without it
     let sent = Arc::clone(&shared);
-    let answer = tokio::spawn(async move { answer(sent.upstream.send(forwarded).await) }).await.unwrap();
-    note(&shared, at, what, &answer);
+    let sent = tokio::spawn(async move { answer(sent.upstream.send(forwarded).await).await });
+    let (answer, forbidden) = sent.await.unwrap();
+    note(&shared, at, what, forbidden);
     let left = shared.left.load(Ordering::SeqCst);
     if left == 0 {
         shared.tripped.send_replace(true);
@@ -188,14 +190,16 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     answer
 }
 
-fn note(shared: &Shared, at: Instant, what: String, answer: &Response) {
-    let write = Write { replica: shared.replica, at, what, code: answer.status().as_u16() };
+fn note(shared: &Shared, at: Instant, what: String, forbidden: Option<String>) {
+    let write = Write { replica: shared.replica, at, what, forbidden };
     shared.audit.0.lock().unwrap_or_else(PoisonError::into_inner).push(write);
 }
 
-fn answer(answer: kube::Result<axum::http::Response<kube::client::Body>>) -> Response {
+async fn answer(
+    answer: kube::Result<axum::http::Response<kube::client::Body>>,
+) -> (Response, Option<String>) {
     let Ok(answer) = answer else {
-        return Response::builder().status(502).body(Body::empty()).unwrap();
+        return (Response::builder().status(502).body(Body::empty()).unwrap(), None);
     };
     let (parts, body) = answer.into_parts();
     let mut response = Response::builder().status(parts.status);
@@ -204,7 +208,12 @@ fn answer(answer: kube::Result<axum::http::Response<kube::client::Body>>) -> Res
             response = response.header(name, value);
         }
     }
-    response.body(Body::new(body)).unwrap()
+    if parts.status.as_u16() != 403 {
+        return (response.body(Body::new(body)).unwrap(), None);
+    }
+    let text = to_bytes(Body::new(body), 1 << 20).await.unwrap();
+    let said = String::from_utf8_lossy(&text).into_owned();
+    (response.body(Body::from(text)).unwrap(), Some(said))
 }
 
 /// Accepts connections as the line allows.
