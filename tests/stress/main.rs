@@ -505,12 +505,11 @@ fn when_the_leader_dies_another_closes_and_never_do_two_write() {
     let world = signed("leader");
     let observer = Observer::begin(&world);
     let (one, two) = (Proxy::start("one", &audit), Proxy::start("two", &audit));
-    let lease = support::unique("lease");
-    let first = Replica::start_electing(&one, &lease);
+    let first = Replica::start_electing(&one);
     first.until_ready();
     let mut story = Story::begin(&world, &observer);
     story.step("the first opens", everything(), || {});
-    let second = Replica::start_electing(&two, &lease);
+    let second = Replica::start_electing(&two);
     second.until_ready();
     std::thread::sleep(Duration::from_secs(3));
     assert!(audit.writes().iter().all(|write| write.replica == "one"), "the standby writes nothing");
@@ -532,7 +531,7 @@ fn when_the_leader_dies_another_closes_and_never_do_two_write() {
     assert!(took < Duration::from_secs(15 + 2 + 6), "{took:?}");
 
     // told to end: the lease is let go
-    let third = Replica::start_electing(&one, &lease);
+    let third = Replica::start_electing(&one);
     third.until_ready();
     let began = Instant::now();
     story.step("the leader ends, and the council withdraws", nothing(), || {
@@ -545,7 +544,7 @@ fn when_the_leader_dies_another_closes_and_never_do_two_write() {
     assert!(took < Duration::from_secs(2 + 6), "{took:?}");
 
     // cut off from its lease, and from nothing else: it has to stop by itself before the other begins
-    let fourth = Replica::start_electing(&two, &lease);
+    let fourth = Replica::start_electing(&two);
     fourth.until_ready();
     one.lose_lease(true);
     let began = Instant::now();

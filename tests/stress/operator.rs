@@ -95,10 +95,9 @@ impl Replica {
         Self::start_with(proxy, &[])
     }
 
-    /// Starts one that stands for election.
-    pub fn start_electing(proxy: &Proxy, lease: &str) -> Self {
-        let namespace = format!("--lease-namespace={}", account().namespace);
-        Self::start_with(proxy, &["--leader-elect", &namespace, &format!("--lease-name={lease}")])
+    /// Starts one that stands for election, for the one lease that the chart's rights are about.
+    pub fn start_electing(proxy: &Proxy) -> Self {
+        Self::start_with(proxy, &["--leader-elect", &format!("--lease-namespace={}", account().namespace)])
     }
 
     fn start_with(proxy: &Proxy, more: &[&str]) -> Self {
