@@ -101,6 +101,10 @@ codes! {
     PolicyTestFailed "CON704" Error "a local policy fails one of its own tests";
     PolicyWaiting "CON705" Warning "a local policy refers to something that is not there yet";
     PolicyReview "CON706" Warning "a local policy is past its review date";
+    PolicyNationalId "CON707" Error "a local rule has the id of a national one";
+    PolicyAgreement "CON708" Error "a local permit does not name its agreement";
+    PolicyParity "CON709" Error "a local rule treats a sector by its name, or the voluntary sector worse than the NHS";
+    PolicyNoEffect "CON710" Warning "a local permit can never take effect";
 
     PopulationBand "CON801" Warning "a place's population lies outside the usual band";
     TestWithoutMoment "CON802" Error "a policy test does not say when the question is asked";

@@ -4,15 +4,19 @@
 
 mod assess;
 mod authorize;
+mod clauses;
 mod decide;
+mod effect;
 mod entities;
 mod flows;
 mod framework;
 mod gate;
+mod lint;
 mod load;
 mod local;
 mod moments;
 mod names;
+mod parity;
 mod schema;
 mod test;
 

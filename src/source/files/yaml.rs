@@ -52,6 +52,8 @@ pub(super) struct Problem {
 pub(super) struct Node {
     pub(super) at: Place,
     pub(super) content: Content,
+    /// Where the text of a block scalar begins, below its `|`, so that a place within it is one of the file.
+    block: Option<Place>,
     weight: Weight,
 }
 
@@ -144,6 +146,9 @@ impl Node {
                     path.push_str(&key.text);
                     if !positions.contains_key(path.as_str()) {
                         positions.insert(path.clone(), key.at);
+                        if let Some(block) = value.block {
+                            positions.insert(format!("{path}|"), block);
+                        }
                         value.collect_positions(path, positions);
                     }
                     path.truncate(length);
@@ -158,6 +163,7 @@ impl Node {
 pub(super) fn parse(text: &str) -> Parsed {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
+        lines: text.lines().collect(),
         anchors: BTreeMap::new(),
         problems: Vec::new(),
         spent: Weight::default(),
@@ -177,6 +183,7 @@ pub(super) fn parse(text: &str) -> Parsed {
 
 struct Reader<'text> {
     parser: Parser<'text, StrInput<'text>>,
+    lines: Vec<&'text str>,
     /// Values that an alias may repeat. `None` while the value is still being read.
     anchors: BTreeMap<usize, Option<Rc<Node>>>,
     problems: Vec<Problem>,
@@ -228,8 +235,10 @@ impl<'text> Reader<'text> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let content = self.scalar(&text, style, tag.as_deref(), at);
-                let text = if let Content::Text(text) = &content { text.len() } else { 0 };
-                self.finish(at, content, Weight { nodes: 1, text, height: 1 }, anchor)
+                let length = if let Content::Text(text) = &content { text.len() } else { 0 };
+                let block = if style == ScalarStyle::Literal { self.block(&text, at) } else { None };
+                let weight = Weight { nodes: 1, text: length, height: 1 };
+                self.finish(Node { at, content, block, weight }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", at);
@@ -245,14 +254,14 @@ impl<'text> Reader<'text> {
                     weight.hold(item.weight);
                     items.push(item);
                 }
-                self.finish(at, Content::List(items), weight, anchor)
+                self.finish(Node { at, content: Content::List(items), block: None, weight }, anchor)
             }
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map", at);
                 self.open(anchor);
                 let mut weight = Weight { nodes: 1, text: 0, height: 1 };
                 let entries = self.entries(at, depth, &mut weight)?;
-                self.finish(at, Content::Map(entries), weight, anchor)
+                self.finish(Node { at, content: Content::Map(entries), block: None, weight }, anchor)
             }
             Event::Alias(id) => self.alias(id, at, depth),
             Event::Nothing
@@ -289,7 +298,8 @@ impl<'text> Reader<'text> {
             let mut value = self.node(event, span, depth + 1)?;
             if matches!(value.content, Content::Null) && value.at.0 == 0 {
                 // an absent value has no place of its own
-                value = Rc::new(Node { at: key.at, content: Content::Null, weight: value.weight });
+                value =
+                    Rc::new(Node { at: key.at, content: Content::Null, block: None, weight: value.weight });
             }
             weight.hold(value.weight);
             if !seen.insert(key.text.clone()) {
@@ -353,23 +363,31 @@ impl<'text> Reader<'text> {
         Ok(target)
     }
 
+    /// Where the text of a block scalar begins: at its first line that is not empty, which stands in the file as it is,
+    /// only further in.
+    fn block(&self, text: &str, at: Place) -> Option<Place> {
+        let (above, first) = (0_u32..).zip(text.split('\n')).find(|(_, line)| !line.trim().is_empty())?;
+        let header = usize::try_from(at.0).ok()?.checked_sub(1)?;
+        // comments and empty lines may stand between
+        let below = (at.0..).zip(self.lines.get(header..)?).take(usize::try_from(above).ok()? + 3);
+        let (line, indent) = below.into_iter().find_map(|(line, whole)| {
+            let indent = whole.strip_suffix(first)?;
+            indent.chars().all(|c| c == ' ').then(|| (line, indent.len()))
+        })?;
+        Some((line.checked_sub(above)?, u32::try_from(indent + 1).ok()?))
+    }
+
     fn open(&mut self, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, None);
         }
     }
 
-    fn finish(
-        &mut self,
-        at: Place,
-        content: Content,
-        weight: Weight,
-        anchor: usize,
-    ) -> Result<Rc<Node>, Problem> {
+    fn finish(&mut self, node: Node, anchor: usize) -> Result<Rc<Node>, Problem> {
         // what is inside was paid for when it was read
-        let own = if let Content::Text(text) = &content { text.len() } else { 0 };
-        self.spend(Weight { nodes: 1, text: own, height: 0 }, at)?;
-        let node = Rc::new(Node { at, content, weight });
+        let own = if let Content::Text(text) = &node.content { text.len() } else { 0 };
+        self.spend(Weight { nodes: 1, text: own, height: 0 }, node.at)?;
+        let node = Rc::new(node);
         if anchor > 0 {
             self.anchors.insert(anchor, Some(Rc::clone(&node)));
         }
