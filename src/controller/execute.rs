@@ -76,12 +76,33 @@ pub(super) struct Executor {
 }
 
 /// What one pass over steps has brought so far.
-struct Pass {
+struct Pass<'a> {
     /// The uid of each grant that stands, for the owner references.
     grants: BTreeMap<ObjectRef, String>,
     failures: Failures,
     /// Calls that brought no answer.
     silent: usize,
+    /// The policies as they stood.
+    policies: &'a BTreeMap<ObjectRef, NetworkPolicy>,
+}
+
+impl Pass<'_> {
+    fn present(&self, policy: &NetworkPolicy) -> Option<&NetworkPolicy> {
+        let at = ObjectRef { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
+        self.policies.get(&at)
+    }
+}
+
+/// A policy as planned in the place of the one that stands, provided that it still does.
+fn instead_of(present: &NetworkPolicy, planned: &NetworkPolicy) -> NetworkPolicy {
+    let mut metadata = present.metadata.clone();
+    metadata.labels.get_or_insert_default().extend(planned.metadata.labels.clone().unwrap_or_default());
+    let annotations = planned.metadata.annotations.clone().unwrap_or_default();
+    metadata.annotations.get_or_insert_default().extend(annotations);
+    if planned.metadata.owner_references.is_some() {
+        metadata.owner_references.clone_from(&planned.metadata.owner_references);
+    }
+    NetworkPolicy { metadata, spec: planned.spec.clone() }
 }
 
 /// How a write went that did not fail.
@@ -115,7 +136,12 @@ impl Executor {
         is_cut_short: impl Fn() -> bool,
     ) -> Failures {
         let grants = observed.grants.iter().filter_map(|(at, grant)| Some((at.clone(), grant.uid()?)));
-        let mut pass = Pass { grants: grants.collect(), failures: Failures::new(), silent: 0 };
+        let mut pass = Pass {
+            grants: grants.collect(),
+            failures: Failures::new(),
+            silent: 0,
+            policies: &observed.policies,
+        };
         // the steps of one stage do not rely on each other
         let batches = steps.chunk_by(|a, b| a.stage == b.stage).flat_map(|stage| stage.chunks(AT_ONCE));
         for batch in batches {
@@ -136,7 +162,7 @@ impl Executor {
         self.told.retain(|object, _| failures.iter().any(|failures| failures.contains_key(object)));
     }
 
-    fn take(&mut self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass) {
+    fn take(&mut self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass<'_>) {
         let object = step.object();
         match outcome {
             Ok(written) => {
@@ -166,7 +192,7 @@ impl Executor {
         }
     }
 
-    async fn carry_out_one(&self, step: &Step, pass: &Pass) -> Result<Written, Failure> {
+    async fn carry_out_one(&self, step: &Step, pass: &Pass<'_>) -> Result<Written, Failure> {
         if let Some((object, failure)) = step.after.iter().find_map(|it| pass.failures.get_key_value(it)) {
             let message = format!("waits for {object}, which could not be written: {}", failure.message);
             // what passes by itself there passes here
@@ -186,7 +212,15 @@ impl Executor {
                     })?;
                     policy.metadata.owner_references = Some(vec![owner_reference(&at.name, uid)]);
                 }
-                let written = self.apply(&policy).await?;
+                let written = match self.apply(&policy).await {
+                    // an apply keeps what others have put beside our fields, and an admission policy may refuse that
+                    // very text: then it is taken out in the same write
+                    Err(failure) if !failure.reason.passes() => match pass.present(&policy) {
+                        Some(present) => self.replace(instead_of(present, &policy)).await?,
+                        None => return Err(failure),
+                    },
+                    applied => applied?,
+                };
                 if !says_the_same(&policy, &written) {
                     self.replace(NetworkPolicy { spec: policy.spec, ..written }).await?;
                 }

@@ -413,6 +413,9 @@ impl<'a> Story<'a> {
             isolated.insert(name);
         } else if window.meddled {
             return;
+        } else if direction == Direction::Egress && governing.is_empty() {
+            // a function that is Managed no longer, with no allow left that would need a deny below it
+            isolated.remove(name);
         } else if isolated.contains(name) {
             say(format!("{name}: default deny is gone"));
         } else if !governing.is_empty() {
