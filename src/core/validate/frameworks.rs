@@ -10,7 +10,7 @@ use crate::api::{FrameworkRef, Sector};
 use crate::core::finding::Code;
 use crate::core::model::{Exception, Model};
 use crate::core::policy::{self, built_in, built_in_spec, load_framework};
-use crate::core::snapshot::Snapshot;
+use crate::core::snapshot::{Snapshot, Unreadable};
 
 /// Rules that no exception may lift, with all their letters.
 const NEVER_LIFTED: [&str; 5] = ["NF-01", "NF-12", "NF-14a", "NF-19", "NF-21"];
@@ -64,6 +64,12 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                 refused.insert(reference);
             }
         }
+    }
+    // one that stands and cannot be read may have another text
+    let unreadable =
+        |it: &Unreadable| it.kind == "PolicyFramework" && it.key().name == own.reference.to_string();
+    if snapshot.unreadable.iter().any(unreadable) {
+        refused.insert(own.reference.clone());
     }
     // what names the built-in one without holding it is judged by it
     if !refused.contains(&own.reference) {

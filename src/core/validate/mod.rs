@@ -98,6 +98,7 @@ impl Checked {
             signatures,
             policies,
             tests: _,
+            unreadable: _,
         } = snapshot;
         self.look_at(frameworks);
         self.look_at(exceptions);

@@ -11,7 +11,7 @@ use crate::api::{
 };
 use crate::core::finding::Code;
 use crate::core::model::{Model, Signature, Signer};
-use crate::core::snapshot::{Snapshot, Sourced};
+use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::core::terms;
 
 /// Whose signature on what.
@@ -43,11 +43,27 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
     }
     let mut signatures: BTreeMap<Slot, Signature> = BTreeMap::new();
     for (slot, found) in counting {
-        let signature = match found.as_slice() {
-            [(sourced, authority)] => {
+        let doubt = snapshot.unreadable.iter().find(|it| may_be_about(it, &slot, &checked.model));
+        let signature = match (found.as_slice(), doubt) {
+            // a second one, for all that can be told
+            ([(sourced, _)], Some(doubt)) => {
+                let message = format!(
+                    "{} cannot be read, and may withdraw what `{}` has signed on `{}`: neither counts",
+                    doubt.key(),
+                    slot.1,
+                    slot.0
+                );
+                let mut check = Check::new(sourced);
+                check
+                    .finding(Code::SecondSignature, "metadata.name", message)
+                    .help("mend it or delete it, or run a version of concordat that can read it");
+                checked.finish(check);
+                Signature::Twice
+            }
+            ([(sourced, authority)], None) => {
                 read(sourced, authority, hashes.get(&slot).map(String::as_str), checked)
             }
-            several => {
+            (several, _) => {
                 for (sourced, _) in several {
                     let message = format!(
                         "`{}` has {} signatures on `{}`, and none counts",
@@ -72,6 +88,22 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
             agreement.signers.insert(org, Signer { terms_hash, signature });
         }
     }
+}
+
+/// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
+/// otherwise, and stands where the party's signatures, or those of somebody who may sign for it, count.
+fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Model) -> bool {
+    let Unreadable { kind, meta, agreement: about, party: of } = unreadable;
+    let home = |org: &str| model.orgs.get(org).map(|org| &org.spec.home_namespace);
+    let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
+    let stands = delegates
+        .map(|it| it.to.as_str())
+        .chain([party.as_str()])
+        .any(|org| home(org) == meta.namespace.as_ref());
+    kind == "AgreementSignature"
+        && about.as_ref().is_none_or(|about| about == agreement)
+        && of.as_ref().is_none_or(|of| of == party)
+        && stands
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.

@@ -189,6 +189,7 @@ impl Loader {
             signatures,
             policies,
             tests,
+            unreadable: _,
         } = &mut self.snapshot;
         match kind {
             "PolicyFramework" => push(frameworks, value, source),
