@@ -67,7 +67,7 @@ enum Outcome {
         settled: bool,
     },
     /// Others have changed something, and this takes its place.
-    Newer(Result<Judged, Broken>),
+    Newer(Box<Result<Judged, Broken>>),
     /// The operator ends, or another replica may lead.
     CutShort,
 }
@@ -136,7 +136,7 @@ impl Loop {
             match outcome {
                 Outcome::Newer(newer) => {
                     debug!("others have changed something: going on with a new plan");
-                    judged = newer;
+                    judged = *newer;
                 }
                 Outcome::Done { next, wrote, settled: true } => {
                     self.backoff.reset();
@@ -198,7 +198,7 @@ impl Loop {
                 superseded.store(true, Ordering::Relaxed);
                 // calls under way are finished, not dropped
                 let _cut_short = work.await;
-                Outcome::Newer(judged)
+                Outcome::Newer(Box::new(judged))
             }
         }
     }

@@ -259,9 +259,9 @@ impl Stores {
 impl Stores {
     /// Everything of every kind that cannot be decoded.
     fn unreadable(&self) -> Vec<Unreadable> {
-        fn of<K: Resource<DynamicType = ()>>(store: &Store<K>, all: &mut Vec<Unreadable>)
+        fn of<K>(store: &Store<K>, all: &mut Vec<Unreadable>)
         where
-            K: Clone,
+            K: Resource<DynamicType = ()> + Clone,
         {
             let kind = K::kind(&());
             all.extend(store.contents().undecodable.values().map(|it| {

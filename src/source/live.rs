@@ -14,13 +14,12 @@ use k8s_openapi::api::admissionregistration::v1::{
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::time::timeout;
 
-use super::cluster::{Store, Stores};
+use super::cluster::{Incoming, Store, Stores};
 use crate::core::finding::{Code, Finding, ObjectKey, Origin, Severity};
 use crate::core::live::{Admission, Surroundings};
 use crate::core::plan::{MANAGED_BY, Observed};
@@ -147,7 +146,7 @@ impl Reading<'_> {
                 return Ok(None);
             }
         };
-        let ours = |object: &DeserializeGuard<NetworkPolicy>| {
+        let ours = |object: &Incoming<NetworkPolicy>| {
             object.labels().get(MANAGED_BY.0).is_some_and(|value| value == MANAGED_BY.1)
         };
         let (ours, others): (Vec<_>, Vec<_>) = objects.into_iter().partition(ours);
@@ -163,7 +162,7 @@ impl Reading<'_> {
 
     async fn namespaces(&mut self) -> Result<Option<BTreeSet<String>>, ReadError> {
         let listed = self.list::<Namespace>("Namespace").await?;
-        Ok(self.extra("Namespace", listed)?.map(|all| all.iter().map(DeserializeGuard::name_any).collect()))
+        Ok(self.extra("Namespace", listed)?.map(|all| all.iter().map(Incoming::name_any).collect()))
     }
 
     async fn groups(&mut self) -> Result<Option<BTreeSet<String>>, ReadError> {
@@ -224,11 +223,11 @@ impl Reading<'_> {
     }
 
     /// Every object of a kind, page by page.
-    async fn list<K>(&self, kind: &str) -> Result<Result<Vec<DeserializeGuard<K>>, Unread>, ReadError>
+    async fn list<K>(&self, kind: &str) -> Result<Result<Vec<Incoming<K>>, Unread>, ReadError>
     where
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
     {
-        let api: Api<DeserializeGuard<K>> = Api::all(self.client.clone());
+        let api: Api<Incoming<K>> = Api::all(self.client.clone());
         let mut objects = Vec::new();
         let mut params = ListParams::default().limit(PAGE);
         loop {
