@@ -22,7 +22,8 @@ use super::{DataAction, Identifiability, ObjectRef, ObjectStatus, shape};
     printcolumn = r#"{"name": "Product", "type": "string", "jsonPath": ".spec.product.name"}"#,
     printcolumn = r#"{"name": "Recipient", "type": "string", "jsonPath": ".spec.recipient.org"}"#,
     printcolumn = r#"{"name": "Function", "type": "string", "jsonPath": ".spec.recipient.function"}"#,
-    printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.notAfter"}"#
+    printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.notAfter"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

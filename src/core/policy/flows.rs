@@ -104,10 +104,18 @@ impl Flows<'_> {
         recipient: &FunctionRef,
     ) -> Option<(String, String)> {
         for org in [&product.spec.controller, &recipient.org] {
-            let state = self.model.orgs.get(org).map(|org| org.spec.state);
+            let found = self.model.orgs.get(org).map(|org| &org.spec);
+            let state = found.map(|org| org.state);
             if state != Some(OrgState::Active) {
                 let state = state.map_or("unknown", OrgState::as_str).to_lowercase();
-                return Some((org.clone(), format!("`{org}` is {state}")));
+                // a successor never signs by itself
+                let successor = found
+                    .and_then(|org| org.successor.as_ref())
+                    .map(|successor| {
+                        format!("; its successor `{successor}` has to be a party and sign itself")
+                    })
+                    .unwrap_or_default();
+                return Some((org.clone(), format!("`{org}` is {state}{successor}")));
             }
             if !assessment.signed.for_purpose(&purpose.code, org) {
                 let reason = match assessment.parties.get(org) {

@@ -12,6 +12,17 @@ pub(crate) fn add_months(from: Timestamp, months: i64) -> Option<Timestamp> {
     Some(from.to_zoned(TimeZone::UTC).checked_add(span).ok()?.timestamp())
 }
 
+/// From when on a date lies at most so many months ahead. Months are not all alike: from 28 February, a year reaches
+/// 28 February, and 29 February only from the day after.
+fn near_enough(date: Timestamp, months: i64) -> Option<Timestamp> {
+    let before = add_months(date, -months)?;
+    if add_months(before, months)? >= date {
+        return Some(before);
+    }
+    let day = before.to_zoned(TimeZone::UTC).tomorrow().ok()?;
+    Some(day.start_of_day().ok()?.timestamp())
+}
+
 /// Every moment that an agreement's standing reads, and the first of them that lies ahead.
 pub(super) fn next_transition(
     model: &Model,
@@ -25,8 +36,7 @@ pub(super) fn next_transition(
         Some(spec.term.start),
         Some(spec.term.end),
         Some(spec.term.review_by),
-        // from when on the review is near enough
-        review_months.and_then(|months| add_months(spec.term.review_by, -months)),
+        review_months.and_then(|months| near_enough(spec.term.review_by, months)),
         Some(spec.confidentiality.valid_until),
         spec.emergency.as_ref().map(|emergency| emergency.expires),
         spec.dpia.as_ref().map(|dpia| dpia.approved_on),

@@ -1,0 +1,687 @@
+//! The life of an agreement: who has signed for whom, what opens and closes with it, and at which moment.
+
+#![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use concordat::api::{AgreementSignature, DataSharingAgreement, ObjectRef, Phase, SignatureState};
+use concordat::core::finding::{Code, Finding};
+use concordat::core::judge::Judgement;
+use concordat::core::sign::{SignatureRequest, signature};
+use concordat::core::snapshot::{Snapshot, Sourced};
+use concordat::source::files;
+use jiff::{SignedDuration, Timestamp};
+use kube::ResourceExt as _;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+static WRITTEN: LazyLock<Snapshot> = LazyLock::new(|| {
+    let (snapshot, findings, _) = files::read(&[PathBuf::from("tests/agreements/world.yaml")]);
+    assert_eq!(findings, Vec::<Finding>::new());
+    snapshot
+});
+
+const NOW: &str = "2026-11-22T09:00:00Z";
+const EVERYBODY: [&str; 4] = ["ash-practice", "birch-practice", "board", "hospital"];
+
+/// All that the agreement lists, as `open` tells it.
+const ALL: [&str; 4] = [
+    "ash-practice/record -> board/analysts: Planning",
+    "ash-practice/record -> hospital/emergency: DirectCare",
+    "birch-practice/record -> board/analysts: Planning",
+    "birch-practice/record -> hospital/emergency: DirectCare",
+];
+
+fn moment(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn just_before(moment: Timestamp) -> Timestamp {
+    moment - SignedDuration::from_millis(1)
+}
+
+fn care() -> ObjectRef {
+    ObjectRef { namespace: "board".to_owned(), name: "care".to_owned() }
+}
+
+/// Sets a field of an object by its JSON pointer, or takes it out with null.
+fn set<T: Serialize + DeserializeOwned>(object: &mut T, pointer: &str, value: Value) {
+    let mut json = serde_json::to_value(&*object).unwrap();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    let parent = json.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent}"));
+    match (parent, value) {
+        (Value::Object(fields), Value::Null) => {
+            fields.remove(name);
+        }
+        (Value::Object(fields), value) => {
+            fields.insert(name.to_owned(), value);
+        }
+        (Value::Array(items), Value::Null) => {
+            items.remove(name.parse().unwrap());
+        }
+        (Value::Array(items), value) => items.push(value),
+        (other, _) => panic!("{other} holds nothing"),
+    }
+    *object = serde_json::from_value(json).unwrap_or_else(|error| panic!("{pointer}: {error}"));
+}
+
+/// A world, changed step by step.
+#[derive(Clone)]
+struct World(Snapshot);
+
+impl World {
+    /// Nobody has signed.
+    fn written() -> Self {
+        Self(WRITTEN.clone())
+    }
+
+    /// Everybody has signed.
+    fn signed() -> Self {
+        Self::written().signed_by(&EVERYBODY)
+    }
+
+    fn with(mut self, pointer: &str, value: Value) -> Self {
+        set(&mut self.0.agreements[0].object, pointer, value);
+        self
+    }
+
+    fn with_org(mut self, org: &str, pointer: &str, value: Value) -> Self {
+        let found = self.0.orgs.iter_mut().find(|it| it.object.name_any() == org).unwrap();
+        set(&mut found.object, pointer, value);
+        self
+    }
+
+    fn with_product(mut self, namespace: &str, pointer: &str, value: Value) -> Self {
+        let found = self
+            .0
+            .products
+            .iter_mut()
+            .find(|it| it.object.namespace().as_deref() == Some(namespace))
+            .unwrap();
+        set(&mut found.object, pointer, value);
+        self
+    }
+
+    fn signature(&self, agreement: &ObjectRef, party: &str) -> AgreementSignature {
+        let request = SignatureRequest {
+            agreement: agreement.clone(),
+            party: party.to_owned(),
+            purposes: None,
+            withdraw: false,
+            acting_role: None,
+            signed_on: None,
+        };
+        signature(&self.0, &request).unwrap()
+    }
+
+    /// Puts a signature in, in place of an earlier one of the same name.
+    fn putting(mut self, signature: AgreementSignature) -> Self {
+        let same = |other: &AgreementSignature| {
+            (other.namespace(), other.name_any()) == (signature.namespace(), signature.name_any())
+        };
+        self.0.signatures.retain(|other| !same(&other.object));
+        self.0.signatures.push(Sourced::live(signature));
+        self
+    }
+
+    fn signed_by(self, parties: &[&str]) -> Self {
+        self.signed_on(&care(), parties)
+    }
+
+    fn signed_on(self, agreement: &ObjectRef, parties: &[&str]) -> Self {
+        parties.iter().fold(self, |world, party| {
+            let signature = world.signature(agreement, party);
+            world.putting(signature)
+        })
+    }
+
+    fn signed_for(self, party: &str, purposes: &[&str]) -> Self {
+        let mut signature = self.signature(&care(), party);
+        signature.spec.purposes = Some(purposes.iter().map(ToString::to_string).collect());
+        self.putting(signature)
+    }
+
+    fn withdrawn(self, party: &str) -> Self {
+        let mut signature = self.signature(&care(), party);
+        signature.spec.state = Some(SignatureState::Withdrawn);
+        self.putting(signature)
+    }
+
+    fn without_signature_of(mut self, party: &str) -> Self {
+        self.0.signatures.retain(|it| it.object.spec.party != party);
+        self
+    }
+
+    /// A signature of one party that stands in another namespace.
+    fn signed_in(self, party: &str, namespace: &str) -> Self {
+        let mut signature = self.signature(&care(), party);
+        signature.metadata.namespace = Some(namespace.to_owned());
+        self.without_signature_of(party).putting(signature)
+    }
+
+    /// A later agreement with the same terms that takes the place of the first.
+    fn followed_from(mut self, start: &str) -> Self {
+        let mut next = self.0.agreements[0].clone();
+        next.object.metadata.name = Some("care-2".to_owned());
+        set(&mut next.object, "/spec/reference", json!("VALE-2026-002"));
+        set(&mut next.object, "/spec/supersedes", json!({ "namespace": "board", "name": "care" }));
+        set(&mut next.object, "/spec/term/start", json!(start));
+        self.0.agreements.push(next);
+        self
+    }
+
+    fn followed_and_signed_from(self, start: &str) -> Self {
+        self.followed_from(start).signed_on(&care_2(), &EVERYBODY)
+    }
+
+    fn with_next(mut self, pointer: &str, value: Value) -> Self {
+        set(&mut self.0.agreements[1].object, pointer, value);
+        self
+    }
+
+    fn at(&self, at: &str) -> Judged {
+        self.at_moment(moment(at))
+    }
+
+    fn at_moment(&self, at: Timestamp) -> Judged {
+        Judged(Judgement::new(&self.0, at))
+    }
+
+    fn now(&self) -> Judged {
+        self.at(NOW)
+    }
+}
+
+fn care_2() -> ObjectRef {
+    ObjectRef { name: "care-2".to_owned(), ..care() }
+}
+
+struct Judged(Judgement);
+
+impl Judged {
+    fn phase(&self) -> Phase {
+        self.phase_of(&care())
+    }
+
+    fn phase_of(&self, agreement: &ObjectRef) -> Phase {
+        self.0.assessments.agreements[agreement].phase
+    }
+
+    fn next(&self) -> Option<Timestamp> {
+        self.0.assessments.agreements[&care()].next
+    }
+
+    /// What is open, whichever agreement opens it.
+    fn open(&self) -> Vec<String> {
+        let agreements = self.0.assessments.agreements.values();
+        let flows: BTreeSet<String> = agreements
+            .flat_map(|assessment| &assessment.flows)
+            .map(|flow| {
+                let purposes: Vec<&str> = flow.purposes.iter().map(|purpose| purpose.code.as_str()).collect();
+                format!("{} -> {}: {}", flow.product, flow.recipient, purposes.join(", "))
+            })
+            .collect();
+        flows.into_iter().collect()
+    }
+
+    /// Codes of findings, each once.
+    fn codes(&self) -> Vec<Code> {
+        let codes: BTreeSet<Code> = self.0.findings.iter().map(|finding| finding.code).collect();
+        codes.into_iter().collect()
+    }
+
+    /// What the status says that a party still has to do.
+    fn needed(&self, party: &str) -> Option<String> {
+        let plan = self.0.plan();
+        let status = plan.statuses.iter().find(|it| it.object.name == "care").unwrap();
+        let status = serde_json::to_value(&status.status).unwrap();
+        let standings = status["standings"].as_array().unwrap();
+        let standing = standings.iter().find(|it| it["org"] == party).unwrap();
+        standing["needed"].as_str().map(str::to_owned)
+    }
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+#[test]
+fn everything_listed_is_open_once_everybody_has_signed() {
+    let judged = World::signed().now();
+    assert_eq!(judged.phase(), Phase::Active);
+    assert_eq!(judged.open(), ALL);
+    assert_eq!(judged.codes(), []);
+    for party in EVERYBODY {
+        let judged = World::signed().without_signature_of(party).now();
+        assert_eq!((judged.phase(), judged.open()), (Phase::AwaitingSignatures, nothing()), "{party}");
+        assert_eq!(
+            judged.needed(party).as_deref(),
+            Some(format!("has not signed: concordat sign --agreement board/care --party {party}").as_str())
+        );
+    }
+}
+
+#[test]
+fn a_party_that_leaves_a_purpose_closes_its_own_flows_of_that_purpose_and_no_other() {
+    let judged = World::signed().signed_for("ash-practice", &["DirectCare"]).now();
+    assert_eq!(judged.phase(), Phase::Active);
+    assert_eq!(judged.open(), [ALL[1], ALL[2], ALL[3]]);
+    let judged = World::signed().signed_for("board", &["DirectCare"]).now();
+    assert_eq!(judged.open(), [ALL[1], ALL[3]]);
+}
+
+#[test]
+fn a_party_that_withdraws_closes_its_own_flows_whatever_the_hash_and_no_other() {
+    let judged = World::signed().withdrawn("birch-practice").now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Active, vec![ALL[0].to_owned(), ALL[1].to_owned()]));
+    // the terms change: everybody else's signature is on other terms, the withdrawal stands
+    let judged = World::signed().withdrawn("birch-practice").with("/spec/retention/days", json!(31)).now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::AwaitingSignatures, nothing()));
+    assert_eq!(judged.needed("birch-practice"), None);
+    assert!(judged.needed("hospital").unwrap().starts_with("has signed other terms"));
+}
+
+#[test]
+fn without_a_controller_or_without_a_recipient_nothing_is_in_force() {
+    let nobody = World::signed().withdrawn("ash-practice").withdrawn("birch-practice").now();
+    assert_eq!((nobody.phase(), nobody.open()), (Phase::AwaitingSignatures, nothing()));
+    let nobody = World::signed().withdrawn("hospital").withdrawn("board").now();
+    assert_eq!((nobody.phase(), nobody.open()), (Phase::AwaitingSignatures, nothing()));
+}
+
+/// Ash Practice lets the board sign for it.
+fn delegating(purposes: &[&str], until: &str) -> World {
+    let delegation = json!([{ "to": "board", "purposes": purposes, "until": until }]);
+    World::signed()
+        .with_org("ash-practice", "/spec/delegatedSigning", delegation)
+        .signed_in("ash-practice", "board")
+}
+
+#[test]
+fn a_delegate_signs_for_the_purposes_that_it_was_given() {
+    let judged = delegating(&["DirectCare", "Planning"], "2027-01-01T00:00:00Z").now();
+    assert_eq!((judged.open(), judged.codes()), (ALL.map(str::to_owned).to_vec(), vec![]));
+    let judged = delegating(&["DirectCare"], "2027-01-01T00:00:00Z").now();
+    assert_eq!(judged.open(), [ALL[1], ALL[2], ALL[3]]);
+}
+
+#[test]
+fn a_delegation_ends_to_the_moment_and_the_clock_knows() {
+    let until = "2027-01-01T00:00:00Z";
+    let world = delegating(&["DirectCare", "Planning"], until);
+    assert_eq!(world.now().next(), Some(moment(until)));
+    assert_eq!(world.at_moment(just_before(moment(until))).open(), ALL);
+    let after = world.at(until);
+    assert_eq!((after.phase(), after.open()), (Phase::AwaitingSignatures, nothing()));
+    assert_eq!(after.codes(), [Code::SignatureNamespace]);
+}
+
+#[test]
+fn nobody_signs_for_another_without_being_asked_to() {
+    let world = World::signed().signed_in("ash-practice", "board");
+    assert_eq!((world.now().phase(), world.now().open()), (Phase::AwaitingSignatures, nothing()));
+    assert_eq!(world.now().codes(), [Code::SignatureNamespace]);
+    // asked, but somebody else
+    let delegation =
+        json!([{ "to": "hospital", "purposes": ["DirectCare"], "until": "2027-01-01T00:00:00Z" }]);
+    let world = world.with_org("ash-practice", "/spec/delegatedSigning", delegation);
+    assert_eq!(world.now().open(), nothing());
+    // a signature that does not count does not void the party's own either
+    let own = world.signature(&care(), "ash-practice");
+    assert_eq!(world.putting(own).now().open(), ALL);
+}
+
+#[test]
+fn a_party_and_its_delegate_who_both_sign_void_each_other() {
+    let world = delegating(&["DirectCare", "Planning"], "2027-01-01T00:00:00Z");
+    let own = world.signature(&care(), "ash-practice");
+    let judged = world.putting(own).now();
+    assert_eq!((judged.open(), judged.codes()), (nothing(), vec![Code::SecondSignature]));
+}
+
+#[test]
+fn with_accession_nobody_waits_for_the_last_one() {
+    let world = World::written().with("/spec/accession", json!(true));
+    assert_eq!(world.clone().now().phase(), Phase::AwaitingSignatures);
+    let world = world.signed_by(&["ash-practice", "hospital"]);
+    let judged = world.now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Active, vec![ALL[1].to_owned()]));
+    // the next one joins, and nobody signs again
+    let world = world.signed_by(&["birch-practice"]);
+    assert_eq!(world.now().open(), [ALL[1], ALL[3]]);
+    // the last row goes: the others' terms are what they were
+    let world = world.with("/spec/purposes/1", Value::Null).with("/spec/parties/3", Value::Null);
+    assert_eq!(world.now().open(), nothing(), "a purpose that goes is a change of everybody's terms");
+}
+
+#[test]
+fn with_accession_a_row_more_changes_nobody_elses_terms() {
+    let world = World::written()
+        .with("/spec/purposes/1", Value::Null)
+        .with("/spec/parties/1", Value::Null)
+        .with("/spec/purposes/0/products/1", Value::Null)
+        .with("/spec/accession", json!(true))
+        .signed_by(&["ash-practice", "hospital"]);
+    assert_eq!(world.now().open(), [ALL[1]]);
+    let joined = world
+        .with("/spec/parties/-", json!({ "org": "birch-practice", "role": "Controller", "article6": "6(1)(e)", "article9": "9(2)(h)" }))
+        .with("/spec/purposes/0/products/-", json!({ "namespace": "birch-practice", "name": "record" }));
+    // until the new one has signed, everything is as it was
+    assert_eq!((joined.now().phase(), joined.now().open()), (Phase::Active, vec![ALL[1].to_owned()]));
+    assert_eq!(joined.now().codes(), []);
+    let joined = joined.signed_by(&["birch-practice"]);
+    assert_eq!(joined.now().open(), [ALL[1], ALL[3]]);
+}
+
+#[test]
+fn with_accession_a_party_that_breaks_a_rule_of_its_own_is_not_in_and_nobody_else_minds() {
+    let world = World::written().with("/spec/accession", json!(true)).signed_by(&EVERYBODY).with_org(
+        "birch-practice",
+        "/spec/people/dpo",
+        Value::Null,
+    );
+    let judged = world.now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Active, vec![ALL[0].to_owned(), ALL[1].to_owned()]));
+    assert_eq!(judged.codes(), [Code::RuleBroken]);
+    assert!(judged.0.findings.iter().all(|finding| !finding.is_error()), "{:?}", judged.0.findings);
+    // without accession the same refuses the agreement
+    let judged = World::signed().with_org("birch-practice", "/spec/people/dpo", Value::Null).now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Refused, nothing()));
+}
+
+fn emergency() -> World {
+    World::written()
+        .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
+        .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
+}
+
+#[test]
+fn in_an_emergency_the_controllers_signatures_suffice_and_it_ends_by_itself() {
+    let world = emergency().signed_by(&["ash-practice"]);
+    assert_eq!(world.now().phase(), Phase::AwaitingSignatures, "not every controller has signed");
+    let world = world.signed_by(&["birch-practice"]);
+    assert_eq!((world.now().phase(), world.now().open()), (Phase::Active, ALL.map(str::to_owned).to_vec()));
+    let expires = moment("2026-12-10T00:00:00Z");
+    assert_eq!(world.now().next(), Some(expires));
+    assert_eq!(world.at_moment(just_before(expires)).open(), ALL);
+    let after = world.at_moment(expires);
+    assert_eq!((after.phase(), after.open()), (Phase::Expired, nothing()));
+}
+
+#[test]
+fn in_an_emergency_a_recipient_may_still_say_no() {
+    let judged = emergency().signed_by(&["ash-practice", "birch-practice"]).withdrawn("board").now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Active, vec![ALL[1].to_owned(), ALL[3].to_owned()]));
+}
+
+#[test]
+fn the_old_ends_the_moment_the_new_is_in_force_and_nothing_is_shut_between() {
+    let start = moment("2027-01-01T00:00:00Z");
+    let world = World::signed().followed_and_signed_from("2027-01-01T00:00:00Z");
+    let before = world.at_moment(just_before(start));
+    assert_eq!((before.phase(), before.phase_of(&care_2())), (Phase::Active, Phase::Scheduled));
+    let after = world.at_moment(start);
+    assert_eq!((after.phase(), after.phase_of(&care_2())), (Phase::Superseded, Phase::Active));
+    assert_eq!(
+        (before.open(), after.open()),
+        (ALL.map(str::to_owned).to_vec(), ALL.map(str::to_owned).to_vec())
+    );
+    // whoever asks for the next moment of anything is woken for it
+    assert!(before.0.plan().next <= Some(start));
+}
+
+#[test]
+fn the_old_goes_on_until_all_its_controllers_have_signed_the_new() {
+    for missing in EVERYBODY {
+        let others: Vec<&str> = EVERYBODY.into_iter().filter(|party| *party != missing).collect();
+        let world = World::signed().followed_from("2026-07-01T00:00:00Z").signed_on(&care_2(), &others);
+        let judged = world.now();
+        assert_eq!(
+            (judged.phase(), judged.phase_of(&care_2())),
+            (Phase::Active, Phase::AwaitingSignatures),
+            "{missing}"
+        );
+        assert_eq!(judged.open(), ALL);
+    }
+    // a new one that breaks a rule is not in force either
+    let world =
+        World::signed().followed_and_signed_from("2026-07-01T00:00:00Z").with_next("/spec/dpia", Value::Null);
+    let world = world.signed_on(&care_2(), &EVERYBODY);
+    assert_eq!((world.now().phase(), world.now().phase_of(&care_2())), (Phase::Active, Phase::Refused));
+}
+
+#[test]
+fn nothing_that_happens_to_the_new_revives_the_old() {
+    let world = World::signed().followed_and_signed_from("2026-07-01T00:00:00Z");
+    let suspended = world.clone().with_next("/spec/suspend", json!(true)).now();
+    assert_eq!((suspended.phase(), suspended.open()), (Phase::Superseded, nothing()));
+    let shorter = World::signed()
+        .followed_from("2026-07-01T00:00:00Z")
+        .with_next("/spec/term/end", json!("2026-11-01T00:00:00Z"))
+        .signed_on(&care_2(), &EVERYBODY)
+        .now();
+    assert_eq!((shorter.phase(), shorter.phase_of(&care_2())), (Phase::Superseded, Phase::Expired));
+    assert_eq!(shorter.open(), nothing());
+    // deleted: the status of the old remembers
+    let mut deleted = world.clone();
+    deleted.0.agreements.remove(1);
+    deleted.0.signatures.retain(|it| it.object.spec.agreement == care());
+    set(
+        &mut deleted.0.agreements[0].object,
+        "/status",
+        json!({ "supersededBy": { "namespace": "board", "name": "care-2" } }),
+    );
+    assert_eq!((deleted.now().phase(), deleted.now().open()), (Phase::Superseded, nothing()));
+}
+
+#[test]
+fn the_kill_switch_closes_whatever_else_is_so_and_asks_for_no_new_signature() {
+    let world = World::signed().with("/spec/suspend", json!(true));
+    assert_eq!((world.now().phase(), world.now().open()), (Phase::Suspended, nothing()));
+    let world = world.with("/spec/suspend", json!(false));
+    assert_eq!((world.now().phase(), world.now().open()), (Phase::Active, ALL.map(str::to_owned).to_vec()));
+}
+
+#[test]
+fn an_organisation_that_is_not_active_closes_its_own_flows() {
+    for state in ["Suspended", "Dissolved"] {
+        let judged = World::signed().with_org("ash-practice", "/spec/state", json!(state)).now();
+        assert_eq!(
+            (judged.phase(), judged.open()),
+            (Phase::Active, vec![ALL[2].to_owned(), ALL[3].to_owned()])
+        );
+    }
+}
+
+#[test]
+fn a_successor_never_signs_by_itself() {
+    let merged = World::signed()
+        .with_org("ash-practice", "/spec/successor", json!("birch-practice"))
+        .with_org("ash-practice", "/spec/state", json!("Merged"));
+    assert_eq!(merged.now().open(), [ALL[2], ALL[3]]);
+    let why = &merged.now().0.assessments.agreements[&care()].closed[0].reason.clone();
+    assert_eq!(
+        why,
+        "`ash-practice` is merged; its successor `birch-practice` has to be a party and sign itself"
+    );
+    // what it signs for the one that is gone counts nowhere
+    let judged = merged.signed_in("ash-practice", "birch-practice").now();
+    assert_eq!((judged.open(), judged.codes()), (nothing(), vec![Code::SignatureNamespace]));
+}
+
+#[test]
+fn whoever_writes_no_function_means_every_function_of_the_organisation() {
+    let world = World::written().with("/spec/purposes/0/recipients", json!([{ "org": "hospital" }]));
+    let open = world.signed_by(&EVERYBODY).now().open();
+    assert!(open.contains(&"ash-practice/record -> hospital/wards: DirectCare".to_owned()), "{open:?}");
+    let world = World::written()
+        .with("/spec/purposes/0/recipients", json!([{ "org": "hospital" }]))
+        .with("/spec/parties/2", Value::Null)
+        .with("/spec/parties/-", json!({ "org": "hospital", "role": "Recipient", "function": "wards", "article6": "6(1)(e)", "article9": "9(2)(h)" }));
+    let open = world.signed_by(&EVERYBODY).now().open();
+    assert!(open.contains(&"ash-practice/record -> hospital/wards: DirectCare".to_owned()), "{open:?}");
+    assert!(!open.iter().any(|flow| flow.contains("emergency")), "{open:?}");
+}
+
+#[test]
+fn the_lawful_basis_is_each_partys_own() {
+    let judged = World::written().with("/spec/parties/2/article6", Value::Null).signed_by(&EVERYBODY).now();
+    assert_eq!(judged.phase(), Phase::Refused);
+    let broken: Vec<_> = judged.0.assessments.agreements[&care()]
+        .broken
+        .iter()
+        .map(|broken| (broken.rule.as_str(), broken.org.as_deref()))
+        .collect();
+    assert_eq!(broken, [("NF-03a", Some("hospital"))]);
+}
+
+#[test]
+fn a_product_that_grows_is_not_what_was_signed() {
+    let more = json!({ "name": "diagnoses", "justification": "to know more" });
+    let judged = World::signed().with_product("ash-practice", "/spec/dataItems/-", more).now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::AwaitingSignatures, nothing()));
+    // where its gateway listens is no matter of the terms
+    let judged =
+        World::signed().with_product("ash-practice", "/spec/endpoint/ports/0/port", json!(9443)).now();
+    assert_eq!(judged.open(), ALL);
+}
+
+#[test]
+fn what_is_made_from_patient_information_is_patient_information() {
+    let parent = json!([{ "namespace": "birch-practice", "name": "record" }]);
+    let world = World::written().with_product("ash-practice", "/spec/derivedFrom", parent);
+    assert_eq!(world.clone().signed_by(&EVERYBODY).now().open(), ALL);
+    let world = world.with_product("ash-practice", "/spec/confidentialPatientInfo", json!(false));
+    let judged = world.signed_by(&EVERYBODY).now();
+    assert!(judged.codes().contains(&Code::DerivedFlags), "{:?}", judged.codes());
+    assert_eq!(judged.open(), nothing());
+}
+
+/// The dates that an agreement reads, each set so that it comes first; what is open just before and from then on.
+#[test]
+fn the_clock_knows_every_date_to_the_moment() {
+    let first = "2027-02-01T00:00:00Z";
+    let dspt =
+        json!({ "status": "StandardsMet", "publishedOn": "2026-06-01T00:00:00Z", "validUntil": first });
+    let planning = [ALL[0], ALL[2]];
+    let care_only = [ALL[1], ALL[3]];
+    let lapses: Vec<(&str, World, Phase, Vec<&str>)> = vec![
+        ("end", World::written().with("/spec/term/end", json!(first)), Phase::Expired, vec![]),
+        (
+            "basis",
+            World::written().with("/spec/confidentiality/validUntil", json!(first)),
+            Phase::Expired,
+            vec![],
+        ),
+        ("review", World::written().with("/spec/term/reviewBy", json!(first)), Phase::Refused, vec![]),
+        ("dpia", World::written().with("/spec/dpia/reviewBy", json!(first)), Phase::Refused, vec![]),
+        (
+            "ico",
+            World::written().with_org("hospital", "/spec/ico/validUntil", json!(first)),
+            Phase::Refused,
+            vec![],
+        ),
+        (
+            "dspt of the analysts",
+            World::written().with_org("board", "/spec/assurance/dspt", dspt.clone()),
+            Phase::Active,
+            care_only.to_vec(),
+        ),
+        (
+            "dspt of the hospital",
+            World::written().with_org("hospital", "/spec/assurance/dspt", dspt),
+            Phase::Active,
+            planning.to_vec(),
+        ),
+    ];
+    for (name, world, phase, open) in lapses {
+        let world = world.signed_by(&EVERYBODY);
+        assert_eq!(world.now().next(), Some(moment(first)), "{name}");
+        let before = world.at_moment(just_before(moment(first)));
+        assert_eq!(
+            (before.phase(), before.open()),
+            (Phase::Active, ALL.map(str::to_owned).to_vec()),
+            "{name}"
+        );
+        let after = world.at(first);
+        assert_eq!(
+            (after.phase(), after.open()),
+            (phase, open.iter().map(ToString::to_string).collect()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn what_lies_ahead_opens_to_the_moment() {
+    let first = "2027-02-01T00:00:00Z";
+    let reviewed = |at: &str| {
+        World::written()
+            .with("/spec/term/reviewBy", json!(at))
+            .with("/spec/dpia/reviewBy", json!("2028-10-01T00:00:00Z"))
+    };
+    let cases = [
+        ("start", World::written().with("/spec/term/start", json!(first)), Phase::Scheduled, first),
+        ("dpia", World::written().with("/spec/dpia/approvedOn", json!(first)), Phase::Refused, first),
+        // twelve months before it, the review is near enough
+        ("review", reviewed("2028-02-01T00:00:00Z"), Phase::Refused, first),
+        // from 28 February, twelve months reach 28 February
+        ("leap day", reviewed("2028-02-29T10:00:00Z"), Phase::Refused, "2027-03-01T00:00:00Z"),
+    ];
+    for (name, world, phase, first) in cases {
+        let world = world.signed_by(&EVERYBODY);
+        assert_eq!((world.now().phase(), world.now().open()), (phase, nothing()), "{name}");
+        assert_eq!(world.now().next(), Some(moment(first)), "{name}");
+        assert_eq!(world.at_moment(just_before(moment(first))).open(), nothing(), "{name}");
+        let after = world.at(first);
+        assert_eq!((after.phase(), after.open()), (Phase::Active, ALL.map(str::to_owned).to_vec()), "{name}");
+    }
+}
+
+#[test]
+fn of_the_phases_that_hold_the_first_is_told() {
+    let refused = World::written().with("/spec/dpia", Value::Null).signed_by(&EVERYBODY);
+    assert_eq!(refused.now().phase(), Phase::Refused);
+    let expired = refused.with("/spec/term/end", json!("2026-11-01T00:00:00Z"));
+    assert_eq!(expired.now().phase(), Phase::Expired);
+    let suspended = expired.clone().with("/spec/suspend", json!(true));
+    assert_eq!(suspended.now().phase(), Phase::Suspended);
+    let mut deleting = suspended;
+    deleting.0.agreements[0].object.metadata.deletion_timestamp =
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(moment(NOW)));
+    assert_eq!(deleting.now().phase(), Phase::Terminating);
+}
+
+#[test]
+fn of_two_agreements_with_one_reference_the_later_made_is_invalid() {
+    let twice = |first: Option<&str>, second: Option<&str>| {
+        let mut world = World::signed().followed_from("2026-06-01T00:00:00Z");
+        world = world
+            .with_next("/spec/reference", json!("VALE-2026-001"))
+            .with_next("/spec/supersedes", Value::Null);
+        for (sourced, made) in world.0.agreements.iter_mut().zip([first, second]) {
+            let made = made.map(moment).map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
+            sourced.object.metadata.creation_timestamp = made;
+        }
+        let judged = world.now();
+        let usable = |agreement: &DataSharingAgreement| {
+            let reference = ObjectRef { namespace: "board".to_owned(), name: agreement.name_any() };
+            judged.0.model.agreements.contains_key(&reference)
+        };
+        let found: Vec<bool> = world.0.agreements.iter().map(|it| usable(&it.object)).collect();
+        found
+    };
+    assert_eq!(twice(Some("2026-06-01T00:00:00Z"), Some("2026-06-02T00:00:00Z")), [true, false]);
+    assert_eq!(twice(Some("2026-06-02T00:00:00Z"), Some("2026-06-01T00:00:00Z")), [false, true]);
+    assert_eq!(twice(None, None), [false, false], "in files nobody knows which was first");
+}
