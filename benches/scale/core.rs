@@ -53,6 +53,14 @@ pub fn measure(size: Size, runs: usize) -> Value {
         let began = Instant::now();
         let judgement = Judgement::new(&snapshot, size.at);
         lap("judge", began);
+        // one agreement changes
+        let mut changed = snapshot.clone();
+        changed.agreements[size.agreements / 2].object.spec.suspend ^= true;
+        let began = Instant::now();
+        let again = judgement.again(&changed, size.at);
+        lap("judgeAgain", began);
+        drop((again, changed));
+
         let began = Instant::now();
         let plan = judgement.plan();
         lap("plan", began);

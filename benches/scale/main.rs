@@ -22,6 +22,10 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod cluster;
 mod core;
 mod files;
 mod process;
@@ -51,6 +55,7 @@ fn main() {
     let size = Size { agreements, seed, at };
     let answer = match mode.as_str() {
         "files" => files::measure(size, runs),
+        "cluster" => cluster::measure(size),
         "core" => core::measure(size, runs),
         "write" => {
             let folder = PathBuf::from(rest.first().expect("a folder to write to"));

@@ -1,5 +1,6 @@
 //! The loop: waits for a change or for the next moment, judges, carries out, reports, and waits again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,7 +12,7 @@ use super::backoff::Backoff;
 use super::execute::Executor;
 use super::health::{Pulse, Pulses};
 use super::watch::Changed;
-use crate::core::judge::Judgement;
+use crate::core::judge::Judge;
 use crate::core::plan::{Observed, Plan, Step, report, steps};
 use crate::core::snapshot::{ClusterView, Snapshot};
 use crate::source::cluster::Stores;
@@ -34,6 +35,7 @@ pub(super) async fn run(
 ) {
     let pulse = pulses.add("loop");
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    let judge = Arc::new(Judge::default());
     let mut first = true;
     while !*stopping.borrow() {
         pulse.turn();
@@ -44,7 +46,7 @@ pub(super) async fn run(
                     info!(agreements = snapshot.agreements.len(), "every kind is read");
                     first = false;
                 }
-                match round(&mut executor, snapshot, observed, &pulse, &stopping).await {
+                match round(&mut executor, &judge, snapshot, observed, &pulse, &stopping).await {
                     Round::Settled { next } => {
                         backoff.reset();
                         pulse.hear();
@@ -82,6 +84,7 @@ enum Round {
 
 async fn round(
     executor: &mut Executor,
+    judge: &Arc<Judge>,
     snapshot: Snapshot,
     observed: Observed,
     pulse: &Pulse,
@@ -89,7 +92,8 @@ async fn round(
 ) -> Round {
     let at = Timestamp::now();
     // judging is work for a processor; elsewhere, it does not hold up the watches, and a panic ends just this round
-    let judged = tokio::task::spawn_blocking(move || judge(&snapshot, observed, at)).await;
+    let judge = Arc::clone(judge);
+    let judged = tokio::task::spawn_blocking(move || judged(&judge, &snapshot, observed, at)).await;
     let (plan, observed, steps) = match judged {
         Ok(judged) => judged,
         Err(panic) => {
@@ -113,8 +117,13 @@ async fn round(
 }
 
 /// From the snapshot to the steps, in one go.
-fn judge(snapshot: &Snapshot, observed: Observed, at: Timestamp) -> (Plan, Observed, Vec<Step>) {
-    let plan = Judgement::new(snapshot, at).plan();
+fn judged(
+    judge: &Judge,
+    snapshot: &Snapshot,
+    observed: Observed,
+    at: Timestamp,
+) -> (Plan, Observed, Vec<Step>) {
+    let plan = judge.plan(snapshot, at);
     let steps = steps(&plan, &observed);
     (plan, observed, steps)
 }

@@ -4,6 +4,7 @@
 
 mod assess;
 mod authorize;
+mod clock;
 mod decide;
 mod entities;
 mod flows;
@@ -14,9 +15,10 @@ mod local;
 mod moments;
 mod names;
 mod schema;
+mod since;
 mod test;
 
-pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess};
+pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess, reassess};
 pub use decide::{CandidateVerdict, Verdict, decide};
 pub use entities::EntityStore;
 pub use flows::{ClosedFlow, Flow, FlowPurpose};

@@ -10,7 +10,7 @@ use crate::core::snapshot::Snapshot;
 /// How far ahead a review may be set where no framework says it.
 const REVIEW_MONTHS: i64 = 12;
 
-pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     let months = checked
         .model
         .frameworks
