@@ -99,6 +99,9 @@ shows! {
     explain_without_a_request_file_cannot_tell: ["explain", GOOD, "--request=tests/cli/requests/none.yaml", AT];
 
     policy_tests_are_counted: ["test", GOOD, "tests/cli/tests/pass.yaml", AT];
+    policy_tests_show_which_rules_they_reached: ["test", GOOD, "tests/cli/tests/pass.yaml", "--coverage", AT];
+    policy_tests_speak_json: ["test", GOOD, "tests/cli/tests", "-o=json", AT];
+    policy_tests_that_reach_too_few_rules_fail_when_asked_to: ["test", GOOD, "tests/cli/tests/pass.yaml", "--require-coverage=50", AT];
     policy_tests_that_fail_say_why: ["test", GOOD, "tests/cli/tests", AT];
     policy_tests_that_are_not_there_tell_nothing: ["test", GOOD, AT];
     policy_tests_fail_where_an_object_could_not_be_read: ["test", GOOD, "tests/cli/tests/pass.yaml", "tests/cli/bad/duplicate-key.yaml", AT];

@@ -262,7 +262,7 @@ impl World {
                 "resource": { "type": "DataProduct", "id": product },
                 "context": {
                     "purpose": text("/spec/purposes/0/code"), "identifiability": "Pseudonymised",
-                    "roles": ["Clinician"], "region": "GB", "caseReference": "",
+                    "roles": ["Clinician"], "region": "GB",
                 },
             });
             let name = format!("{}-rules", place_name(place));

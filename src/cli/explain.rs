@@ -129,9 +129,20 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
     if let Some(agreement) = agreement {
         fact("agreement", &describe(agreement, judgement));
     }
+    if let Some(help) = rule.as_deref().zip(agreement.as_deref()).and_then(|(rule, agreement)| {
+        let (namespace, name) = agreement.split_once('/')?;
+        let reference = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
+        let framework = &judgement.model.agreements.get(&reference)?.spec.framework;
+        let text = judgement.model.frameworks.get(framework)?.rules.get(rule)?;
+        (!decision && !text.help.is_empty()).then_some(text.help.as_str())
+    }) {
+        fact("helps", help);
+    }
     if let Some(NearMiss { agreement, rule, clause, saw, wants, who }) = near_miss {
         let mut nearest: Vec<String> = Vec::new();
         match (rule, agreement) {
+            // what denied is no near miss: it says what would have kept it silent
+            _ if *tier == DecisionTier::Ceiling => {}
             (Some(rule), Some(agreement)) => {
                 nearest.push(format!("rule `{rule}` of `{agreement}` came closest"))
             }
@@ -143,7 +154,8 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
             nearest.push(format!("{clause} is {saw}, and has to be {wants}"));
         }
         if !nearest.is_empty() {
-            fact("nearest", &nearest.join(": "));
+            let name = if *tier == DecisionTier::Ceiling { "needs" } else { "nearest" };
+            fact(name, &nearest.join(": "));
         }
         fact("up to", who);
     }

@@ -15,7 +15,8 @@ use crate::api::{
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Source {
     pub file: Option<String>,
-    /// Line and column of each field by its path; the object's own under the empty path.
+    /// Line and column of each field by its path; the object's own under the empty path. With a `|` after the path, where
+    /// the text of a block begins.
     pub positions: BTreeMap<String, (u32, u32)>,
 }
 
@@ -32,6 +33,12 @@ impl Source {
             }
             path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or("");
         }
+    }
+
+    /// The place in the file of a place in a field's text, where the text stands there as a block; both from 1.
+    pub fn within(&self, field: &str, (line, column): (u32, u32)) -> Option<(u32, u32)> {
+        let (first, indent) = self.positions.get(&format!("{field}|"))?;
+        Some((first.checked_add(line)?.checked_sub(1)?, indent.checked_add(column)?.checked_sub(1)?))
     }
 
     /// The origin of a finding about an object's field; `""` means the object as a whole.

@@ -10,6 +10,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 use super::wrap::wrap;
 use super::{Paint, count};
 use crate::core::finding::{Finding, Origin, Severity};
+use crate::core::text::masked;
 use crate::source::files::{FilesReport, STDIN};
 
 /// The texts of the files that findings are about, read when they are asked for.
@@ -31,13 +32,14 @@ impl Texts {
     }
 }
 
-/// Text in which nothing moves a terminal's cursor or turns its writing round, with as many characters as before.
+/// Text in which nothing moves a terminal's cursor or turns its writing round, and without NHS numbers, as what is
+/// shown ends in the logs of pipelines; with as many characters as before.
 fn harmless(text: &str) -> String {
     let harms = |c: char| {
         (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.chars().map(|c| if harms(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    masked(text).chars().map(|c| if harms(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A finding as miette shows it.
@@ -69,7 +71,7 @@ pub(in crate::cli) fn render(findings: &[&Finding], texts: &mut Texts, paint: Pa
 
 impl Report {
     fn new(finding: &Finding, texts: &mut Texts, paint: Paint, width: usize) -> Self {
-        let Finding { code, severity, message, help, origin } = finding;
+        let Finding { code, severity, message, help, origin, missing: _ } = finding;
         let message = harmless(message);
         let code = match severity {
             Severity::Error => paint.red(code),

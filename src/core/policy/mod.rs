@@ -4,16 +4,20 @@
 
 mod assess;
 mod authorize;
+mod clauses;
 mod clock;
 mod decide;
+mod effect;
 mod entities;
 mod flows;
 mod framework;
 mod gate;
+mod lint;
 mod load;
 mod local;
 mod moments;
 mod names;
+mod parity;
 mod schema;
 mod since;
 mod test;

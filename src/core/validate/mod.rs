@@ -24,6 +24,7 @@ use check::Check;
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Looked, Model};
 use super::snapshot::{Snapshot, Sourced};
+use crate::api::ObjectRef;
 
 /// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
 /// rest of the model.
@@ -133,7 +134,7 @@ impl Checked<'_> {
             let mut check = Check::new(sourced);
             if count.get(&key).is_some_and(|count| *count > 1) {
                 check
-                    .finding(Code::DuplicateObject, "metadata.name", format!("{key} stands more than once"))
+                    .finding(Code::DuplicateObject, "metadata.name", format!("`{key}` stands more than once"))
                     .help("keep one of them; until then none is used");
             }
             let meta = sourced.object.meta();
@@ -169,6 +170,11 @@ impl Checked<'_> {
 /// The namespace of a namespaced object; files have been refused where it is missing.
 fn namespace(object: &impl ResourceExt) -> String {
     object.namespace().unwrap_or_default()
+}
+
+/// Namespace and name of a namespaced object, as others refer to it.
+fn reference(object: &impl ResourceExt) -> ObjectRef {
+    ObjectRef { namespace: namespace(object), name: object.name_any() }
 }
 
 /// Names in backticks, with commas.

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 
 use super::check::Check;
-use super::{Checked, listed, namespace};
+use super::{Checked, listed, namespace, reference};
 use crate::api::{
     AgreementSignature, DataProductSpec, DataSharingAgreementSpec, ObjectRef, PartnerOrgSpec, SignatureState,
 };
@@ -23,11 +22,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
     let specs: BTreeMap<ObjectRef, &DataSharingAgreementSpec> = snapshot
         .agreements
         .iter()
-        .map(|agreement| {
-            let reference =
-                ObjectRef { namespace: namespace(&agreement.object), name: agreement.object.name_any() };
-            (reference, &agreement.object.spec)
-        })
+        .map(|agreement| (reference(&agreement.object), &agreement.object.spec))
         .collect();
     // where a signature stands decides whether it counts at all; only those that do can void each other
     let mut counting: BTreeMap<Slot, Vec<(&Sourced<AgreementSignature>, Authority)>> = BTreeMap::new();
@@ -138,6 +133,7 @@ fn examine(
                 "spec.agreement",
                 format!("there is no agreement `{}`", spec.agreement),
             )
+            .missing("DataSharingAgreement", &spec.agreement)
             .near(
                 &spec.agreement.to_string(),
                 names.iter().map(String::as_str),
@@ -177,6 +173,7 @@ fn examine(
                 "spec.party",
                 format!("there is no organisation `{}` that can be used", spec.party),
             )
+            .missing("PartnerOrg", spec.party.as_str())
             .near(
                 &spec.party,
                 model.orgs.keys().map(String::as_str),
@@ -189,14 +186,56 @@ fn examine(
         return Some(Authority::Own);
     }
     let delegated = delegation(model, &org.spec, &stands_in, now);
-    if delegated.is_none() {
+    let Some(Authority::Delegated { purposes, .. }) = &delegated else {
+        let home = &org.spec.home_namespace;
         let message = format!("a signature of `{}` in namespace `{stands_in}` proves nothing", spec.party);
-        check.finding(Code::SignatureNamespace, "metadata.namespace", message).help(format!(
-            "put it into `{}`, its home namespace, or delegate signing with `delegatedSigning` in its PartnerOrg",
+        let found = check.finding(Code::SignatureNamespace, "metadata.namespace", message);
+        match ended_delegation(model, &org.spec, &stands_in, now) {
+            Some((to, until)) => found.help(format!(
+                "the delegation to `{to}` ended at {until}: put it into `{home}`, its home namespace, or give the \
+                 delegation a later `until`"
+            )),
+            None => found.help(format!(
+                "put it into `{home}`, its home namespace, or delegate signing with `delegatedSigning` in its \
+                 PartnerOrg"
+            )),
+        };
+        return None;
+    };
+    let asked = agreement.purposes.iter().map(|purpose| &purpose.code);
+    let beyond: BTreeSet<&str> = asked
+        .filter(|code| {
+            spec.purposes.as_ref().is_none_or(|own| own.contains(code)) && !purposes.contains(*code)
+        })
+        .map(String::as_str)
+        .collect();
+    if !beyond.is_empty() && spec.state != Some(SignatureState::Withdrawn) {
+        let field = if spec.purposes.is_some() { "spec.purposes" } else { "metadata.namespace" };
+        let message = format!(
+            "`{}` has not delegated signing for {} to the organisation at home in `{stands_in}`",
+            spec.party,
+            listed(beyond.iter().copied())
+        );
+        check.finding(Code::PurposeNotDelegated, field, message).help(format!(
+            "what is delegated is {}: for the others sign in `{}`, its home namespace",
+            listed(purposes.iter().map(String::as_str)),
             org.spec.home_namespace
         ));
     }
     delegated
+}
+
+/// The delegation to the organisation whose home the namespace is that ended last.
+fn ended_delegation<'o>(
+    model: &Model,
+    org: &'o PartnerOrgSpec,
+    stands_in: &str,
+    now: Timestamp,
+) -> Option<(&'o str, Timestamp)> {
+    let is_delegate =
+        |to: &str| model.orgs.get(to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in);
+    let ended = org.delegated_signing.iter().filter(|it| it.until <= now && is_delegate(&it.to));
+    ended.map(|it| (it.to.as_str(), it.until)).max_by_key(|(_, until)| *until)
 }
 
 /// The delegations in date to the organisation whose home the namespace is, together: the purposes of all, until the
