@@ -276,7 +276,6 @@ impl Cluster {
 }
 
 fn rate(count: usize, took: Duration) -> Value {
-    #[expect(clippy::cast_precision_loss, reason = "a count of writes is small")]
     let per_second = count as f64 / took.as_secs_f64();
     json!({ "writes": count, "seconds": rounded(took.as_secs_f64()), "perSecond": rounded(per_second) })
 }
