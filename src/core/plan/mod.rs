@@ -165,7 +165,9 @@ fn statuses(judgement: &Judgement, findings: &[Finding]) -> Vec<PlannedStatus> {
                 let assessed = judgement.model.agreements.get(&reference);
                 let assessment = judgement.assessments.agreements.get(&reference);
                 StatusBody::Agreement(Box::new(match (assessed, assessment) {
-                    (Some(agreement), Some(assessment)) => report::agreement_status(agreement, assessment),
+                    (Some(agreement), Some(assessment)) => {
+                        report::agreement_status(&judgement.model, agreement, assessment)
+                    }
                     _ => report::invalid_status(generation, looked.deleting, findings),
                 }))
             }
@@ -231,7 +233,7 @@ fn waiting_for_parties(
     assessment: &Assessment,
 ) -> Vec<Waiting> {
     // nobody waits for a signature on what is over
-    if matches!(assessment.phase, Phase::Expired | Phase::Superseded | Phase::Terminating) {
+    if assessment.phase.is_over() {
         return Vec::new();
     }
     assessment
