@@ -89,6 +89,7 @@ impl Loader {
             signatures,
             policies,
             tests,
+            unreadable,
         } = snapshot;
         self.snapshot.frameworks.extend(frameworks);
         self.snapshot.exceptions.extend(exceptions);
@@ -99,6 +100,7 @@ impl Loader {
         self.snapshot.signatures.extend(signatures);
         self.snapshot.policies.extend(policies);
         self.snapshot.tests.extend(tests);
+        self.snapshot.unreadable.extend(unreadable);
         self.findings.extend(findings);
         self.objects += objects;
         for (kind, count) in skipped {
