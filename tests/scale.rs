@@ -13,7 +13,7 @@
 #[path = "../benches/world/mod.rs"]
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
@@ -41,6 +41,16 @@ fn at() -> Timestamp {
 
 fn small(seed: u64) -> World {
     World::new(Size { agreements: 50, seed, at: at() })
+}
+
+/// Few agreements, with their parties and nobody else, as it is judged many times over.
+fn tiny(agreements: usize, seed: u64) -> Snapshot {
+    let mut world = World::new(Size { agreements, seed, at: at() }).snapshot().unwrap();
+    let rows = world.agreements.iter().flat_map(|it| &it.object.spec.parties);
+    let parties: BTreeSet<String> = rows.map(|row| row.org.clone()).collect();
+    world.orgs.retain(|it| parties.contains(&it.object.name_any()));
+    world.products.retain(|it| parties.contains(&it.object.spec.controller));
+    world
 }
 
 #[test]
@@ -314,7 +324,7 @@ proptest! {
         seed in 0..8_u64,
         events in proptest::collection::vec(event(), 1..12),
     ) {
-        let mut world = small(seed).snapshot().unwrap();
+        let mut world = tiny(12, seed);
         let mut now = at();
         version(&mut world);
         let mut judged = Judgement::new(&world, now);
@@ -330,6 +340,54 @@ proptest! {
             prop_assert!(plan == right_plan, "another plan after {:?}", &event);
         }
     }
+}
+
+/// A change of each thing that agreements read, one at a time, whatever chance would have picked.
+#[test]
+fn whatever_an_agreement_reads_is_seen_when_it_changes() {
+    let mut written = tiny(6, 1);
+    written.policies.clear();
+    version(&mut written);
+    let before = Judgement::new(&written, at());
+    let mut changes: Vec<(String, Snapshot)> = Vec::new();
+    let mut change = |what: String, with: &dyn Fn(&mut Snapshot)| {
+        let mut world = written.clone();
+        with(&mut world);
+        version(&mut world);
+        changes.push((what, world));
+    };
+    for index in 0..written.orgs.len() {
+        let name = written.orgs[index].object.name_any();
+        change(format!("`{name}` is suspended"), &|it| {
+            it.orgs[index].object.spec.state = OrgState::Suspended
+        });
+        change(format!("`{name}` has no assurance"), &|it| it.orgs[index].object.spec.assurance = None);
+        change(format!("`{name}` has left every place"), &|it| it.orgs[index].object.spec.footprints.clear());
+        change(format!("`{name}` is gone"), &|it| drop(it.orgs.remove(index)));
+    }
+    for index in 0..written.products.len() {
+        let name = reference(&written.products[index].object);
+        change(format!("`{name}` is no patient information"), &|it| {
+            it.products[index].object.spec.confidential_patient_info = false;
+        });
+        change(format!("`{name}` is gone"), &|it| drop(it.products.remove(index)));
+    }
+    for index in 0..written.signatures.len() {
+        change(format!("signature {index} is withdrawn"), &|it| {
+            it.signatures[index].object.spec.state = Some(SignatureState::Withdrawn);
+        });
+        change(format!("signature {index} is gone"), &|it| drop(it.signatures.remove(index)));
+    }
+    for index in 0..written.footprints.len() {
+        change(format!("place {index} is gone"), &|it| drop(it.footprints.remove(index)));
+    }
+    let mut telling = 0;
+    for (what, world) in changes {
+        let right = said(&Judgement::new(&world, at()));
+        assert!(said(&before.again(&world, at())) == right, "{what}");
+        telling += usize::from(right.1 != said(&before).1);
+    }
+    assert!(telling > 20, "only {telling} changes tell");
 }
 
 #[test]
