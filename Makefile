@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-offline check-fmt check-core lint build control-plane vet run-tests need-rust need-cluster clean-cache
+.PHONY: help demo test test-offline check-fmt check-core lint build control-plane vet helm run-tests need-rust need-cluster need-helm clean-cache
 
 SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
@@ -18,6 +18,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/concordat
 # Go builds the test control plane. A cluster that is there already makes it unnecessary.
 CLUSTER := $(or $(CONCORDAT_TEST_KUBECONFIG),$(KUBECONFIG),$(KUBEBUILDER_ASSETS))
 GO := $(shell command -v go 2>/dev/null)
+# It also builds Helm, which tests the charts. `HELM`, or a `helm` on the path, makes that unnecessary.
+HELM_OR_GO := $(or $(HELM),$(GO),$(shell command -v helm 2>/dev/null))
 
 # What the core must never pull in: a runtime, a client, a server.
 NOT_IN_CORE := ^((tokio|hyper|tower|reqwest)(-[a-z0-9-]+)?|kube-client|kube-runtime) v
@@ -45,7 +47,7 @@ demo: need-rust need-cluster ## from an agreement in Git to what opens and close
 	@exec $(CARGO) run --quiet --locked --example demo -- $(ARGS)
 
 # What fails fastest comes first. The Go program comes late: it takes longest, and fails least.
-test: need-rust need-cluster check-fmt check-core lint build control-plane vet run-tests ## everything: formats, lints, the core on its own, all tests
+test: need-rust need-cluster need-helm check-fmt check-core lint build control-plane helm vet run-tests ## everything: formats, lints, the core on its own, all tests
 	$(call step,done)
 
 test-offline: need-rust ## the tests that need no API server
@@ -79,6 +81,11 @@ control-plane:
 	$(call step,control plane)
 	@exec $(CARGO) run --quiet --locked --example testbed -- true
 
+# After the control plane, half of whose packages it shares.
+helm:
+	$(call step,helm)
+	@said=$$($(CARGO) test --quiet --locked --test charts helm_is_at_hand) || { echo "$$said"; exit 1; }
+
 # After the build, with its flags, so that it finds the packages compiled.
 vet:
 ifneq ($(GO),)
@@ -102,5 +109,12 @@ ifeq ($(GO)$(CLUSTER),)
 	@exit 1
 endif
 
-clean-cache: ## remove the control plane that was built; the next run builds it again
+need-helm:
+ifeq ($(HELM_OR_GO),)
+	@echo 'Neither Helm nor Go is installed, and the charts are tested with Helm: install Helm 3.18 or newer,'
+	@echo 'set HELM to one, or install Go, which builds it: see https://go.dev/dl'
+	@exit 1
+endif
+
+clean-cache: ## remove the control plane and Helm, where they were built; the next run builds them again
 	rm -rf '$(CACHE)'

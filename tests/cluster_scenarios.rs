@@ -1,5 +1,8 @@
-//! The scenarios of `examples/` on a real cluster, with the real binary as the operator: the same effects as offline,
-//! opened by the last signature, closed by a withdrawal, and gone in the end.
+//! The scenarios of `examples/` on a real cluster, with the real binary as the operator: after each signature the same
+//! effects as offline, in the end those of the committed plan, then a closing act, and nothing is left.
+//!
+//! A folder that is dropped into `examples/` is run; `folders/mod.rs` says what it may hold. The operator goes by the
+//! real clock, so that a scenario ages with its dates.
 
 #![cfg(all(feature = "cli", feature = "controller"))]
 #![allow(
@@ -10,34 +13,217 @@
     reason = "a test may fail loudly"
 )]
 
+mod folders;
 mod support;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use concordat::api::{Phase, SignatureState};
-use serde_json::Value;
+use concordat::api::AgreementSignature;
+use concordat::core::judge::Judgement;
+use concordat::core::snapshot::Snapshot;
+use folders::{Act, Scenario, State};
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
 use support::Process;
-use support::scenario::{Cluster, effect, effects, eventually, namespaces, signature};
+use support::scenario::{Cluster, effect, effects, eventually, namespaces};
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// The effects that the committed plan of a scenario names.
-fn planned(folder: &Path) -> BTreeMap<String, Value> {
-    let text = std::fs::read_to_string(folder.join("expected/plan.json")).unwrap();
-    let plan: Value = serde_json::from_str(&text).unwrap();
-    let objects = plan["objects"].as_array().unwrap();
-    objects.iter().map(|object| effect(object["kind"].as_str().unwrap(), object)).collect()
+/// What is compared: grants and policies by kind, namespace and name, and of each agreement phase and signatures.
+type World = BTreeMap<String, Value>;
+
+/// What a plan, as JSON, says that there will be.
+fn planned(plan: &Value) -> World {
+    let objects = plan["objects"].as_array().unwrap().iter();
+    let objects = objects.map(|object| effect(object["kind"].as_str().unwrap(), object));
+    let statuses = plan["statuses"].as_array().unwrap().iter();
+    let agreements = statuses.filter(|it| it["kind"] == "DataSharingAgreement").map(|it| {
+        let status = &it["status"];
+        let what = json!({ "phase": status["phase"], "parties": status["parties"] });
+        (format!("status of {}/{}", text(&it["namespace"]), text(&it["name"])), what)
+    });
+    objects.chain(agreements).collect()
 }
 
-fn only_isolation(effects: &BTreeMap<String, Value>) -> BTreeMap<String, Value> {
-    let isolates = |value: &Value| value["labels"]["concordat.dev/part"] == "isolation";
-    effects
-        .iter()
-        .filter(|(_, value)| isolates(value))
-        .map(|(key, value)| (key.clone(), value.clone()))
+/// What a snapshot comes to, now.
+fn judged(snapshot: &Snapshot) -> World {
+    planned(&json!(Judgement::new(snapshot, Timestamp::now()).plan()))
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+fn grants(world: &World) -> usize {
+    world.keys().filter(|key| key.starts_with("DataAccessGrant ")).count()
+}
+
+/// One scenario on its way through the cluster.
+struct Run<'a> {
+    cluster: &'a mut Cluster,
+    operator: &'a Process,
+    name: String,
+    namespaces: BTreeSet<String>,
+    agreements: BTreeSet<(String, String)>,
+}
+
+impl Run<'_> {
+    fn found(&self) -> World {
+        let grants = self.cluster.grants(&self.namespaces).unwrap();
+        let policies = self.cluster.policies(&self.namespaces).unwrap();
+        let mut world = effects(&grants, &policies);
+        for (namespace, name) in &self.agreements {
+            let status = self.cluster.agreement(namespace, name).unwrap().status;
+            let what = status.map(|status| json!({ "phase": status.phase, "parties": status.parties }));
+            world.insert(format!("status of {namespace}/{name}"), what.unwrap_or_default());
+        }
+        world
+    }
+
+    fn becomes(&self, wanted: &World, what: &str) {
+        let found = eventually(what, SOON, || (self.found() == *wanted).then_some(()));
+        if found.is_err() {
+            let found = self.found();
+            let of = |one: &World, other: &World| -> Vec<String> {
+                let differs = one.iter().filter(|(key, value)| other.get(*key) != Some(*value));
+                differs.map(|(key, value)| format!("{key} {value}")).collect()
+            };
+            let (missing, surplus) = (of(wanted, &found), of(&found, wanted));
+            panic!(
+                "{}: {what}\nwanted: {missing:#?}\nfound: {surplus:#?}\n{}",
+                self.name,
+                self.operator.tail()
+            );
+        }
+    }
+
+    /// Takes up the namespaces and agreements of a state, and applies what it adds.
+    fn enter(&mut self, folders: &[std::path::PathBuf], snapshot: &Snapshot) {
+        for folder in folders {
+            if folder.join("00-namespaces.yaml").is_file() {
+                self.namespaces.extend(namespaces(folder).unwrap());
+            }
+            self.cluster.apply_folder(folder).unwrap();
+        }
+        self.agreements = snapshot
+            .agreements
+            .iter()
+            .map(|it| (it.object.namespace().unwrap(), it.object.name_any()))
+            .collect();
+    }
+
+    /// Signs as somebody of the namespace that the signature stands in; nobody else could.
+    fn sign(&mut self, signature: &AgreementSignature, somebody_else: Option<&String>) {
+        let home = signature.namespace().unwrap();
+        self.cluster.make_signer(&home).unwrap();
+        if let Some(other) = somebody_else {
+            self.cluster.make_signer(other).unwrap();
+            let refused = self.cluster.sign_as(other, signature).unwrap_err();
+            assert!(refused.contains("forbidden"), "{}: {refused}", self.name);
+        }
+        self.cluster.sign_as(&home, signature).unwrap();
+    }
+
+    /// A state from its manifests to its plan, signature by signature. Those of an earlier state stand.
+    fn state(&mut self, state: &State, folders: &[std::path::PathBuf], signed: &mut BTreeSet<String>) {
+        let mut snapshot = state.read();
+        let all = std::mem::take(&mut snapshot.signatures);
+        let (standing, to_come): (Vec<_>, Vec<_>) =
+            all.into_iter().partition(|it| signed.contains(&it.key().to_string()));
+        snapshot.signatures = standing;
+        self.enter(folders, &snapshot);
+        self.becomes(&judged(&snapshot), "what stands before anybody has signed");
+        let homes: BTreeSet<String> =
+            to_come.iter().map(|signature| signature.object.namespace().unwrap()).collect();
+        for signature in to_come {
+            let own = signature.object.namespace().unwrap();
+            let other = homes.iter().find(|home| **home != own);
+            self.sign(&signature.object, other);
+            signed.insert(signature.key().to_string());
+            snapshot.signatures.push(signature);
+            self.becomes(&judged(&snapshot), "what the signatures so far open");
+        }
+        self.becomes(&planned(&state.plan().unwrap()), "the committed plan");
+        self.is_ready(&snapshot);
+    }
+
+    /// Active is Ready, once the effects were seen; nothing else ever is.
+    fn is_ready(&self, snapshot: &Snapshot) {
+        let judgement = Judgement::new(snapshot, Timestamp::now());
+        for (reference, assessment) in &judgement.assessments.agreements {
+            let wanted = if assessment.in_force() { "True" } else { "False" };
+            eventually("the condition Ready", SOON, || {
+                let status = self.cluster.agreement(&reference.namespace, &reference.name).unwrap().status?;
+                let ready = status.conditions.into_iter().find(|it| it.type_ == "Ready")?;
+                (json!(ready.status) == wanted).then_some(())
+            })
+            .unwrap_or_else(|error| panic!("{}: `{reference}` not {wanted}: {error}", self.name));
+        }
+    }
+
+    /// How it ends: what goes is what has to, and what stays is not touched.
+    fn close(&mut self, state: &State) {
+        let mut snapshot = state.read();
+        let before = self.found();
+        let versions = self.versions();
+        let closing = state.closing();
+        let acts = match &closing {
+            Some(closing) => vec![closing.act.clone()],
+            None => every_party_withdraws(&snapshot),
+        };
+        for act in &acts {
+            act.apply(&mut snapshot);
+            match act {
+                Act::Withdraw { agreement, party } | Act::Narrow { agreement, party, .. } => {
+                    let signature = folders::signature_of(&mut snapshot, agreement, party).clone();
+                    self.sign(&signature, None);
+                }
+                Act::Suspend { agreement } => {
+                    let agreement = folders::agreement_mut(&mut snapshot, agreement).clone();
+                    self.cluster.apply_typed(&agreement).unwrap();
+                }
+            }
+        }
+        let wanted = judged(&snapshot);
+        self.becomes(&wanted, "what the closing act leaves");
+        assert_eq!(grants(&wanted), closing.map_or(0, |it| it.grants_left), "{}", self.name);
+        let after = self.versions();
+        for (key, version) in versions {
+            if wanted.get(&key) == before.get(&key) {
+                assert_eq!(after.get(&key), Some(&version), "{}: {key} was written again", self.name);
+            }
+        }
+
+        // without the agreements nothing is left but what isolates
+        self.cluster.delete_agreements().unwrap();
+        self.agreements.clear();
+        snapshot.agreements.clear();
+        let wanted = judged(&snapshot);
+        assert!(wanted.values().all(|it| it["labels"]["concordat.dev/part"] == "isolation"), "{}", self.name);
+        self.becomes(&wanted, "isolation alone");
+        self.cluster.clear().unwrap();
+        eventually("nothing to be left", SOON, || self.found().is_empty().then_some(()))
+            .unwrap_or_else(|error| panic!("{}: {error}: {:?}", self.name, self.found().keys()));
+    }
+
+    fn versions(&self) -> BTreeMap<String, Option<String>> {
+        let grants = self.cluster.grants(&self.namespaces).unwrap();
+        let policies = self.cluster.policies(&self.namespaces).unwrap();
+        let grants = grants.iter().map(|it| (effect("DataAccessGrant", &json!(it)).0, it.resource_version()));
+        let policies =
+            policies.iter().map(|it| (effect("NetworkPolicy", &json!(it)).0, it.resource_version()));
+        grants.chain(policies).collect()
+    }
+}
+
+fn every_party_withdraws(snapshot: &Snapshot) -> Vec<Act> {
+    let signatures = snapshot.signatures.iter().map(|it| &it.object.spec);
+    signatures
+        .map(|spec| Act::Withdraw { agreement: spec.agreement.to_string(), party: spec.party.clone() })
         .collect()
 }
 
@@ -47,94 +233,29 @@ fn operator(kubeconfig: &Path) -> Process {
     Process::start("operator", &mut command).unwrap()
 }
 
+/// The whole way of one scenario: its states one over the other, then the end.
+fn run(cluster: &mut Cluster, operator: &Process, scenario: &Scenario) {
+    let name = scenario.folder.display().to_string();
+    let mut run = Run { cluster, operator, name, namespaces: BTreeSet::new(), agreements: BTreeSet::new() };
+    let mut signed = BTreeSet::new();
+    for (index, state) in scenario.states.iter().enumerate() {
+        // what is common is there already
+        let folders = if index == 0 { state.paths.clone() } else { vec![state.folder.clone()] };
+        run.state(state, &folders, &mut signed);
+    }
+    run.close(scenario.states.last().unwrap());
+}
+
 #[test]
-fn scenarios_open_with_the_last_signature_and_close_with_a_withdrawal() {
+fn scenarios_open_with_their_signatures_and_close_with_their_closing_act() {
     let kubeconfig = support::kubeconfig().unwrap();
     let mut cluster = Cluster::connect(kubeconfig).unwrap();
     cluster.install_definitions().unwrap();
     let operator = operator(kubeconfig);
-
-    // S01: two parties
-    let folder = Path::new("examples/s01-chorley-assisted-bins");
-    let (places, expected) = (namespaces(folder).unwrap(), planned(folder));
-    let seen = |cluster: &Cluster, places| {
-        effects(&cluster.grants(places).unwrap(), &cluster.policies(places).unwrap())
-    };
-    let is_eventually = |cluster: &Cluster, places, wanted: &BTreeMap<String, Value>, what: &str| {
-        let found = eventually(what, SOON, || (seen(cluster, places) == *wanted).then_some(()));
-        assert!(found.is_ok(), "{what}\n{}", operator.tail());
-    };
-    cluster.apply_folder(folder).unwrap();
-    is_eventually(&cluster, &places, &only_isolation(&expected), "isolation, and nothing else");
-    for party in ["chorley-council", "northvale-pcn"] {
-        cluster.make_signer(party).unwrap();
+    for scenario in folders::scenarios() {
+        let begun = Instant::now();
+        run(&mut cluster, &operator, &scenario);
+        support::note(&format!("{}: {:.1} s", scenario.folder.display(), begun.elapsed().as_secs_f64()));
     }
-    let council = signature(&folder.join("signatures/chorley-council.yaml")).unwrap();
-    let pcn = signature(&folder.join("signatures/northvale-pcn.yaml")).unwrap();
-    let refused = cluster.sign_as("chorley-council", &pcn).unwrap_err();
-    assert!(refused.contains("forbidden"), "{refused}");
-    cluster.sign_as("chorley-council", &council).unwrap();
-    eventually("one of two signatures to be seen", SOON, || {
-        let status = cluster.agreement("chorley-council", "assisted-bins").unwrap().status?;
-        (status.phase == Some(Phase::AwaitingSignatures) && status.parties.as_deref() == Some("1/2"))
-            .then_some(())
-    })
-    .unwrap();
-    assert_eq!(seen(&cluster, &places), only_isolation(&expected));
-    cluster.sign_as("northvale-pcn", &pcn).unwrap();
-    is_eventually(&cluster, &places, &expected, "the effects of the committed plan");
-    eventually("Ready", SOON, || {
-        let status = cluster.agreement("chorley-council", "assisted-bins").unwrap().status?;
-        let ready = status.conditions.iter().find(|it| it.type_ == "Ready")?;
-        (ready.status == concordat::api::ConditionStatus::True).then_some(())
-    })
-    .unwrap();
-    let mut withdrawn = pcn.clone();
-    withdrawn.spec.state = Some(SignatureState::Withdrawn);
-    cluster.sign_as("northvale-pcn", &withdrawn).unwrap();
-    is_eventually(&cluster, &places, &only_isolation(&expected), "isolation alone after the withdrawal");
-
-    // S25: one practice withdraws one purpose
-    let folder = Path::new("examples/s25-shared-care-record");
-    let (places, expected) = (namespaces(folder).unwrap(), planned(folder));
-    cluster.apply_folder(folder).unwrap();
-    let mut narrowed = None;
-    let mut files: Vec<_> =
-        std::fs::read_dir(folder.join("signatures")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    for file in files {
-        let mut signed = signature(&file).unwrap();
-        let home = kube::ResourceExt::namespace(&signed).unwrap();
-        cluster.make_signer(&home).unwrap();
-        if signed.spec.purposes.is_some() {
-            narrowed = Some(signed.clone());
-            signed.spec.purposes = None;
-        }
-        cluster.sign_as(&home, &signed).unwrap();
-    }
-    eventually("six grants", SOON, || (cluster.grants(&places).unwrap().len() == 6).then_some(())).unwrap();
-    eventually("six ways in, with everything else", SOON, || {
-        (cluster.policies(&places).unwrap().len()
-            == expected.keys().filter(|key| key.starts_with("NetworkPolicy")).count() + 2)
-            .then_some(())
-    })
-    .unwrap();
-    let versions = |cluster: &Cluster| -> BTreeMap<String, Option<String>> {
-        let policies = cluster.policies(&places).unwrap();
-        policies.into_iter().map(|it| (it.metadata.name.unwrap(), it.metadata.resource_version)).collect()
-    };
-    let before = versions(&cluster);
-    cluster
-        .sign_as("beckside-practice", &narrowed.expect("one practice has narrowed its signature"))
-        .unwrap();
-    is_eventually(&cluster, &places, &expected, "five grants: the practice's planning is closed");
-    let after = versions(&cluster);
-    let gone: Vec<&String> = before.keys().filter(|name| !after.contains_key(*name)).collect();
-    assert_eq!(gone.len(), 2, "one way in and one way out: {gone:?}");
-    assert!(
-        after.iter().all(|(name, version)| before.get(name) == Some(version)),
-        "nobody else's paths are touched"
-    );
-
     cluster.clean_up().unwrap();
 }

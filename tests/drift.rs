@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use concordat::api::{crd_file_name, crd_yaml, custom_resource_definitions};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
 const REGENERATE: &str = "write them again with `UPDATE=1 cargo test --test drift` and read the difference";
@@ -55,6 +56,52 @@ fn the_crds_folder_holds_what_the_types_give() {
     );
     for (name, yaml) in generated {
         assert!(committed.get(&name) == Some(&yaml), "crds/{name} is out of date: {REGENERATE}");
+    }
+}
+
+/// A definition as the chart has it: with the chart's labels, and kept when the release goes, unless told otherwise.
+fn chart_template(definition: &CustomResourceDefinition) -> String {
+    let yaml = crd_yaml(definition).expect("a definition is YAML");
+    // Helm would take these for its own
+    assert!(!yaml.contains("{{"), "{} holds a template's brackets", crd_file_name(definition));
+    let name = definition.metadata.name.as_deref().expect("a definition has a name");
+    let (before, after) = (format!("metadata:\n  name: {name}\n"), "spec:\n");
+    let include = "  {{- include \"concordat-crds.metadata\" . | nindent 2 }}\n";
+    let found = format!("{before}{after}");
+    assert_eq!(yaml.matches(&found).count(), 1, "{name} begins otherwise");
+    yaml.replace(&found, &format!("{before}{include}{after}"))
+}
+
+#[test]
+fn the_chart_of_the_definitions_holds_what_the_types_give() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/concordat-crds/templates");
+    let generated: BTreeMap<String, String> = custom_resource_definitions()
+        .iter()
+        .map(|definition| (crd_file_name(definition), chart_template(definition)))
+        .collect();
+    let committed = || -> BTreeMap<String, String> {
+        let entries = std::fs::read_dir(&folder).expect("the chart has templates");
+        let paths = entries.map(|entry| entry.expect("the folder is readable").path());
+        let definitions = paths.filter(|path| file_name(path).ends_with(".yaml"));
+        definitions
+            .map(|path| (file_name(&path), std::fs::read_to_string(&path).expect("templates are text")))
+            .collect()
+    };
+    if std::env::var_os("UPDATE").is_some() {
+        for name in committed().keys().filter(|name| !generated.contains_key(*name)) {
+            std::fs::remove_file(folder.join(name)).expect("a stale file can be removed");
+        }
+        for (name, yaml) in &generated {
+            std::fs::write(folder.join(name), yaml).expect("the chart can be written");
+        }
+    }
+    let committed = committed();
+    assert!(
+        committed.keys().eq(generated.keys()),
+        "the chart holds other definitions than there are kinds: {REGENERATE}"
+    );
+    for (name, yaml) in generated {
+        assert!(committed.get(&name) == Some(&yaml), "{}/{name}: {REGENERATE}", folder.display());
     }
 }
 
@@ -175,9 +222,7 @@ fn means_all(description: &str) -> bool {
     ["Left out, all", "Left out, any", "Left out, every"].iter().any(|words| description.contains(words))
 }
 
-fn schema_of(
-    definition: &k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-) -> Value {
+fn schema_of(definition: &CustomResourceDefinition) -> Value {
     let version = definition.spec.versions.first().expect("a version");
     let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
     serde_json::to_value(schema.expect("a schema")).expect("a schema is JSON")

@@ -9,8 +9,9 @@
     reason = "a test may fail loudly"
 )]
 
+mod folders;
+
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use concordat::api::{
@@ -20,16 +21,11 @@ use concordat::api::{
 use concordat::core::judge::Judgement;
 use concordat::core::plan::PlannedObject;
 use concordat::core::snapshot::Snapshot;
-use concordat::source::files;
 use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-static WORLD: LazyLock<Snapshot> = LazyLock::new(|| {
-    let (snapshot, findings, _) = files::read(&[PathBuf::from("examples")]);
-    assert!(findings.is_empty(), "{findings:?}");
-    snapshot
-});
+static WORLD: LazyLock<Snapshot> = LazyLock::new(folders::one_world);
 
 fn at() -> Timestamp {
     "2026-11-22T09:00:00Z".parse().unwrap()

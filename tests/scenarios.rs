@@ -1,5 +1,5 @@
 //! The scenarios of `examples/`, offline: nothing is wrong in them, what must be allowed is, what must be refused is,
-//! and the plan is the committed one. `UPDATE=1` writes the plans anew.
+//! and the plan is the committed one. `UPDATE=1` writes the plans anew. `folders/mod.rs` says what a folder may hold.
 
 #![cfg(feature = "cli")]
 #![allow(
@@ -10,88 +10,80 @@
     reason = "a test may fail loudly"
 )]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod folders;
 
-use concordat::api::PolicyTestCase;
-use concordat::core::finding::Finding;
+use std::collections::BTreeMap;
+
+use concordat::api::{DecisionTier, OrgState, PolicyTestCase};
 use concordat::core::judge::Judgement;
+use concordat::core::plan::{Plan, PlannedObject};
 use concordat::core::policy::run_test;
 use concordat::core::snapshot::Snapshot;
-use concordat::source::files;
+use folders::{State, scenarios};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
-/// The moment of the committed plans.
-const AT: &str = "2026-11-22T09:00:00Z";
-
-fn scenarios() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = std::fs::read_dir("examples")
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.is_dir())
-        .collect();
-    folders.sort();
-    assert!(folders.len() >= 2);
-    folders
+fn states() -> impl Iterator<Item = State> {
+    scenarios().into_iter().flat_map(|scenario| scenario.states)
 }
 
-fn read(folder: &Path) -> Snapshot {
-    let (snapshot, findings, _) = files::read(&[folder.to_owned()]);
-    assert_eq!(findings, Vec::<Finding>::new(), "{}", folder.display());
-    snapshot
-}
-
-fn at(moment: &str) -> Timestamp {
-    moment.parse().unwrap()
+fn grants(plan: &Plan) -> usize {
+    plan.objects.iter().filter(|object| matches!(object, PlannedObject::Grant(_))).count()
 }
 
 #[test]
-fn nothing_is_wrong_in_a_scenario() {
-    for folder in scenarios() {
-        let judgement = Judgement::new(&read(&folder), at(AT));
-        let findings: Vec<String> = judgement
-            .findings
-            .iter()
-            .map(|it| format!("{} {}: {}", it.code, it.origin, it.message))
-            .collect();
-        assert_eq!(findings, Vec::<String>::new(), "{}", folder.display());
+fn nothing_is_wrong_in_a_scenario_but_what_it_says_itself() {
+    for state in states() {
+        let judgement = Judgement::new(&state.read(), state.at());
+        let findings: Vec<String> =
+            judgement.findings.iter().map(|it| format!("{} {}", it.code, it.message)).collect();
+        assert_eq!(findings, state.findings(), "{}", state.folder.display());
     }
 }
 
 #[test]
 fn what_must_be_allowed_is_allowed_and_what_must_be_refused_is_refused() {
-    for folder in scenarios() {
-        let snapshot = read(&folder);
-        let mut judgements: BTreeMap<Timestamp, Judgement> = BTreeMap::new();
+    for scenario in scenarios() {
         let mut seen = BTreeMap::new();
-        for (file, case) in
-            snapshot.tests.iter().flat_map(|file| file.spec.tests.iter().map(move |case| (file, case)))
-        {
-            let case: &PolicyTestCase = case;
-            let moment = case.at.unwrap();
-            let judgement = judgements.entry(moment).or_insert_with(|| Judgement::new(&snapshot, moment));
-            let outcome = run_test(judgement, case);
-            assert!(outcome.passed, "{} `{}`: {:?}", folder.display(), case.name, outcome.mismatches);
-            // a file called refused.yaml holds refusals
-            let expected = file.source.file.as_deref().unwrap().ends_with("allowed.yaml");
-            assert_eq!(case.expect.decision, expected, "{} `{}`", folder.display(), case.name);
-            *seen.entry(expected).or_insert(0) += 1;
+        for state in &scenario.states {
+            let snapshot = state.read();
+            let mut judgements: BTreeMap<Timestamp, Judgement> = BTreeMap::new();
+            for (file, case) in
+                snapshot.tests.iter().flat_map(|file| file.spec.tests.iter().map(move |case| (file, case)))
+            {
+                let case: &PolicyTestCase = case;
+                let told = format!("{} `{}`", state.folder.display(), case.name);
+                let moment = case.at.unwrap();
+                let judgement = judgements.entry(moment).or_insert_with(|| Judgement::new(&snapshot, moment));
+                let outcome = run_test(judgement, case);
+                assert!(outcome.passed, "{told}: {:?}", outcome.mismatches);
+                // a file called refused.yaml holds refusals
+                let expected = file.source.file.as_deref().unwrap().ends_with("allowed.yaml");
+                assert_eq!(case.expect.decision, expected, "{told}");
+                // a refusal that does not say what refuses would pass for any reason
+                let names = (case.expect.tier, case.expect.rule.as_deref());
+                assert!(
+                    matches!(names, (Some(DecisionTier::None), None) | (Some(_), Some(_))),
+                    "{told} names no tier, or no rule"
+                );
+                *seen.entry(expected).or_insert(0) += 1;
+            }
         }
         assert!(
             seen.get(&true) >= Some(&5) && seen.get(&false) >= Some(&5),
             "{}: {seen:?}",
-            folder.display()
+            scenario.folder.display()
         );
     }
 }
 
 #[test]
 fn the_plan_is_the_committed_one() {
-    for folder in scenarios() {
-        let plan = Judgement::new(&read(&folder), at(AT)).plan();
+    for state in states() {
+        let plan = Judgement::new(&state.read(), state.at()).plan();
         let mut text = serde_json::to_string_pretty(&plan).unwrap();
         text.push('\n');
-        let path = folder.join("expected/plan.json");
+        let path = state.folder.join("expected/plan.json");
         if std::env::var_os("UPDATE").is_some() {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(&path, &text).unwrap();
@@ -106,10 +98,28 @@ fn the_plan_is_the_committed_one() {
 }
 
 #[test]
+fn the_closing_act_leaves_what_the_scenario_says() {
+    let mut told = 0;
+    for state in states() {
+        let Some(closing) = state.closing() else {
+            continue;
+        };
+        told += 1;
+        let mut snapshot = state.read();
+        let before = grants(&Judgement::new(&snapshot, state.at()).plan());
+        closing.act.apply(&mut snapshot);
+        let after = grants(&Judgement::new(&snapshot, state.at()).plan());
+        assert!(after < before, "{}: {before} grants, and then {after}", state.folder.display());
+        assert_eq!(after, closing.grants_left, "{}", state.folder.display());
+    }
+    assert!(told >= 2);
+}
+
+#[test]
 fn a_plan_is_the_same_whatever_the_order_of_objects() {
-    for folder in scenarios() {
-        let snapshot = read(&folder);
-        let plan = Judgement::new(&snapshot, at(AT)).plan();
+    for state in states() {
+        let snapshot = state.read();
+        let plan = Judgement::new(&snapshot, state.at()).plan();
         let mut turned = snapshot;
         turned.footprints.reverse();
         turned.orgs.reverse();
@@ -117,15 +127,29 @@ fn a_plan_is_the_same_whatever_the_order_of_objects() {
         turned.agreements.reverse();
         turned.signatures.reverse();
         turned.policies.reverse();
-        assert_eq!(plan, Judgement::new(&turned, at(AT)).plan(), "{}", folder.display());
+        assert_eq!(plan, Judgement::new(&turned, state.at()).plan(), "{}", state.folder.display());
     }
 }
 
 #[test]
+fn scenarios_do_not_get_into_each_others_way() {
+    let world = folders::one_world();
+    let together = Judgement::new(&world, folders::AT.parse().unwrap()).plan();
+    let alone: usize = scenarios()
+        .iter()
+        .map(|scenario| {
+            let state = scenario.states.first().unwrap();
+            grants(&Judgement::new(&state.read(), folders::AT.parse().unwrap()).plan())
+        })
+        .sum();
+    assert_eq!(grants(&together), alone);
+}
+
+#[test]
 fn one_practice_that_withdraws_planning_closes_its_own_planning_and_nothing_else() {
-    let mut snapshot = read(Path::new("examples/s25-shared-care-record"));
+    let mut snapshot = folders::read(&["examples/s25-shared-care-record".into()]);
     let flows = |snapshot: &Snapshot| -> Vec<String> {
-        let judgement = Judgement::new(snapshot, at(AT));
+        let judgement = Judgement::new(snapshot, folders::AT.parse().unwrap());
         let assessments = judgement.assessments.agreements.values();
         assessments
             .flat_map(|it| &it.flows)
@@ -142,4 +166,17 @@ fn one_practice_that_withdraws_planning_closes_its_own_planning_and_nothing_else
     let closed: Vec<&String> = before.iter().filter(|flow| !after.contains(flow)).collect();
     assert_eq!(closed, ["Planning beckside-practice/gp-record west-yorkshire-icb/analytics"]);
     assert!(after.iter().all(|flow| before.contains(flow)));
+}
+
+#[test]
+fn one_field_of_one_organisation_closes_all_that_it_reads() {
+    let folder = std::path::Path::new("examples/s10-north-london-cares");
+    let read = |state: &str| folders::read(&[folder.join("base"), folder.join(state)]);
+    let (mut before, dissolved) = (read("before"), read("dissolved"));
+    let at = folders::AT.parse().unwrap();
+    let wanted = Judgement::new(&dissolved, at).plan();
+    let charity = before.orgs.iter_mut().find(|it| it.object.name_any() == "north-london-cares").unwrap();
+    charity.object.spec.state = OrgState::Dissolved;
+    assert_eq!(Judgement::new(&before, at).plan(), wanted);
+    assert_eq!(grants(&wanted), 0);
 }

@@ -21,8 +21,14 @@ pub fn page() -> String {
         let names = &definition.spec.names;
         let short = names.short_names.iter().flatten().map(|name| format!("`{name}`")).collect::<Vec<_>>();
         let anchor = names.kind.to_lowercase();
-        writeln!(page, "| [`{}`](#{anchor}) | {} | {} |", names.kind, short.join(", "), definition.spec.scope)
-            .expect("a text can be written to");
+        writeln!(
+            page,
+            "| [`{}`](#{anchor}) | {} | {} |",
+            names.kind,
+            short.join(", "),
+            definition.spec.scope
+        )
+        .expect("a text can be written to");
     }
     for definition in &definitions {
         let version = definition.spec.versions.first().expect("a version");
@@ -31,7 +37,8 @@ pub fn page() -> String {
         writeln!(page, "\n## {}\n\n{}", definition.spec.names.kind, text(&schema)).expect("likewise");
         for part in ["spec", "status"] {
             let Some(node) = schema["properties"].get(part) else { continue };
-            writeln!(page, "\n### {}.{part}\n\n{}\n", definition.spec.names.kind, text(node)).expect("likewise");
+            writeln!(page, "\n### {}.{part}\n\n{}\n", definition.spec.names.kind, text(node))
+                .expect("likewise");
             rules(&mut page, node);
             page.push_str("| Field | Type | Meaning |\n|---|---|---|\n");
             fields(&mut page, "", node);
@@ -80,7 +87,8 @@ fn kind(field: &Value) -> String {
         Some("string") if field["enum"].is_array() => "enumeration".to_owned(),
         Some("string") if field["format"] == "date-time" => "date".to_owned(),
         Some("string") => {
-            let most = bound("maxLength").map(|most| format!(", at most {most} characters")).unwrap_or_default();
+            let most =
+                bound("maxLength").map(|most| format!(", at most {most} characters")).unwrap_or_default();
             let pattern = field["pattern"].as_str().map(|it| format!(", `{}`", cell(it))).unwrap_or_default();
             format!("text{most}{pattern}")
         }

@@ -1,4 +1,4 @@
-//! The control plane's program: built from `tests/controlplane` once per machine, then kept.
+//! The programs that tests need and that come from Go modules: built once per machine, then kept.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{BufRead, BufReader, IsTerminal, Read, Write};
@@ -12,9 +12,50 @@ use sha2::{Digest, Sha256};
 
 use super::process::{note, stopping, until};
 
-const PREFIX: &str = "controlplane-";
+/// A program, and the module that it is built from.
+struct Program {
+    name: &'static str,
+    /// The folder with its `go.mod`, and the package in it.
+    folder: &'static str,
+    package: &'static str,
+    /// What is built, and how long that takes.
+    about: &'static str,
+    /// What helps where there is no Go.
+    without_go: &'static str,
+}
 
-/// Binaries are 110 MB each: the one in use, and the one of the branch you just came from.
+/// etcd, kube-apiserver and a few controllers.
+const CONTROL_PLANE: Program = Program {
+    name: "control plane",
+    folder: "tests/controlplane",
+    package: ".",
+    about: "building etcd and kube-apiserver from source, a one-off on this machine (about 8 minutes on two cores)",
+    without_go: "the test control plane is built from source: install Go 1.26 or newer, or set KUBECONFIG to a \
+                 cluster that tests may change, or KUBEBUILDER_ASSETS",
+};
+
+/// Helm's own command, at the version that `tests/helm/go.mod` pins.
+const HELM: Program = Program {
+    name: "helm",
+    folder: "tests/helm",
+    package: "helm.sh/helm/v4/cmd/helm",
+    about: "building it from source, a one-off on this machine (about 2 minutes on two cores after the control plane)",
+    without_go: "the charts are tested with Helm, which is built from source: install Go 1.26 or newer, or Helm 3.18 \
+                 or newer, and set HELM if it is not on the path",
+};
+
+impl Program {
+    /// What its files in the cache begin with.
+    fn prefix(&self) -> String {
+        format!("{}-", self.name.replace(' ', ""))
+    }
+
+    fn sources(&self) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder)
+    }
+}
+
+/// Binaries are 60 to 110 MB each: the one in use, and the one of the branch you just came from.
 const KEPT: usize = 2;
 
 /// Eight minutes on two idle cores. Far more than that is a machine that will never finish.
@@ -23,16 +64,24 @@ const BUILD_LIMIT: Duration = Duration::from_secs(60 * 60);
 /// How often a build that nobody watches on a terminal says that it goes on.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 
-/// The program, built if this machine has not built it yet, with progress on standard error.
+/// The control plane, built if this machine has not built it yet, with progress on standard error.
 pub fn controlplane_binary() -> Result<PathBuf, String> {
     binary_in(&cache_folder()?)
 }
 
 /// The same, with the folder to keep it in.
 pub fn binary_in(cache: &Path) -> Result<PathBuf, String> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/controlplane");
-    let flags = build_flags(&sources)?;
-    let binary = cache.join(format!("{PREFIX}{}", key(&sources, &flags)?));
+    program_in(cache, &CONTROL_PLANE, &build_flags(&CONTROL_PLANE.sources())?)
+}
+
+/// Helm, built likewise.
+pub fn helm_binary() -> Result<PathBuf, String> {
+    let flags = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"].map(str::to_owned);
+    program_in(&cache_folder()?, &HELM, &flags)
+}
+
+fn program_in(cache: &Path, program: &Program, flags: &[String]) -> Result<PathBuf, String> {
+    let binary = cache.join(format!("{}{}", program.prefix(), key(program, flags)?));
     if use_again(&binary) {
         return Ok(binary);
     }
@@ -41,8 +90,8 @@ pub fn binary_in(cache: &Path) -> Result<PathBuf, String> {
     let _lock = lock(cache)?;
     // Another process may have built it while we waited.
     if !use_again(&binary) {
-        build(&sources, &flags, cache, &binary)?;
-        prune(cache)?;
+        build(program, flags, cache, &binary)?;
+        prune_all(cache, program)?;
     }
     Ok(binary)
 }
@@ -52,9 +101,13 @@ pub fn kubernetes_version() -> Result<String, String> {
     version_in(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/controlplane"))
 }
 
-/// Removes all binaries but the two used last.
+/// Removes all control planes but the two used last.
 pub fn prune(cache: &Path) -> Result<(), String> {
-    let mut binaries: Vec<(SystemTime, PathBuf)> = entries(cache, PREFIX)?
+    prune_all(cache, &CONTROL_PLANE)
+}
+
+fn prune_all(cache: &Path, program: &Program) -> Result<(), String> {
+    let mut binaries: Vec<(SystemTime, PathBuf)> = entries(cache, &program.prefix())?
         .into_iter()
         .filter_map(|path| Some((fs::metadata(&path).and_then(|data| data.modified()).ok()?, path)))
         .collect();
@@ -84,7 +137,8 @@ fn use_again(binary: &Path) -> bool {
 }
 
 /// Everything the binary depends on: sources, modules, toolchain, flags.
-fn key(sources: &Path, flags: &[String]) -> Result<String, String> {
+fn key(program: &Program, flags: &[String]) -> Result<String, String> {
+    let sources = &program.sources();
     let mut names = vec!["go.mod".to_owned(), "go.sum".to_owned()];
     for path in entries(sources, "")? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -104,20 +158,19 @@ fn key(sources: &Path, flags: &[String]) -> Result<String, String> {
         add(name.as_bytes());
         add(&fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?);
     }
-    add(go_version(sources)?.as_bytes());
+    add(go_version(program)?.as_bytes());
     for flag in flags {
         add(flag.as_bytes());
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn go_version(sources: &Path) -> Result<String, String> {
-    let output = Command::new("go").arg("version").current_dir(sources).output().map_err(|error| {
-        format!(
-            "`go` did not start: {error}\n  help: the test control plane is built from source: install Go 1.26 \
-             or newer, or set KUBECONFIG to a cluster that tests may change, or KUBEBUILDER_ASSETS"
-        )
-    })?;
+fn go_version(program: &Program) -> Result<String, String> {
+    let output = Command::new("go")
+        .arg("version")
+        .current_dir(program.sources())
+        .output()
+        .map_err(|error| format!("`go` did not start: {error}\n  help: {}", program.without_go))?;
     if !output.status.success() {
         return Err(format!("`go version` failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
@@ -156,11 +209,11 @@ fn lock(cache: &Path) -> Result<File, String> {
     let path = cache.join("lock");
     let file = File::create(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let mut told = false;
-    until("another process to build the control plane", BUILD_LIMIT, || match file.try_lock() {
+    until("another process to build from source", BUILD_LIMIT, || match file.try_lock() {
         Ok(()) => Ok(Some(())),
         Err(TryLockError::WouldBlock) => {
             if !told {
-                note("control plane: another process is building it, waiting");
+                note("another process is building from source, waiting");
                 told = true;
             }
             Ok(None)
@@ -171,11 +224,9 @@ fn lock(cache: &Path) -> Result<File, String> {
 }
 
 /// Builds in a folder next to the result, so that a rename puts a whole binary in place or none.
-fn build(sources: &Path, flags: &[String], cache: &Path, binary: &Path) -> Result<(), String> {
-    note(
-        "control plane: building etcd and kube-apiserver from source, a one-off on this machine \
-         (about 8 minutes on two cores)",
-    );
+fn build(program: &Program, flags: &[String], cache: &Path, binary: &Path) -> Result<(), String> {
+    note(&format!("{}: {}", program.name, program.about));
+    let sources = program.sources();
     // We hold the lock: whatever lies here was left by a build that was killed.
     for leftover in entries(cache, "building-")? {
         let _ = fs::remove_dir_all(leftover);
@@ -187,14 +238,14 @@ fn build(sources: &Path, flags: &[String], cache: &Path, binary: &Path) -> Resul
     let go = |verb: &str, flags: &[String]| {
         let mut command = Command::new("go");
         // Its scratch space goes with the folder, also when we must kill it.
-        command.arg(verb).args(flags).current_dir(sources).env("GOTMPDIR", folder.path());
+        command.arg(verb).args(flags).current_dir(&sources).env("GOTMPDIR", folder.path());
         command
     };
 
-    let mut progress = Progress::new();
+    let mut progress = Progress::new(program.name);
     let mut total = 0;
     let mut downloaded = 0;
-    run(go("list", &["-mod=readonly".to_owned(), "-deps".to_owned(), ".".to_owned()]), |line| {
+    run(go("list", &["-mod=readonly", "-deps", program.package].map(str::to_owned)), |line| {
         match line {
             Some(Line::Out(_)) => total += 1,
             Some(Line::Err(text)) if text.starts_with("go: downloading ") => downloaded += 1,
@@ -203,9 +254,9 @@ fn build(sources: &Path, flags: &[String], cache: &Path, binary: &Path) -> Resul
         progress.show(&format!("downloading modules, {downloaded} so far"));
     })?;
 
-    let target = folder.path().join("controlplane");
+    let target = folder.path().join("program");
     let mut arguments = flags.to_vec();
-    arguments.extend(["-v".to_owned(), "-o".to_owned(), target.display().to_string(), ".".to_owned()]);
+    arguments.extend(["-v", "-o", &target.display().to_string(), program.package].map(str::to_owned));
     let mut compiled = 0;
     run(go("build", &arguments), |line| {
         if let Some(Line::Err(text)) = line
@@ -286,15 +337,16 @@ fn read_lines(child: &mut Child) -> Receiver<Line> {
 
 /// One line that is rewritten on a terminal; elsewhere a new line twice a minute.
 struct Progress {
+    name: &'static str,
     terminal: bool,
     begun: Instant,
     shown: Instant,
 }
 
 impl Progress {
-    fn new() -> Self {
+    fn new(name: &'static str) -> Self {
         let now = Instant::now();
-        Self { terminal: std::io::stderr().is_terminal(), begun: now, shown: now }
+        Self { name, terminal: std::io::stderr().is_terminal(), begun: now, shown: now }
     }
 
     fn show(&mut self, message: &str) {
@@ -314,7 +366,7 @@ impl Progress {
         let end = if newline { "\n" } else { "" };
         let seconds = self.begun.elapsed().as_secs();
         let mut stderr = std::io::stderr().lock();
-        let _ = write!(stderr, "{start}control plane: {message}, {seconds} s{end}");
+        let _ = write!(stderr, "{start}{}: {message}, {seconds} s{end}", self.name);
         let _ = stderr.flush();
     }
 }

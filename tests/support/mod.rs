@@ -16,6 +16,7 @@
 mod assets;
 mod binary;
 mod control_plane;
+pub mod helm;
 mod process;
 #[cfg(all(feature = "cli", feature = "controller"))]
 pub mod scenario;

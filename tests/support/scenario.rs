@@ -127,7 +127,8 @@ impl Cluster {
         Ok(())
     }
 
-    fn apply_typed<K>(&mut self, object: &K) -> Attempt<()>
+    /// Applies one object of a known type.
+    pub fn apply_typed<K>(&mut self, object: &K) -> Attempt<()>
     where
         K: Resource<DynamicType = ()> + Serialize,
     {
@@ -210,16 +211,30 @@ impl Cluster {
         Ok(items)
     }
 
-    /// Takes away what was made here, last things first, and waits until it is gone.
-    pub fn clean_up(&mut self) -> Attempt<()> {
-        // agreements first, while the operator is there to close what they opened
+    /// Takes away the agreements that were made here, and waits until they are gone.
+    pub fn delete_agreements(&mut self) -> Attempt<()> {
         let made = std::mem::take(&mut self.made);
-        let (first, rest): (Vec<_>, Vec<_>) =
+        let (agreements, rest): (Vec<_>, Vec<_>) =
             made.into_iter().partition(|(resource, ..)| resource.kind == "DataSharingAgreement");
-        self.delete_all(first)?;
+        self.made = rest;
+        self.delete_all(agreements)
+    }
+
+    /// Takes away what was made here but for the definitions, last things first, and waits until it is gone.
+    pub fn clear(&mut self) -> Attempt<()> {
+        // agreements first, while the operator is there to close what they opened
+        self.delete_agreements()?;
+        let made = std::mem::take(&mut self.made);
         let (definitions, rest): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|(resource, ..)| resource.kind == "CustomResourceDefinition");
-        self.delete_all(rest.into_iter().rev().collect())?;
+            made.into_iter().partition(|(resource, ..)| resource.kind == "CustomResourceDefinition");
+        self.made = definitions;
+        self.delete_all(rest.into_iter().rev().collect())
+    }
+
+    /// Takes away everything that was made here, and waits until it is gone.
+    pub fn clean_up(&mut self) -> Attempt<()> {
+        self.clear()?;
+        let definitions = std::mem::take(&mut self.made);
         self.delete_all(definitions)
     }
 
