@@ -19,6 +19,9 @@ use assert_cmd::Command;
 
 const AT: &str = "--at=2026-11-22T12:00:00Z";
 const GOOD: &str = "tests/cli/good";
+const MEALS: &str = "--agreement=millbeck-practice/warm-meals";
+const S01: &str = "examples/s01-chorley-assisted-bins";
+const S25: &str = "examples/s25-shared-care-record";
 
 /// Runs the command on some standard input.
 fn run_with(arguments: &[&str], stdin: &str) -> Output {
@@ -83,6 +86,15 @@ shows! {
     check_of_nothing_of_ours_speaks_json: ["check", "tests/cli/requests", "--format=json", AT];
     check_refuses_a_moment_that_is_none: ["check", GOOD, "--at=tomorrow"];
 
+    check_speaks_sarif: ["check", GOOD, "tests/cli/bad/refused.yaml", "--format=sarif", AT];
+    check_speaks_junit: ["check", GOOD, "tests/cli/bad/refused.yaml", "tests/cli/bad/bad-yaml.yaml", "--format=junit", AT];
+    check_speaks_github: ["check", GOOD, "tests/cli/bad/refused.yaml", "--format=github", AT];
+    check_of_a_good_folder_speaks_junit: ["check", GOOD, "--format=junit", AT];
+    check_of_a_good_folder_says_nothing_to_github: ["check", GOOD, "--format=github", AT];
+    check_of_nothing_of_ours_speaks_sarif: ["check", "tests/cli/requests", "--format=sarif", AT];
+    check_of_nothing_of_ours_speaks_junit: ["check", "tests/cli/requests", "--format=junit", AT];
+    check_knows_the_format_that_was_meant: ["check", GOOD, "--format=jsn"];
+
     plan_tells_what_opens: ["plan", GOOD, AT];
     plan_tells_who_has_to_sign: ["plan", "tests/cli/good/registry.yaml", "tests/cli/good/agreement.yaml", AT];
     plan_tells_of_an_agreement_to_come: ["plan", GOOD, "--at=2026-03-15"];
@@ -98,7 +110,39 @@ shows! {
     explain_shows_what_is_wrong_with_a_request: ["explain", GOOD, "--request=tests/cli/requests/wrong.yaml", AT];
     explain_without_a_request_file_cannot_tell: ["explain", GOOD, "--request=tests/cli/requests/none.yaml", AT];
 
+    explain_needs_a_request_or_an_agreement: ["explain", GOOD];
+    explain_says_why_an_agreement_is_in_force: ["explain", GOOD, MEALS, AT];
+    explain_says_who_has_to_sign_what: ["explain", "tests/cli/good/registry.yaml", "tests/cli/good/agreement.yaml", MEALS, AT];
+    explain_says_that_an_agreement_starts_by_itself: ["explain", GOOD, MEALS, "--at=2026-03-15"];
+    explain_says_that_an_agreement_has_ended: ["explain", GOOD, MEALS, "--at=2027-03-01"];
+    explain_says_which_rules_refuse_an_agreement: ["explain", GOOD, "tests/cli/bad/refused.yaml", "--agreement=millbeck-practice/quick-meals", AT];
+    explain_says_that_an_agreement_cannot_be_used: ["explain", GOOD, "tests/cli/bad/bad-reference.yaml", "--agreement=millbeck-practice/cold-meals", AT];
+    explain_of_an_agreement_speaks_json: ["explain", "tests/cli/good/registry.yaml", "tests/cli/good/agreement.yaml", MEALS, "-o=json", AT];
+    explain_knows_the_agreement_that_was_meant: ["explain", GOOD, "--agreement=millbeck-practice/warm-meal", AT];
+    explain_says_who_keeps_paths_closed: ["explain", S25, "--agreement=west-yorkshire-icb/shared-care-record", AT];
+
+    who_can_lists_what_is_open: ["who-can", GOOD, AT];
+    who_can_of_a_whole_scenario: ["who-can", S25, AT];
+    who_can_names_local_rules: ["who-can", S01, AT];
+    who_can_takes_filters: ["who-can", S25, "--purpose=Planning", "--action=extract", AT];
+    who_can_speaks_json: ["who-can", S01, "-o=json", AT];
+    who_can_of_nothing_open_names_what_lists_it: ["who-can", GOOD, "--at=2026-03-15"];
+    who_can_knows_the_product_that_was_meant: ["who-can", GOOD, "--product=millbeck-practice/home-visit", AT];
+    who_can_knows_the_purpose_that_was_meant: ["who-can", GOOD, "--purpose=DirectCar", AT];
+    who_can_knows_the_organisation_that_was_meant: ["who-can", GOOD, "--org=millbeck-counsel", AT];
+    who_can_knows_the_function_that_was_meant: ["who-can", GOOD, "--function=meal", AT];
+    who_can_knows_the_actions: ["who-can", GOOD, "--action=readRecords", AT];
+
+    a_folder_that_is_not_there_cannot_be_planned: ["plan", "tests/cli/nowhere", AT];
+    a_moment_without_an_offset_is_refused: ["plan", GOOD, "--at=2026-04-01T00:00:00"];
+    a_flag_that_is_not_there_is_refused: ["plan", GOOD, "--formt=json"];
+    a_command_that_is_not_there_is_refused: ["chekc"];
+    man_knows_the_commands: ["man", "chekc"];
+
     policy_tests_are_counted: ["test", GOOD, "tests/cli/tests/pass.yaml", AT];
+    policy_tests_show_which_rules_they_reached: ["test", GOOD, "tests/cli/tests/pass.yaml", "--coverage", AT];
+    policy_tests_speak_json: ["test", GOOD, "tests/cli/tests", "-o=json", AT];
+    policy_tests_that_reach_too_few_rules_fail_when_asked_to: ["test", GOOD, "tests/cli/tests/pass.yaml", "--require-coverage=50", AT];
     policy_tests_that_fail_say_why: ["test", GOOD, "tests/cli/tests", AT];
     policy_tests_that_are_not_there_tell_nothing: ["test", GOOD, AT];
     policy_tests_fail_where_an_object_could_not_be_read: ["test", GOOD, "tests/cli/tests/pass.yaml", "tests/cli/bad/duplicate-key.yaml", AT];
@@ -116,6 +160,10 @@ shows! {
 #[cfg(feature = "controller")]
 shows! {
     help_says_what_there_is: ["--help"];
+    check_looks_at_files_or_at_a_cluster: ["check", GOOD, "--cluster"];
+    check_of_a_cluster_needs_a_kubeconfig_that_is_there: ["check", "--cluster", "--kubeconfig=tests/cli/nowhere.yaml"];
+    check_of_a_cluster_needs_a_kubeconfig_that_is_one: ["check", "--cluster", "--kubeconfig=tests/cli/bad/bad-yaml.yaml"];
+    a_kubeconfig_without_a_cluster_is_refused: ["check", "--kubeconfig=x"];
 }
 
 #[test]
@@ -194,6 +242,407 @@ fn definitions_are_written_checked_and_found_out_of_date() {
         "`concordat.dev_partnerorgs.yaml` is out of date\n"
     );
     assert_eq!(run(&["crds", "--check", &format!("{path}/none")]).status.code(), Some(2));
+}
+
+/// The fields that the design names, in the shapes that scripts rely on: each has to be there, and nothing renamed.
+mod shapes {
+    #![allow(dead_code, reason = "that a field is there is what is tested")]
+
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    pub struct Check {
+        pub findings: Vec<Finding>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct Finding {
+        pub code: String,
+        pub severity: String,
+        pub message: String,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub help: Option<String>,
+        pub origin: Origin,
+    }
+
+    /// Fields that may be null have to be there all the same.
+    #[derive(Debug, Deserialize)]
+    pub struct Origin {
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub file: Option<String>,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub line: Option<u32>,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub column: Option<u32>,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub object: Option<Object>,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub field: Option<String>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct Object {
+        pub kind: String,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub namespace: Option<String>,
+        pub name: String,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct WhoCan {
+        pub grants: Vec<Grant>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub struct Grant {
+        pub org: String,
+        pub function: String,
+        pub product: String,
+        pub purpose: String,
+        pub actions: Vec<String>,
+        pub max_identifiability: String,
+        pub agreement: String,
+        pub until: String,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct Plan {
+        pub at: String,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub cluster: Option<String>,
+        pub objects: Vec<serde_json::Value>,
+        pub statuses: Vec<Status>,
+        pub waiting: Vec<Waiting>,
+        pub findings: Vec<Finding>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct Status {
+        pub kind: String,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub namespace: Option<String>,
+        pub name: String,
+        pub status: serde_json::Value,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct Waiting {
+        pub object: Object,
+        pub r#for: String,
+        pub reason: String,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct Answer {
+        pub decision: bool,
+        pub context: Context,
+        pub candidates: Vec<Candidate>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    pub struct Context {
+        pub tier: String,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub rule: Option<String>,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub agreement: Option<String>,
+        pub reason: String,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub near_miss: Option<serde_json::Value>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    pub struct Candidate {
+        pub agreement: String,
+        pub tier: String,
+        #[serde(deserialize_with = "Option::deserialize")]
+        pub rule: Option<String>,
+    }
+}
+
+fn answer<T: serde::de::DeserializeOwned>(arguments: &[&str]) -> T {
+    let output = run(arguments);
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}\n{}", shown(arguments, &output)))
+}
+
+#[test]
+fn json_has_the_fields_that_scripts_rely_on() {
+    let shapes::Check { findings } = answer(&[
+        "check",
+        GOOD,
+        "tests/cli/bad/refused.yaml",
+        "tests/cli/bad/bad-yaml.yaml",
+        "--format=json",
+        AT,
+    ]);
+    let refused = findings.iter().find(|it| it.code == "CON410").unwrap();
+    assert_eq!(refused.severity, "Error");
+    assert!(refused.message.starts_with("NF-") && refused.help.is_some());
+    let shapes::Origin { file, line, column, object, field } = &refused.origin;
+    let object = object.as_ref().unwrap();
+    assert_eq!(
+        (file.as_deref(), object.kind.as_str(), object.namespace.as_deref(), object.name.as_str()),
+        (
+            Some("tests/cli/bad/refused.yaml"),
+            "DataSharingAgreement",
+            Some("millbeck-practice"),
+            "quick-meals"
+        )
+    );
+    assert!(line.is_some() && column.is_some() && field.is_some());
+
+    let shapes::WhoCan { grants } = answer(&["who-can", GOOD, "-o=json", AT]);
+    let [shapes::Grant { org, function, product, purpose, actions, max_identifiability, agreement, until }] =
+        grants.as_slice()
+    else {
+        panic!("{grants:?}");
+    };
+    assert_eq!((org.as_str(), function.as_str()), ("millbeck-council", "meals"));
+    assert_eq!((product.as_str(), purpose.as_str()), ("millbeck-practice/home-visits", "DirectCare"));
+    assert_eq!(
+        (actions.as_slice(), max_identifiability.as_str()),
+        (&["readRecord".to_owned()][..], "Identifiable")
+    );
+    assert_eq!(
+        (agreement.as_str(), until.as_str()),
+        ("millbeck-practice/warm-meals", "2027-03-01T00:00:00Z")
+    );
+
+    let unsigned = ["tests/cli/good/registry.yaml", "tests/cli/good/agreement.yaml"];
+    let shapes::Plan { at, cluster, objects, statuses, waiting, findings } =
+        answer(&["plan", unsigned[0], unsigned[1], "-o=json", AT]);
+    assert_eq!((at.as_str(), cluster, objects.len(), findings.len()), ("2026-11-22T12:00:00Z", None, 2, 0));
+    assert!(statuses.iter().any(|it| it.kind == "DataSharingAgreement"
+        && it.namespace.is_some()
+        && it.name == "warm-meals"
+        && it.status["phase"] == "AwaitingSignatures"));
+    let waited: Vec<&str> = waiting.iter().map(|it| it.r#for.as_str()).collect();
+    assert_eq!(waited, ["millbeck-council", "millbeck-practice"]);
+    assert!(waiting.iter().all(|it| it.object.name == "warm-meals" && !it.reason.is_empty()));
+
+    let shapes::Answer { decision, context, candidates } =
+        answer(&["explain", GOOD, "--request=tests/cli/requests/analyst.yaml", "-o=json", AT]);
+    assert!(!decision && !context.reason.is_empty());
+    assert_eq!((context.tier.as_str(), context.rule), ("None", None));
+    assert!(context.near_miss.is_some());
+    assert_eq!(context.agreement.as_deref(), Some("millbeck-practice/warm-meals"));
+    assert_eq!(
+        candidates
+            .iter()
+            .map(|it| (it.agreement.as_str(), it.tier.as_str(), it.rule.as_deref()))
+            .collect::<Vec<_>>(),
+        [("millbeck-practice/warm-meals", "None", None)]
+    );
+}
+
+/// `who-can` and the access gate are two ways through the same terms: what the one lists, the other allows to whoever
+/// brings everything that rules ask for; and what is not listed is allowed to nobody.
+#[test]
+fn who_can_lists_what_the_access_gate_allows_and_nothing_else() {
+    use concordat::api::{AccessRequest, DataAction, Identifiability};
+    use concordat::core::judge::Judgement;
+    use concordat::core::policy::{Filter, who_can};
+
+    let (mut allowed, mut denied) = (0, 0);
+    for folder in [GOOD, S01, S25] {
+        let (snapshot, findings, _) = concordat::source::files::read(&[folder.into()]);
+        assert_eq!(findings, []);
+        let judgement = Judgement::new(&snapshot, "2026-11-22T12:00:00Z".parse().unwrap());
+        let listed = who_can(&judgement, &Filter::default()).unwrap();
+        assert!(!listed.is_empty(), "{folder}");
+        let model = &judgement.model;
+        let vocabulary = &model.frameworks.values().next().unwrap().spec.vocabulary;
+        let functions =
+            model.orgs.values().flat_map(|org| org.spec.functions.iter().map(move |it| (org, it)));
+        for (org, function) in functions {
+            for product in model.products.keys() {
+                for purpose in &vocabulary.purposes {
+                    for action in DataAction::ALL {
+                        let found = listed.iter().find(|it| {
+                            (it.org.as_str(), it.function.as_str())
+                                == (org.name.as_str(), function.name.as_str())
+                                && it.product == *product
+                                && it.purpose == purpose.code
+                                && it.actions.contains(&action)
+                        });
+                        let level = found.map_or(Identifiability::Pseudonymised, |it| it.max_identifiability);
+                        let request: AccessRequest = serde_json::from_value(serde_json::json!({
+                            "subject": {"type": "OrgFunction", "id": format!("{}/{}", org.name, function.name)},
+                            "action": {"name": action.as_str()},
+                            "resource": {"type": "DataProduct", "id": product.to_string()},
+                            "context": {
+                                "purpose": purpose.code, "identifiability": format!("{level:?}"),
+                                "roles": vocabulary.roles, "legitimateRelationship": true, "explicitConsent": true,
+                                "optOutsApplied": true, "minCellCount": 100, "caseReference": "CASE-1",
+                                "breakGlass": false, "region": "GB",
+                            },
+                        }))
+                        .unwrap();
+                        let answer = judgement.decide(&request).answer;
+                        assert_eq!(answer.decision, found.is_some(), "{folder}: {request:?} {answer:?}");
+                        if answer.decision { allowed += 1 } else { denied += 1 }
+                    }
+                }
+            }
+        }
+        for permission in listed {
+            let then = Judgement::new(&snapshot, permission.until);
+            let still = who_can(&then, &Filter::default()).unwrap();
+            let same = |it: &concordat::core::policy::Permission| {
+                (&it.org, &it.function, &it.product, &it.purpose)
+                    == (&permission.org, &permission.function, &permission.product, &permission.purpose)
+            };
+            assert!(!still.iter().any(same), "{permission:?} is over by then");
+        }
+    }
+    assert!(allowed > 5 && denied > 100, "{allowed} {denied}");
+}
+
+#[test]
+fn sarif_keeps_the_rules_of_its_standard() {
+    let arguments = ["check", GOOD, "tests/cli/bad", "--format=sarif", AT];
+    let log: serde_json::Value = answer(&arguments);
+    assert_eq!(log["version"], "2.1.0");
+    let [run] = log["runs"].as_array().unwrap().as_slice() else { panic!("one run") };
+    let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
+    for rule in rules {
+        assert!(rule["shortDescription"]["text"].is_string() && rule["help"]["text"].is_string(), "{rule}");
+    }
+    let results = run["results"].as_array().unwrap();
+    assert!(results.len() > 5);
+    for result in results {
+        let index = usize::try_from(result["ruleIndex"].as_u64().unwrap()).unwrap();
+        assert_eq!(rules[index]["id"], result["ruleId"]);
+        assert!(["error", "warning"].contains(&result["level"].as_str().unwrap()), "{result}");
+        assert!(result["message"]["text"].as_str().is_some_and(|text| !text.is_empty()));
+        for location in result["locations"].as_array().into_iter().flatten() {
+            let place = &location["physicalLocation"];
+            let uri = place["artifactLocation"]["uri"].as_str().unwrap();
+            assert!(uri.starts_with("tests/cli/"), "{uri} is relative");
+            for number in place["region"].as_object().into_iter().flat_map(|region| region.values()) {
+                assert!(number.as_u64().unwrap() >= 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn strict_makes_warnings_fail_in_junit_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = fs::read_to_string(format!("{GOOD}/agreement.yaml")).unwrap().replace("days: 30", "days: 31");
+    fs::write(folder.path().join("agreement.yaml"), old).unwrap();
+    let changed = folder.path().to_str().unwrap();
+    let arguments = [
+        "check",
+        "tests/cli/good/registry.yaml",
+        "tests/cli/good/signatures.yaml",
+        changed,
+        AT,
+        "--format=junit",
+    ];
+    let text = |arguments: &[&str]| String::from_utf8(run(arguments).stdout).unwrap();
+    assert!(!text(&arguments).contains("<failure"));
+    assert!(text(&[&arguments[..], &["--strict"]].concat()).contains("<failure"));
+}
+
+#[test]
+fn completions_and_manual_pages_speak_of_every_command() {
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        // a description that goes on in the next line stands further in
+        .filter(|line| !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.len() > 8, "{commands:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = run(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        let script = String::from_utf8(output.stdout).unwrap();
+        for name in &commands {
+            assert!(script.contains(name), "{shell}: {name}");
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(run(&["man", "--write", folder.path().to_str().unwrap()]).status.code(), Some(0));
+    for name in &commands {
+        let page = fs::read_to_string(folder.path().join(format!("concordat-{name}.1"))).unwrap();
+        assert!(page.contains(".TH") && page.contains("SYNOPSIS"), "{page}");
+        assert_eq!(String::from_utf8(run(&["man", name]).stdout).unwrap().trim_end(), page.trim_end());
+    }
+    assert!(fs::read_to_string(folder.path().join("concordat.1")).unwrap().contains("concordat"));
+}
+
+/// A server on this machine that answers every request the same, or never.
+#[cfg(feature = "controller")]
+fn server(answer: Option<&'static str>) -> (tempfile::TempDir, String, String) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("kubeconfig");
+    fs::write(
+        &file,
+        format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{{name: c, cluster: {{server: \"http://127.0.0.1:{port}\"}}}}]\n\
+             users: [{{name: u, user: {{}}}}]\ncontexts: [{{name: c, context: {{cluster: c, user: u}}}}]\n"
+        ),
+    )
+    .unwrap();
+    if let Some(answer) = answer {
+        std::thread::spawn(move || {
+            let mut open = Vec::new();
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = [0; 4096];
+                let _ = stream.read(&mut request);
+                let _ = stream.write_all(answer.as_bytes());
+                // without an answer the connection has to stay open
+                open.push(stream);
+            }
+        });
+    }
+    (folder, file.to_str().unwrap().to_owned(), port)
+}
+
+/// What a user sees of a check of a cluster, without what differs from run to run.
+#[cfg(feature = "controller")]
+fn check_cluster(answer: Option<&'static str>) -> String {
+    let (_folder, kubeconfig, port) = server(answer);
+    let flag = format!("--kubeconfig={kubeconfig}");
+    let output = run(&["check", "--cluster", &flag, AT]);
+    assert_eq!(output.status.code(), Some(2));
+    shown(&["check", "--cluster", "--kubeconfig=FILE", AT], &output).replace(&port, "PORT")
+}
+
+#[cfg(feature = "controller")]
+#[test]
+fn a_cluster_that_cannot_be_reached_cannot_be_told_of() {
+    snapshot!(check_cluster(None));
+}
+
+#[cfg(feature = "controller")]
+#[test]
+fn a_cluster_that_does_not_answer_is_given_up() {
+    let start = std::time::Instant::now();
+    let text = check_cluster(Some(""));
+    assert!(start.elapsed() < std::time::Duration::from_secs(30));
+    snapshot!(text);
+}
+
+#[cfg(feature = "controller")]
+#[test]
+fn a_cluster_without_the_definitions_is_told_what_it_lacks() {
+    snapshot!(check_cluster(Some(
+        "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 19\r\n\r\n404 page not found\n"
+    )));
 }
 
 #[test]

@@ -59,6 +59,19 @@ fn the_crds_folder_holds_what_the_types_give() {
     }
 }
 
+#[cfg(all(feature = "cli", feature = "controller"))]
+#[test]
+fn the_reference_of_the_command_is_what_its_help_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let generated = concordat::cli::reference();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::create_dir_all(path.parent().expect("docs/ is a folder")).expect("docs/ can be made");
+        std::fs::write(&path, &generated).expect("docs/ can be written");
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(committed == generated, "docs/cli.md is out of date: {REGENERATE}");
+}
+
 /// A definition as the chart has it: with the chart's labels, and kept when the release goes, unless told otherwise.
 fn chart_template(definition: &CustomResourceDefinition) -> String {
     let yaml = crd_yaml(definition).expect("a definition is YAML");

@@ -341,3 +341,313 @@ fn what_cannot_be_used_is_isolated_all_the_same() {
     assert_eq!(open(&world), BTreeSet::new());
     assert_eq!(isolation(&world), before);
 }
+
+/// Requests with everything said that could help them: who from every function, for what, at which level.
+fn asked() -> Vec<AccessRequest> {
+    let functions = WORLD.orgs.iter().flat_map(|org| {
+        let name = kube::ResourceExt::name_any(&org.object);
+        org.object.spec.functions.iter().map(move |function| format!("{name}/{}", function.name))
+    });
+    let subjects: Vec<String> = functions.collect();
+    let mut asked = Vec::new();
+    for subject in &subjects {
+        for product in &WORLD.products {
+            let key = product.key();
+            for (action, purpose, level) in [
+                ("readRecord", "ProactiveCare", Identifiability::Identifiable),
+                ("reidentify", "ProactiveCare", Identifiability::Identifiable),
+                ("readRecord", "DirectCare", Identifiability::Identifiable),
+                ("extract", "Planning", Identifiability::Pseudonymised),
+                ("queryAggregate", "Planning", Identifiability::AggregateSuppressed),
+            ] {
+                asked.push(AccessRequest {
+                    subject: Subject { type_: SubjectType::OrgFunction, id: subject.clone() },
+                    action: RequestAction { name: action.to_owned() },
+                    resource: RequestResource {
+                        type_: "DataProduct".to_owned(),
+                        id: format!("{}/{}", key.namespace.as_deref().unwrap(), key.name),
+                    },
+                    context: RequestContext {
+                        purpose: Some(purpose.to_owned()),
+                        identifiability: Some(level),
+                        roles: ["Clinician", "CareCoordinator", "LinkWorker", "Analyst"]
+                            .map(str::to_owned)
+                            .to_vec(),
+                        legitimate_relationship: true,
+                        explicit_consent: true,
+                        opt_outs_applied: true,
+                        min_cell_count: Some(20),
+                        case_reference: Some("CASE-1".to_owned()),
+                        break_glass: false,
+                        region: Some("GB".to_owned()),
+                        onward_to: None,
+                    },
+                });
+            }
+        }
+    }
+    asked
+}
+
+/// Everything that is open or allowed in a world: purposes of flows, actions, roles, and sampled requests.
+fn access(judgement: &Judgement) -> BTreeSet<String> {
+    let mut access = BTreeSet::new();
+    for flow in judgement.assessments.agreements.values().flat_map(|it| &it.flows) {
+        for purpose in &flow.purposes {
+            for action in &purpose.actions {
+                for role in purpose.roles.as_deref().unwrap_or(&["any role".to_owned()]) {
+                    let level = purpose.max_identifiability;
+                    access.insert(format!(
+                        "{} {} {} {action:?} {role} {level:?}",
+                        flow.product, flow.recipient, purpose.code
+                    ));
+                }
+            }
+        }
+    }
+    static ASKED: LazyLock<Vec<AccessRequest>> = LazyLock::new(|| {
+        // those that are allowed as things stand, and a sample of the others
+        let (allowed, denied): (Vec<_>, Vec<_>) =
+            asked().into_iter().partition(|request| HERE.decide(request).answer.decision);
+        assert!(!allowed.is_empty());
+        allowed.into_iter().chain(denied.into_iter().step_by(11)).collect()
+    });
+    let allowed = ASKED.iter().filter(|request| judgement.decide(request).answer.decision);
+    access.extend(allowed.map(|AccessRequest { subject, action, resource, context }| {
+        let purpose = context.purpose.as_deref().unwrap_or_default();
+        format!("{} may {} {} for {purpose}", subject.id, action.name, resource.id)
+    }));
+    access
+}
+
+/// Every signature that held is put on the terms as they are now, so that what closes is not just the changed hash.
+fn sign_again(world: &mut Snapshot) {
+    let judgement = Judgement::new(world, at());
+    for signature in &mut world.signatures {
+        let spec = &mut signature.object.spec;
+        let agreement = judgement.model.agreements.get(&spec.agreement);
+        if let Some(signer) = agreement.and_then(|agreement| agreement.signers.get(&spec.party)) {
+            spec.terms_hash.clone_from(&signer.terms_hash);
+        }
+    }
+}
+
+/// The places of all lists in a value.
+fn lists(value: &serde_json::Value, path: &str, found: &mut Vec<(String, usize)>) {
+    match value {
+        serde_json::Value::Array(items) => {
+            found.push((path.to_owned(), items.len()));
+            items.iter().enumerate().for_each(|(index, it)| lists(it, &format!("{path}/{index}"), found));
+        }
+        serde_json::Value::Object(fields) => {
+            fields.iter().for_each(|(key, it)| lists(it, &format!("{path}/{key}"), found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn taking_any_entry_out_of_any_list_of_an_agreement_adds_nothing_though_all_sign_again() {
+    let before = access(&HERE);
+    assert!(before.len() > 20, "{before:?}");
+    let (mut tried, mut closing) = (0, 0);
+    for index in 0..WORLD.agreements.len() {
+        let spec = serde_json::to_value(&WORLD.agreements[index].object.spec).unwrap();
+        let mut found = Vec::new();
+        lists(&spec, "", &mut found);
+        for (path, length) in found {
+            for entry in 0..length {
+                let mut spec = spec.clone();
+                spec.pointer_mut(&path).unwrap().as_array_mut().unwrap().remove(entry);
+                let mut world = WORLD.clone();
+                world.agreements[index].object.spec = serde_json::from_value(spec).unwrap();
+                sign_again(&mut world);
+                let after = access(&Judgement::new(&world, at()));
+                let more: Vec<&String> = after.difference(&before).collect();
+                assert!(more.is_empty(), "{path}/{entry} taken out opens {more:?}");
+                tried += 1;
+                closing += usize::from(after.len() < before.len());
+            }
+        }
+    }
+    assert!(tried > 40 && closing > 20, "{tried} tried, {closing} close something");
+}
+
+#[test]
+fn an_organisation_that_is_no_longer_active_or_signs_for_less_adds_nothing() {
+    use concordat::api::OrgState;
+    let before = access(&HERE);
+    for index in 0..WORLD.orgs.len() {
+        for state in [OrgState::Suspended, OrgState::Dissolved, OrgState::Merged] {
+            let mut world = WORLD.clone();
+            world.orgs[index].object.spec.state = state;
+            world.orgs[index].object.spec.successor = Some(world.orgs[0].key().name);
+            let name = world.orgs[index].key().name;
+            let after = access(&Judgement::new(&world, at()));
+            assert!(after.is_subset(&before), "{name}");
+            assert!(!after.iter().any(|it| it.contains(&format!("{name}/"))), "{name} {state:?} {after:?}");
+        }
+    }
+    for index in 0..WORLD.signatures.len() {
+        let mut world = WORLD.clone();
+        world.signatures[index].object.spec.purposes = Some(vec!["DirectCare".to_owned()]);
+        assert!(access(&Judgement::new(&world, at())).is_subset(&before));
+    }
+}
+
+#[test]
+fn an_exception_that_goes_adds_nothing() {
+    // agreements that only an exception keeps open: nobody measures what comes of them
+    let mut world = WORLD.clone();
+    for agreement in &mut world.agreements {
+        agreement.object.spec.outcome_measures.clear();
+    }
+    sign_again(&mut world);
+    let without = access(&Judgement::new(&world, at()));
+    let exception = |rule: &str| {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "concordat.dev/v1alpha1", "kind": "FrameworkException", "metadata": { "name": rule.to_lowercase() },
+            "spec": { "rule": rule, "footprint": "chorley", "approvedBy": "x", "reason": "y", "from": "2026-01-01T00:00:00Z",
+                      "until": "2027-01-01T00:00:00Z", "evaluationDue": "2026-12-01T00:00:00Z" }
+        }))
+        .unwrap()
+    };
+    let mut opened = 0;
+    for rule in ["NF-02", "NF-08", "NF-09", "NF-10", "NF-11", "NF-13", "NF-16"] {
+        let mut lifted = world.clone();
+        lifted.exceptions.push(concordat::core::snapshot::Sourced::live(exception(rule)));
+        let with = access(&Judgement::new(&lifted, at()));
+        assert!(without.is_subset(&with), "{rule}");
+        opened += usize::from(with.len() > without.len());
+        // nothing of another place
+        assert!(with.difference(&without).all(|it| !it.contains("practice")), "{rule}");
+        let over = "2027-01-01T00:00:00Z".parse().unwrap();
+        assert!(
+            access(&Judgement::new(&lifted, over)).is_subset(&access(&Judgement::new(&world, over))),
+            "{rule}"
+        );
+    }
+    assert!(opened > 0, "no exception opened anything, so that nothing was shown");
+}
+
+#[test]
+fn a_local_policy_changes_nothing_in_another_place() {
+    let mut changed = 0;
+    for request in asked() {
+        let (without, with) = (HERE.decide(&request).answer, FORBIDDEN.decide(&request).answer);
+        if request.resource.id.contains("practice") {
+            assert_eq!(without, with);
+        } else {
+            changed += usize::from(without != with);
+        }
+    }
+    assert!(changed > 0);
+}
+
+#[test]
+fn judged_and_planned_again_nothing_differs_also_with_its_own_statuses_in_place() {
+    use concordat::core::plan::StatusBody;
+    let first = HERE.plan();
+    assert_eq!(Judgement::new(&WORLD, at()).plan(), first);
+    let mut world = WORLD.clone();
+    for planned in &first.statuses {
+        match &planned.status {
+            StatusBody::Agreement(status) => {
+                let found = world.agreements.iter_mut().find(|it| it.key() == planned.object).unwrap();
+                found.object.status = Some((**status).clone());
+            }
+            StatusBody::Policy(status) => {
+                let found = world.policies.iter_mut().find(|it| it.key() == planned.object).unwrap();
+                found.object.status = Some(status.clone());
+            }
+            StatusBody::Simple(_) => {}
+        }
+    }
+    assert_eq!(Judgement::new(&world, at()).plan(), first);
+}
+
+#[test]
+fn between_two_moments_that_the_plan_names_nothing_changes() {
+    let mut now: Timestamp = "2026-01-15T00:00:00Z".parse().unwrap();
+    let (mut moments, mut changes) = (0, 0);
+    let mut last = BTreeSet::new();
+    while let Some(next) = Judgement::new(&WORLD, now).plan().next {
+        assert!(next > now, "the plan looks back");
+        let here = access(&Judgement::new(&WORLD, now));
+        let just_before = Timestamp::from_millisecond(next.as_millisecond() - 1).unwrap();
+        let halfway =
+            Timestamp::from_millisecond(i64::midpoint(now.as_millisecond(), next.as_millisecond())).unwrap();
+        for moment in [halfway, just_before] {
+            assert_eq!(
+                access(&Judgement::new(&WORLD, moment)),
+                here,
+                "between {now} and {next}, at {moment}"
+            );
+        }
+        changes += usize::from(here != last);
+        last = here;
+        now = next;
+        moments += 1;
+        assert!(moments < 100, "the plan never comes to an end");
+    }
+    assert!(moments > 5 && changes > 3, "{moments} moments, {changes} changes");
+    assert_eq!(open_at(now), BTreeSet::new(), "something stays open for ever");
+}
+
+fn open_at(now: Timestamp) -> BTreeSet<String> {
+    let judgement = Judgement::new(&WORLD, now);
+    judgement
+        .assessments
+        .agreements
+        .values()
+        .flat_map(|it| &it.flows)
+        .map(|it| it.product.to_string())
+        .collect()
+}
+
+#[test]
+fn no_policy_holds_an_empty_list_and_what_opens_stands_on_what_denies() {
+    let plan = HERE.plan();
+    let mut isolated = BTreeSet::new();
+    let mut opening = 0;
+    for object in &plan.objects {
+        let manifest = object.manifest();
+        let spec = &manifest["spec"];
+        let who = |way: &str| format!("{} {} {way}", manifest["metadata"]["namespace"], spec["podSelector"]);
+        let types = || -> Vec<&str> {
+            spec["policyTypes"]
+                .as_array()
+                .expect("policyTypes are written")
+                .iter()
+                .map(|it| it.as_str().unwrap())
+                .collect()
+        };
+        match object {
+            PlannedObject::Isolation(_) => {
+                assert_eq!(types().len(), 1);
+                isolated.insert(who(types()[0]));
+            }
+            PlannedObject::Allow { .. } => {
+                assert_eq!(types().len(), 1);
+                let way = types()[0];
+                let (rules, peers) = if way == "Ingress" { ("ingress", "from") } else { ("egress", "to") };
+                let rules = spec[rules].as_array().expect("what allows has rules");
+                assert!(!rules.is_empty());
+                for rule in rules {
+                    for list in [&rule[peers], &rule["ports"]] {
+                        assert!(list.as_array().is_some_and(|it| !it.is_empty()), "{manifest}");
+                    }
+                    for peer in rule[peers].as_array().unwrap() {
+                        assert!(peer.as_object().is_some_and(|it| !it.is_empty()), "{manifest}");
+                        assert_ne!(peer["namespaceSelector"], serde_json::json!({}), "{manifest}");
+                    }
+                }
+                // isolation comes first in the plan, too
+                assert!(isolated.contains(&who(way)), "{manifest}");
+                opening += 1;
+            }
+            PlannedObject::Grant(_) => {}
+        }
+    }
+    assert!(opening > 3);
+}

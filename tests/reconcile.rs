@@ -15,7 +15,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -24,29 +23,21 @@ use std::time::{Duration, Instant};
 
 use concordat::api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, Phase,
-    PlaceFootprint, custom_resource_definitions,
 };
 use concordat::controller::{self, Options};
 use concordat::core::judge::Judgement;
 use concordat::core::plan::{PART, Plan, PlannedObject};
-use concordat::core::sign::{SignatureRequest, signature};
-use concordat::core::snapshot::{ClusterView, Snapshot, Sourced};
+use concordat::core::snapshot::Unreadable;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Event, Namespace};
+use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, Config, Resource, ResourceExt};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
+use support::world::{SOON, World, connect};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
-/// The longest that anything here may take; most take a tenth of a second.
-const SOON: Duration = Duration::from_secs(30);
 /// How long a cluster in which nothing changes is watched for writes.
 const SILENCE: Duration = Duration::from_secs(4);
 
@@ -54,7 +45,7 @@ const SILENCE: Duration = Duration::from_secs(4);
 
 #[test]
 fn nothing_opens_before_the_last_party_signs_and_then_exactly_the_plan_does() {
-    let world = World::new("signs");
+    let world = world("signs");
     world.apply_all();
     world.phase(Phase::AwaitingSignatures);
     world.sign("council");
@@ -98,7 +89,7 @@ fn nothing_opens_before_the_last_party_signs_and_then_exactly_the_plan_does() {
 
 #[test]
 fn what_denies_is_written_first_even_when_everybody_has_signed_already() {
-    let world = World::new("first");
+    let world = world("first");
     Operator::pause(|| {
         world.apply_all();
         world.sign_all();
@@ -116,7 +107,7 @@ fn what_denies_is_written_first_even_when_everybody_has_signed_already() {
 
 #[test]
 fn a_second_reconcile_writes_nothing() {
-    let world = World::open("silent");
+    let world = open("silent");
     let before = world.versions();
     // wakes the loop, and changes nothing that matters
     world.annotate("touched", "yes");
@@ -136,7 +127,7 @@ fn a_second_reconcile_writes_nothing() {
 
 #[test]
 fn withdrawing_closes_and_the_isolation_stays() {
-    let world = World::open("withdraws");
+    let world = open("withdraws");
     world.withdraw("charity");
     world.until("the charity's flow is closed", || world.open_to() == ["pcn", "pcn"]);
     // the others carry on: their parties stand signed
@@ -148,7 +139,7 @@ fn withdrawing_closes_and_the_isolation_stays() {
 
 #[test]
 fn a_signature_that_is_deleted_closes_the_whole_agreement() {
-    let world = World::open("unsigns");
+    let world = open("unsigns");
     let name = world.sign("charity");
     world.delete::<AgreementSignature>(&world.ns("charity"), &name);
     world.closed();
@@ -157,8 +148,36 @@ fn a_signature_that_is_deleted_closes_the_whole_agreement() {
 }
 
 #[test]
+fn a_signature_that_cannot_be_read_closes_what_it_may_be_about_and_nothing_else() {
+    let world = World::new("unreadable");
+    let mut all = world.manifests(json!({}));
+    let snapshot = world.snapshot_of(&all);
+    for of in ["council", "pcn", "charity"] {
+        all.push(world.signature(&snapshot, of, false));
+    }
+    let grants = |namespace: &str, agreement: Option<&str>, party: Option<&str>| {
+        let mut snapshot = world.snapshot_of(&all);
+        let meta = json!({"name": "from-the-future", "namespace": namespace});
+        snapshot.unreadable.push(Unreadable {
+            kind: "AgreementSignature".to_owned(),
+            meta: serde_json::from_value(meta).unwrap(),
+            agreement: agreement.map(|name| ObjectRef { name: name.to_owned(), ..world.agreement() }),
+            party: party.map(str::to_owned),
+        });
+        let plan = Judgement::new(&snapshot, Timestamp::now()).plan();
+        plan.objects.iter().filter(|it| matches!(it, PlannedObject::Grant(_))).count()
+    };
+    let (home, charity) = (world.ns("charity"), world.org("charity"));
+    assert_eq!(grants("elsewhere", None, None), 3, "nobody signs there");
+    assert_eq!(grants(&home, None, None), 0);
+    assert_eq!(grants(&home, Some("sharing"), Some(&charity)), 0);
+    assert_eq!(grants(&home, Some("another"), None), 3, "it is about another agreement");
+    assert_eq!(grants(&home, None, Some(&world.org("pcn"))), 3, "nobody speaks for another party there");
+}
+
+#[test]
 fn every_list_entry_that_is_taken_out_closes_what_it_opened() {
-    let world = World::open("removes");
+    let world = open("removes");
     // a purpose, and with it the only way to the contacts
     let remaining = json!([world.purposes()[0].clone()]);
     world.change(json!({"purposes": remaining}));
@@ -177,7 +196,7 @@ fn every_list_entry_that_is_taken_out_closes_what_it_opened() {
 
 #[test]
 fn a_party_that_is_taken_out_loses_its_flows() {
-    let world = World::open("parties");
+    let world = open("parties");
     let mut purposes = world.purposes();
     purposes[0]["recipients"] = json!([{"org": world.org("pcn"), "function": "care-team"}]);
     let parties: Vec<Value> =
@@ -192,7 +211,7 @@ fn a_party_that_is_taken_out_loses_its_flows() {
 
 #[test]
 fn a_product_that_is_taken_out_of_a_purpose_closes() {
-    let world = World::open("products");
+    let world = open("products");
     let mut purposes = world.purposes();
     purposes[1]["products"] = purposes[0]["products"].clone();
     world.change(json!({"purposes": purposes}));
@@ -204,7 +223,7 @@ fn a_product_that_is_taken_out_of_a_purpose_closes() {
 
 #[test]
 fn suspending_closes_and_resuming_opens_again() {
-    let world = World::open("suspends");
+    let world = open("suspends");
     world.change(json!({"suspend": true}));
     let told = Instant::now();
     world.until_parts(&[("isolation", 3)]);
@@ -219,7 +238,7 @@ fn suspending_closes_and_resuming_opens_again() {
 
 #[test]
 fn deleting_the_agreement_closes_first_and_then_lets_it_go() {
-    let world = World::open("deletes");
+    let world = open("deletes");
     assert!(world.get_agreement().finalizers().contains(&"concordat.dev/grants".to_owned()));
     world.delete::<DataSharingAgreement>(&world.ns("council"), "sharing");
     world.until("the agreement is gone", || {
@@ -231,7 +250,7 @@ fn deleting_the_agreement_closes_first_and_then_lets_it_go() {
 
 #[test]
 fn what_is_deleted_or_edited_by_hand_is_restored() {
-    let world = World::open("restores");
+    let world = open("restores");
     let plan = world.offline_plan();
     for part in ["isolation", "ingress", "egress"] {
         let policies = world.policies();
@@ -274,7 +293,7 @@ fn what_is_deleted_or_edited_by_hand_is_restored() {
 
 #[test]
 fn what_carries_our_label_and_is_not_planned_is_swept() {
-    let world = World::open("sweeps");
+    let world = open("sweeps");
     let namespace = world.ns("council");
     let everybody = json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
@@ -291,16 +310,16 @@ fn what_carries_our_label_and_is_not_planned_is_swept() {
 
 #[test]
 fn a_dissolved_organisation_closes() {
-    let world = World::open("dissolves");
+    let world = open("dissolves");
     world.patch_cluster::<PartnerOrg>(&world.org("charity"), &json!({"spec": {"state": "Dissolved"}}));
     world.until("the charity is closed", || !world.open_to().contains(&"charity"));
 }
 
 #[test]
 fn the_clock_opens_and_closes() {
-    let world = World::new("expires");
+    let world = world("expires");
     let now = Timestamp::now();
-    let (start, end) = (now + SignedDuration::from_secs(6), now + SignedDuration::from_secs(20));
+    let (start, end) = (now + SignedDuration::from_secs(12), now + SignedDuration::from_secs(30));
     world.apply_all_with(json!({"term": {"start": start, "end": end, "reviewBy": end}}));
     world.sign_all();
     world.phase(Phase::Scheduled);
@@ -320,7 +339,7 @@ fn the_clock_opens_and_closes() {
 
 #[test]
 fn an_operator_that_was_away_makes_up_for_what_it_missed() {
-    let world = World::open("restarts");
+    let world = open("restarts");
     let plan = world.offline_plan();
     Operator::pause(|| {
         world.withdraw("charity");
@@ -335,7 +354,7 @@ fn an_operator_that_was_away_makes_up_for_what_it_missed() {
 
 #[test]
 fn a_product_that_is_deleted_leaves_its_isolation_to_the_namespace() {
-    let world = World::open("leaves");
+    let world = open("leaves");
     let isolation = isolation_of_product(&world.offline_plan(), &format!("{}/contacts", world.ns("council")));
     world.delete::<DataProduct>(&world.ns("council"), "contacts");
     world.until("the isolation is let go", || {
@@ -353,7 +372,7 @@ fn a_product_that_is_deleted_leaves_its_isolation_to_the_namespace() {
 
 #[test]
 fn a_function_that_is_managed_no_longer_loses_its_isolation() {
-    let world = World::open("unmanages");
+    let world = open("unmanages");
     let mut functions = json!(world.get_cluster::<PartnerOrg>(&world.org("pcn")).unwrap().spec.functions);
     functions[0]["egress"] = json!("Unmanaged");
     world.patch_cluster::<PartnerOrg>(&world.org("pcn"), &json!({"spec": {"functions": functions}}));
@@ -362,7 +381,7 @@ fn a_function_that_is_managed_no_longer_loses_its_isolation() {
 
 #[test]
 fn a_function_stays_isolated_when_its_organisation_becomes_invalid() {
-    let world = World::open("invalid");
+    let world = open("invalid");
     let names = json!({"spec": {"footprints": [world.org("nowhere")]}});
     world.patch_cluster::<PartnerOrg>(&world.org("pcn"), &names);
     world.until("the network's flows are closed", || !world.open_to().contains(&"pcn"));
@@ -374,7 +393,7 @@ fn a_function_stays_isolated_when_its_organisation_becomes_invalid() {
 
 #[test]
 fn a_namespace_that_is_missing_is_said_and_holds_up_nobody_else() {
-    let world = World::new("missing");
+    let world = world("missing");
     let elsewhere = support::unique("missing-elsewhere");
     world.apply_all();
     let mut functions = json!(world.get_cluster::<PartnerOrg>(&world.org("pcn")).unwrap().spec.functions);
@@ -388,7 +407,7 @@ fn a_namespace_that_is_missing_is_said_and_holds_up_nobody_else() {
     assert_eq!(world.condition("Stalled").map(|(status, _)| status), Some("True".to_owned()));
     // the controller's own side is open, and so is another agreement
     world.until("ingress is there", || world.parts().get("ingress") == Some(&3));
-    World::open("missing-other");
+    open("missing-other");
 
     world.namespace(&elsewhere);
     world.ready();
@@ -398,7 +417,7 @@ fn a_namespace_that_is_missing_is_said_and_holds_up_nobody_else() {
 
 #[test]
 fn other_finalizers_and_labels_are_left_alone() {
-    let world = World::new("others");
+    let world = world("others");
     world.apply_all();
     let theirs = json!({"metadata": {"finalizers": ["example.org/theirs"], "labels": {"team": "theirs"}}});
     world.patch::<DataSharingAgreement>(&world.ns("council"), "sharing", &theirs);
@@ -416,7 +435,7 @@ fn other_finalizers_and_labels_are_left_alone() {
 
 #[test]
 fn it_says_that_it_is_alive_and_ready() {
-    let _world = World::open("health");
+    let _world = open("health");
     let answer = |path: &str| {
         let mut stream = TcpStream::connect(health_addr()).unwrap();
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
@@ -454,7 +473,7 @@ fn it_says_that_it_is_alive_and_ready() {
 #[cfg(all(unix, feature = "cli"))]
 #[test]
 fn the_command_ends_when_it_is_told_to() {
-    let _world = World::open("command");
+    let _world = open("command");
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_concordat"));
     command.args(["run", "--health-addr", "127.0.0.1:0", "--log-format", "json", "--kubeconfig"]);
     command.arg(support::kubeconfig().unwrap()).env_remove("RUST_LOG").stderr(std::process::Stdio::piped());
@@ -520,539 +539,16 @@ impl Operator {
     }
 }
 
-async fn connect() -> Client {
-    let kubeconfig = Kubeconfig::read_from(support::kubeconfig().unwrap()).unwrap();
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
-    Client::try_from(config).unwrap()
+/// A world of one's own, watched by the operator.
+fn world(stem: &str) -> World {
+    let world = World::new(stem);
+    Operator::ensure();
+    world
 }
 
-// ---- a world ----
-
-/// A council that controls bins and contacts, a primary care network and a charity that receive them.
-struct World {
-    stem: String,
-    runtime: Runtime,
-    client: Client,
-}
-
-impl World {
-    fn new(stem: &str) -> Self {
-        if std::env::var_os("RUST_LOG").is_some() {
-            let lines =
-                tracing_subscriber::fmt().with_env_filter(tracing_subscriber::EnvFilter::from_default_env());
-            let _set_before = lines.with_writer(std::io::stderr).try_init();
-        }
-        let runtime = Runtime::new().unwrap();
-        let client = runtime.block_on(connect());
-        let world = Self { stem: support::unique(stem), runtime, client };
-        world.definitions();
-        Operator::ensure();
-        for place in ["council", "pcn", "charity"] {
-            world.namespace(&world.ns(place));
-        }
-        world
-    }
-
-    /// A world in which everybody has signed and everything is open.
-    fn open(stem: &str) -> Self {
-        let world = Self::new(stem);
-        world.apply_all();
-        world.sign_all();
-        world.ready();
-        world.until("every grant is ready", || {
-            world.mine::<DataAccessGrant>().into_iter().all(|it| it.object.status.is_some())
-        });
-        world
-    }
-
-    fn ns(&self, of: &str) -> String {
-        format!("{}-{of}", self.stem)
-    }
-
-    fn org(&self, of: &str) -> String {
-        format!("{}-{of}", self.stem)
-    }
-
-    fn agreement(&self) -> ObjectRef {
-        ObjectRef { namespace: self.ns("council"), name: "sharing".to_owned() }
-    }
-
-    /// Installs the kinds, once.
-    fn definitions(&self) {
-        static ONCE: OnceLock<()> = OnceLock::new();
-        ONCE.get_or_init(|| {
-            for definition in custom_resource_definitions() {
-                self.apply::<CustomResourceDefinition>(json!(definition));
-            }
-            self.until("the kinds are served", || {
-                let listed = self.block(
-                    Api::<DataSharingAgreement>::all(self.client.clone()).list(&ListParams::default()),
-                );
-                let grants =
-                    self.block(Api::<DataAccessGrant>::all(self.client.clone()).list(&ListParams::default()));
-                listed.is_ok() && grants.is_ok()
-            });
-        });
-    }
-
-    fn namespace(&self, name: &str) {
-        self.apply::<Namespace>(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}));
-    }
-
-    fn apply_all(&self) {
-        self.apply_all_with(json!({}));
-    }
-
-    /// Everything but the signatures; the agreement's spec with these fields instead.
-    fn apply_all_with(&self, fields: Value) {
-        let place = self.org("place");
-        self.apply::<PlaceFootprint>(json!({
-            "apiVersion": "concordat.dev/v1alpha1", "kind": "PlaceFootprint", "metadata": {"name": place},
-            "spec": {"tier": "Place", "leadOrg": self.org("council")},
-        }));
-        for (of, sector, function, care, egress) in [
-            ("council", "LocalAuthority", "waste", false, "Unmanaged"),
-            ("pcn", "Nhs", "care-team", true, "Managed"),
-            ("charity", "Vcse", "befriending", false, "Unmanaged"),
-        ] {
-            self.apply::<PartnerOrg>(json!({
-                "apiVersion": "concordat.dev/v1alpha1", "kind": "PartnerOrg", "metadata": {"name": self.org(of)},
-                "spec": {
-                    "displayName": format!("{of} of {}", self.stem), "sector": sector,
-                    "identifiers": [{"scheme": "OrgId", "value": format!("GB-TEST-{}", self.org(of))}],
-                    "publicAuthority": of != "charity", "homeNamespace": self.ns(of), "state": "Active",
-                    "footprints": [place],
-                    "functions": [{
-                        "name": function, "providesCare": care, "egress": egress,
-                        "workloads": [{"namespace": self.ns(of), "podSelector": {"matchLabels": {"app": function}}}],
-                    }],
-                    "assurance": {"dspt": {
-                        "status": "StandardsMet", "publishedOn": "2026-06-01T00:00:00Z",
-                        "validUntil": "2036-06-30T00:00:00Z",
-                    }},
-                    "ico": {"status": "Registered", "validUntil": "2036-06-30T00:00:00Z"},
-                    "people": {
-                        "siro": "siro@example.org", "caldicottGuardian": "cg@example.org",
-                        "dpo": "dpo@example.org", "igLead": "ig@example.org",
-                    },
-                },
-            }));
-        }
-        for (name, category) in [("bins", "Waste"), ("contacts", "Contact")] {
-            self.apply::<DataProduct>(json!({
-                "apiVersion": "concordat.dev/v1alpha1", "kind": "DataProduct",
-                "metadata": {"namespace": self.ns("council"), "name": name},
-                "spec": {
-                    "controller": self.org("council"), "title": name, "categories": [category],
-                    "personalData": true, "specialCategory": false, "confidentialPatientInfo": false,
-                    "legallyRestricted": false, "childrensData": false, "identifiability": "Identifiable",
-                    "dataItems": [{"name": "address", "justification": "finds the household"}],
-                    "endpoint": {
-                        "podSelector": {"matchLabels": {"app": format!("{name}-gateway")}},
-                        "ports": [{"port": 8443}],
-                    },
-                },
-            }));
-        }
-        let now = Timestamp::now();
-        let days = |days: i64| now + SignedDuration::from_hours(24 * days);
-        let mut spec = json!({
-            "title": "Bins and contacts", "reference": self.reference(),
-            "framework": {"name": "england", "version": "1.0.0"}, "footprint": place,
-            "controllerModel": "Independent",
-            "parties": self.parties(), "purposes": self.purposes(),
-            "confidentiality": {"basis": "ExplicitConsent", "validUntil": days(300)},
-            "term": {"start": days(-2), "end": days(200), "reviewBy": days(220)},
-            "dpia": {"reference": "DPIA-1", "approvedOn": days(-30), "reviewBy": days(300)},
-            "retention": {"days": 30, "method": "Destroy"}, "onwardSharing": {"allowed": false},
-            "privacyNotice": "https://example.org/privacy", "register": {"publish": true},
-            "publicInvolvement": [{"who": "residents", "method": "letter", "date": days(-60), "changed": "fewer fields"}],
-            "outcomeMeasures": [{"name": "falls", "baseline": "10", "target": "5", "reviewOn": days(100)}],
-        });
-        for (field, value) in fields.as_object().unwrap() {
-            spec[field] = value.clone();
-        }
-        self.apply::<DataSharingAgreement>(json!({
-            "apiVersion": "concordat.dev/v1alpha1", "kind": "DataSharingAgreement",
-            "metadata": {"namespace": self.ns("council"), "name": "sharing"},
-            "spec": spec,
-        }));
-    }
-
-    /// A reference that no other world has.
-    fn reference(&self) -> String {
-        let mut letters = String::new();
-        let mut number = self.stem.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        for _ in 0..8 {
-            letters.push(char::from(b'A' + u8::try_from(number % 26).unwrap()));
-            number /= 26;
-        }
-        format!("{letters}-2026-{:05}", number % 100_000)
-    }
-
-    fn parties(&self) -> Vec<Value> {
-        let party = |of: &str, role: &str, function: Option<&str>| {
-            let mut party = json!({
-                "org": self.org(of), "role": role, "article6": "6(1)(e)", "article9": "9(2)(h)",
-                "schedule1": "Part 1 paragraph 2",
-            });
-            if let Some(function) = function {
-                party["function"] = json!(function);
-            }
-            party
-        };
-        vec![
-            party("council", "Controller", None),
-            party("pcn", "Recipient", Some("care-team")),
-            party("charity", "Recipient", Some("befriending")),
-        ]
-    }
-
-    fn purposes(&self) -> Vec<Value> {
-        let product = |name: &str| json!({"namespace": self.ns("council"), "name": name});
-        let purpose = |code: &str, product: Value, recipients: Value| {
-            json!({
-                "code": code, "justification": "helps people early", "products": [product],
-                "recipients": recipients, "actions": ["readRecord"], "roles": ["CareCoordinator"],
-                "maxIdentifiability": "Identifiable",
-            })
-        };
-        let pcn = json!({"org": self.org("pcn"), "function": "care-team"});
-        let charity = json!({"org": self.org("charity"), "function": "befriending"});
-        vec![
-            purpose("ProactiveCare", product("bins"), json!([pcn, charity])),
-            purpose("DirectCare", product("contacts"), json!([pcn])),
-        ]
-    }
-
-    /// Changes fields of the agreement's spec.
-    fn change(&self, spec: Value) {
-        self.patch::<DataSharingAgreement>(&self.ns("council"), "sharing", &json!({"spec": spec}));
-    }
-
-    fn annotate(&self, key: &str, value: &str) {
-        let patch = json!({"metadata": {"annotations": {format!("example.org/{key}"): value}}});
-        self.patch::<DataSharingAgreement>(&self.ns("council"), "sharing", &patch);
-    }
-
-    fn sign(&self, of: &str) -> String {
-        self.signed(of, false)
-    }
-
-    fn withdraw(&self, of: &str) -> String {
-        self.signed(of, true)
-    }
-
-    fn sign_all(&self) {
-        for of in ["council", "pcn", "charity"] {
-            self.sign(of);
-        }
-    }
-
-    fn signed(&self, of: &str, withdraw: bool) -> String {
-        let request = SignatureRequest {
-            agreement: self.agreement(),
-            party: self.org(of),
-            purposes: None,
-            withdraw,
-            acting_role: None,
-            signed_on: None,
-        };
-        let signature = signature(&self.snapshot(), &request).unwrap();
-        let mut signature = json!(signature);
-        signature.as_object_mut().unwrap().remove("status");
-        let name = signature["metadata"]["name"].as_str().unwrap().to_owned();
-        self.apply::<AgreementSignature>(signature);
-        name
-    }
-
-    // ---- what there is ----
-
-    /// The objects of this world, as a source of files would give them.
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            cluster: ClusterView::Unnamed,
-            footprints: self.mine(),
-            orgs: self.mine(),
-            products: self.mine(),
-            agreements: self.mine(),
-            signatures: self.mine(),
-            ..Snapshot::default()
-        }
-    }
-
-    fn mine<K>(&self) -> Vec<Sourced<K>>
-    where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-    {
-        let all = self.block(Api::<K>::all(self.client.clone()).list(&ListParams::default())).unwrap();
-        let mine = all.into_iter().filter(|it| {
-            it.name_any().starts_with(&self.stem)
-                || it.namespace().is_some_and(|it| it.starts_with(&self.stem))
-        });
-        mine.map(Sourced::live).collect()
-    }
-
-    fn offline_plan(&self) -> Plan {
-        Judgement::new(&self.snapshot(), Timestamp::now()).plan()
-    }
-
-    /// Compares whole specs, and that nothing else is there.
-    fn is_as_planned(&self, plan: &Plan) {
-        let mut planned_policies = BTreeMap::new();
-        let mut planned_grants = BTreeMap::new();
-        for object in &plan.objects {
-            match object {
-                PlannedObject::Isolation(policy) | PlannedObject::Allow { policy, .. } => {
-                    planned_policies.insert(place(policy), policy.spec.clone());
-                }
-                PlannedObject::Grant(grant) => {
-                    let mut spec = grant.spec.clone();
-                    let agreement = self.get_agreement();
-                    spec.agreement.uid = agreement.uid();
-                    spec.agreement.generation = agreement.metadata.generation;
-                    planned_grants.insert(place(grant), spec);
-                }
-            }
-        }
-        let policies: BTreeMap<_, _> = self.policies().into_iter().map(|it| (place(&it), it.spec)).collect();
-        assert_eq!(policies, planned_policies);
-        let grants: BTreeMap<_, _> = self
-            .mine::<DataAccessGrant>()
-            .into_iter()
-            .map(|it| (place(&it.object), it.object.spec))
-            .collect();
-        assert_eq!(grants, planned_grants);
-    }
-
-    /// The operator's policies of this world.
-    fn policies(&self) -> Vec<NetworkPolicy> {
-        let all = self.mine::<NetworkPolicy>().into_iter().map(|it| it.object);
-        all.filter(|it| it.labels().contains_key(PART)).collect()
-    }
-
-    /// How many policies there are of each part.
-    fn parts(&self) -> BTreeMap<String, usize> {
-        let mut parts = BTreeMap::new();
-        for policy in self.policies() {
-            *parts.entry(policy.labels()[PART].clone()).or_default() += 1;
-        }
-        parts
-    }
-
-    fn until_parts(&self, parts: &[(&str, usize)]) {
-        let parts: BTreeMap<String, usize> =
-            parts.iter().map(|(part, count)| ((*part).to_owned(), *count)).collect();
-        self.until(&format!("the policies are {parts:?}"), || self.parts() == parts);
-    }
-
-    /// Waits until nothing is open and all that denies still stands.
-    fn closed(&self) {
-        self.until_parts(&[("isolation", 3)]);
-        self.until("the grants are gone", || self.grants().is_empty());
-    }
-
-    fn grants(&self) -> Vec<ObjectRef> {
-        let grants = self.mine::<DataAccessGrant>().into_iter().map(|it| place(&it.object));
-        grants.collect()
-    }
-
-    /// To whom products are open, one entry for each flow, of those whose grant and ingress policy both stand.
-    fn open_to(&self) -> Vec<&'static str> {
-        let mut open: Vec<&str> = Vec::new();
-        let names: Vec<ObjectRef> = self.policies().iter().map(place).collect();
-        for grant in self.mine::<DataAccessGrant>() {
-            let org = &grant.object.spec.recipient.org;
-            let of = ["council", "pcn", "charity"].into_iter().find(|of| self.org(of) == *org).unwrap();
-            if names.contains(&place(&grant.object)) {
-                open.push(of);
-            }
-        }
-        open.sort_unstable();
-        open
-    }
-
-    /// The version of every object that the operator may write.
-    fn versions(&self) -> BTreeMap<String, String> {
-        fn versions<K: Resource<DynamicType = ()>>(objects: Vec<Sourced<K>>) -> Vec<(String, String)> {
-            let version = |it: Sourced<K>| {
-                let at = place(&it.object);
-                (format!("{} {at}", K::kind(&())), it.object.resource_version().unwrap())
-            };
-            objects.into_iter().map(version).collect()
-        }
-        let mut all = versions(self.mine::<NetworkPolicy>());
-        all.extend(versions(self.mine::<DataAccessGrant>()));
-        all.extend(versions(self.mine::<DataSharingAgreement>()));
-        all.extend(versions(self.mine::<AgreementSignature>()));
-        all.extend(versions(self.mine::<DataProduct>()));
-        all.extend(versions(self.mine::<PartnerOrg>()));
-        all.extend(versions(self.mine::<PlaceFootprint>()));
-        all.extend(versions(self.mine::<Event>()));
-        all.into_iter().collect()
-    }
-
-    /// Reason and note of each event about the agreement.
-    fn events(&self) -> Vec<(String, String)> {
-        let events = self.mine::<Event>().into_iter().map(|it| it.object);
-        let about = events.filter(|it| it.involved_object.kind.as_deref() == Some("DataSharingAgreement"));
-        about.map(|it| (it.reason.unwrap_or_default(), it.message.unwrap_or_default())).collect()
-    }
-
-    fn get_agreement(&self) -> DataSharingAgreement {
-        self.get(&self.ns("council"), "sharing").unwrap()
-    }
-
-    fn condition(&self, type_: &str) -> Option<(String, String)> {
-        let conditions = self.get_agreement().status?.conditions;
-        let condition = conditions.into_iter().find(|it| it.type_ == type_)?;
-        Some((format!("{:?}", condition.status), condition.message))
-    }
-
-    fn message(&self, type_: &str) -> Option<String> {
-        self.condition(type_).map(|(_, message)| message)
-    }
-
-    fn phase(&self, phase: Phase) {
-        self.until(&format!("the phase is {}", phase.as_str()), || {
-            let agreement = self.get_agreement();
-            agreement.status.is_some_and(|it| {
-                it.phase == Some(phase) && it.observed_generation == agreement.metadata.generation
-            })
-        });
-    }
-
-    /// Waits until the agreement is in force and that has been seen to stand.
-    fn ready(&self) {
-        self.until("the agreement is ready", || {
-            let agreement = self.get_agreement();
-            let generation = agreement.metadata.generation;
-            agreement.status.is_some_and(|it| {
-                let ready = it.conditions.iter().find(|it| it.type_ == "Ready");
-                it.phase == Some(Phase::Active)
-                    && ready.is_some_and(|it| {
-                        format!("{:?}", it.status) == "True" && it.observed_generation == generation
-                    })
-            })
-        });
-    }
-
-    fn not_ready(&self) {
-        assert_eq!(self.condition("Ready").map(|(status, _)| status), Some("False".to_owned()));
-        assert_eq!(self.condition("Enforced").map(|(status, _)| status), Some("False".to_owned()));
-    }
-
-    // ---- calls ----
-
-    fn until(&self, what: &str, holds: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !holds() {
-            if began.elapsed() > SOON {
-                let status =
-                    self.get::<DataSharingAgreement>(&self.ns("council"), "sharing").and_then(|it| it.status);
-                let status = serde_json::to_string_pretty(&status).unwrap();
-                panic!("never: {what}\nopen to {:?}, parts {:?}\n{status}", self.open_to(), self.parts());
-            }
-            std::thread::sleep(Duration::from_millis(30));
-        }
-    }
-
-    fn block<T>(&self, call: impl Future<Output = T>) -> T {
-        self.runtime.block_on(call)
-    }
-
-    fn apply<K>(&self, object: Value)
-    where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
-    {
-        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
-        let resource = kube::core::ApiResource::erase::<K>(&());
-        let client = self.client.clone();
-        let api: Api<kube::core::DynamicObject> = match object["metadata"]["namespace"].as_str() {
-            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-            None => Api::all_with(client, &resource),
-        };
-        let params = PatchParams::apply("test").force();
-        if let Err(error) = self.block(api.patch(&name, &params, &Patch::Apply(&object))) {
-            panic!("{name} was refused: {error}");
-        }
-    }
-
-    fn get<K>(&self, namespace: &str, name: &str) -> Option<K>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        self.block(Api::<K>::namespaced(self.client.clone(), namespace).get_opt(name)).unwrap()
-    }
-
-    fn get_cluster<K>(&self, name: &str) -> Option<K>
-    where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-    {
-        self.block(Api::<K>::all(self.client.clone()).get_opt(name)).unwrap()
-    }
-
-    fn patch<K>(&self, namespace: &str, name: &str, patch: &Value)
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api = Api::<K>::namespaced(self.client.clone(), namespace);
-        self.block(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).unwrap();
-    }
-
-    fn patch_cluster<K>(&self, name: &str, patch: &Value)
-    where
-        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
-    {
-        let api = Api::<K>::all(self.client.clone());
-        self.block(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).unwrap();
-    }
-
-    fn delete<K>(&self, namespace: &str, name: &str)
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + std::fmt::Debug
-            + DeserializeOwned,
-    {
-        let api = Api::<K>::namespaced(self.client.clone(), namespace);
-        self.block(api.delete(name, &DeleteParams::default())).unwrap();
-    }
-}
-
-/// Leaves the cluster as it was found, so that a run's hundredth agreement is judged as fast as its first.
-impl Drop for World {
-    fn drop(&mut self) {
-        let params = DeleteParams::default();
-        let agreements = Api::<DataSharingAgreement>::namespaced(self.client.clone(), &self.ns("council"));
-        // what is not there, or cannot be deleted, must not hide why a test has failed
-        let _gone = self.block(agreements.delete("sharing", &params));
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(10)
-            && self.block(agreements.get_opt("sharing")).is_ok_and(|it| it.is_some())
-        {
-            std::thread::sleep(Duration::from_millis(30));
-        }
-        let _gone =
-            self.block(Api::<PlaceFootprint>::all(self.client.clone()).delete(&self.org("place"), &params));
-        for of in ["council", "pcn", "charity"] {
-            let _gone =
-                self.block(Api::<PartnerOrg>::all(self.client.clone()).delete(&self.org(of), &params));
-            let _gone = self.block(Api::<Namespace>::all(self.client.clone()).delete(&self.ns(of), &params));
-        }
-    }
-}
-
-fn place<K: Resource>(object: &K) -> ObjectRef {
-    ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+/// A world in which everybody has signed and everything is open.
+fn open(stem: &str) -> World {
+    world(stem).opened()
 }
 
 fn spec_of(plan: &Plan, namespace: &str, name: &str) -> Option<NetworkPolicySpec> {

@@ -116,6 +116,19 @@ pub enum Sector {
 }
 
 impl Sector {
+    /// Every sector.
+    pub const ALL: [Self; 9] = [
+        Self::Nhs,
+        Self::LocalAuthority,
+        Self::Vcse,
+        Self::IndependentCare,
+        Self::Education,
+        Self::Housing,
+        Self::Police,
+        Self::Supplier,
+        Self::National,
+    ];
+
     /// The value in YAML and Cedar.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -7,6 +7,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use crate::api::ObjectRef;
+
 /// Where manifests are read from.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Paths {
@@ -53,6 +55,16 @@ pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
         .ok_or_else(|| "write a moment as 2026-04-01T00:00:00Z or +01:00, or a date as 2026-04-01".to_owned())
 }
 
+/// Reads the name of a namespaced object.
+pub(super) fn reference(text: &str) -> Result<ObjectRef, String> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+            Ok(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+        }
+        _ => Err("write it as namespace/name, such as chorley-council/assisted-bins".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +77,14 @@ mod tests {
         }
         for text in ["", "now", "tomorrow", "2026-13-01", "2026-04-01T25:00:00Z", "2026-04-01T00:00:00"] {
             assert!(moment(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_agreement_is_named_with_its_namespace() {
+        assert_eq!(reference("a/b"), Ok(ObjectRef { namespace: "a".to_owned(), name: "b".to_owned() }));
+        for text in ["a", "a/", "/b", "a/b/c", ""] {
+            assert!(reference(text).is_err(), "{text}");
         }
     }
 }

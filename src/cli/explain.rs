@@ -1,4 +1,6 @@
-//! `concordat explain`: whether a request is allowed, why, and what would change it.
+//! `concordat explain`: whether a request is allowed or an agreement is in force, why, and what would change it.
+
+mod agreement;
 
 use std::path::PathBuf;
 
@@ -6,24 +8,34 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::Exit;
-use super::arguments::{Moment, Paths};
-use super::load;
+use super::arguments::{Moment, Paths, reference};
+use super::load::{self, Loaded};
 use super::output::wrap::wrap;
 use super::output::{Printer, report};
 use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef};
 use crate::core::finding::Finding;
 use crate::core::judge::Judgement;
 use crate::core::policy::{CandidateVerdict, Verdict};
+use crate::core::snapshot::ClusterView;
 use crate::source::files;
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct Arguments {
     #[command(flatten)]
     paths: Paths,
 
     /// The request, an AuthZEN evaluation as YAML or JSON; `-` is standard input.
-    #[arg(long, value_name = "FILE")]
-    request: PathBuf,
+    #[arg(long, value_name = "FILE", group = "what")]
+    request: Option<PathBuf>,
+
+    /// The agreement: whether it is in force, and what each party still has to do.
+    #[arg(long, value_name = "NS/NAME", value_parser = reference, group = "what")]
+    agreement: Option<ObjectRef>,
+
+    /// Look from this cluster only [default: everything as one cluster].
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
 
     #[command(flatten)]
     at: Moment,
@@ -38,13 +50,14 @@ enum Format {
     /// For people.
     #[default]
     Human,
-    /// For scripts: the answer, and what each candidate said.
+    /// For scripts: the answer, with what each candidate said; or how the agreement stands.
     Json,
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, request, at, output } = arguments;
-    if request.as_os_str() == "-" && paths.iter().any(|path| path.as_os_str() == "-") {
+    let Arguments { paths: Paths { paths }, request, agreement, cluster, at, output } = arguments;
+    let stdin = |path: &PathBuf| path.as_os_str() == "-";
+    if request.as_ref().is_some_and(stdin) && paths.iter().any(stdin) {
         printer.error(
             "standard input cannot be both the request and the manifests",
             Some("put one of them into a file"),
@@ -55,6 +68,22 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
     }
+    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    match (request, agreement) {
+        (Some(request), _) => explain_request(request, &mut loaded, *at, *output, printer),
+        (None, Some(named)) => agreement::run(named, paths, &mut loaded, *at, *output, printer),
+        // clap asks for one of the two
+        (None, None) => Exit::Unknown,
+    }
+}
+
+fn explain_request(
+    request: &PathBuf,
+    loaded: &mut Loaded,
+    at: Moment,
+    output: Format,
+    printer: &mut Printer,
+) -> Exit {
     let request = match files::read_request(request) {
         Ok(request) => request,
         Err(findings) => {
@@ -64,7 +93,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             return Exit::Unknown;
         }
     };
-    let at = load::moment(*at, &loaded.snapshot, printer);
+    let at = load::moment(at, &loaded.snapshot, printer);
     let progress = printer.progress("judging");
     let judgement = Judgement::new(&loaded.snapshot, at);
     let verdict = judgement.decide(&request);
@@ -122,16 +151,30 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
     fact("tier", &format!("{}: {}", tier.as_str(), meaning(*tier, *decision)));
     if let Some(rule) = rule {
         let others: Vec<&str> = rules.iter().filter(|other| *other != rule).map(String::as_str).collect();
-        let more =
-            if others.is_empty() { String::new() } else { format!(", and so do {}", others.join(", ")) };
+        let more = match others.as_slice() {
+            [] => String::new(),
+            [other] => format!(", and so does {other}"),
+            several => format!(", and so do {}", several.join(", ")),
+        };
         fact("rule", &format!("{rule} decides{more}"));
     }
     if let Some(agreement) = agreement {
         fact("agreement", &describe(agreement, judgement));
     }
+    if let Some(help) = rule.as_deref().zip(agreement.as_deref()).and_then(|(rule, agreement)| {
+        let (namespace, name) = agreement.split_once('/')?;
+        let reference = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
+        let framework = &judgement.model.agreements.get(&reference)?.spec.framework;
+        let text = judgement.model.frameworks.get(framework)?.rules.get(rule)?;
+        (!decision && !text.help.is_empty()).then_some(text.help.as_str())
+    }) {
+        fact("helps", help);
+    }
     if let Some(NearMiss { agreement, rule, clause, saw, wants, who }) = near_miss {
         let mut nearest: Vec<String> = Vec::new();
         match (rule, agreement) {
+            // what denied is no near miss: it says what would have kept it silent
+            _ if *tier == DecisionTier::Ceiling => {}
             (Some(rule), Some(agreement)) => {
                 nearest.push(format!("rule `{rule}` of `{agreement}` came closest"))
             }
@@ -143,7 +186,8 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
             nearest.push(format!("{clause} is {saw}, and has to be {wants}"));
         }
         if !nearest.is_empty() {
-            fact("nearest", &nearest.join(": "));
+            let name = if *tier == DecisionTier::Ceiling { "needs" } else { "nearest" };
+            fact(name, &nearest.join(": "));
         }
         fact("up to", who);
     }

@@ -91,25 +91,7 @@ impl Loaded {
             }
         }
         for finding in judged {
-            let kind = match finding.code {
-                Code::OrgNotFound => "PartnerOrg",
-                Code::ProductNotFound => "DataProduct",
-                Code::FootprintNotFound => "PlaceFootprint",
-                Code::FrameworkNotFound => "PolicyFramework",
-                Code::AgreementNotFound => "DataSharingAgreement",
-                _ => continue,
-            };
-            let named = |object: &ObjectKey| {
-                let ObjectKey { kind: _, namespace, name } = object;
-                let name = namespace
-                    .as_ref()
-                    .map_or_else(|| format!("`{name}`"), |namespace| format!("`{namespace}/{name}`"));
-                finding.message.contains(&name)
-            };
-            let found = broken
-                .iter()
-                .find(|(object, _)| object.kind == kind && named(object))
-                .map(|(_, origin)| origin);
+            let found = finding.missing.as_ref().and_then(|missing| broken.get(missing));
             if let Some(Origin { file: Some(file), line: Some(line), .. }) = found {
                 finding.help = Some(format!("it is there, but has an error of its own at {file}:{line}"));
             }

@@ -5,15 +5,21 @@
 
 mod arguments;
 mod check;
+mod completions;
 mod crds;
 mod explain;
+#[cfg(feature = "controller")]
+mod live;
 mod load;
+mod man;
 mod output;
 mod plan;
+mod reference;
 #[cfg(feature = "controller")]
 mod run;
 mod sign;
 mod test;
+mod who_can;
 
 use std::process::ExitCode;
 
@@ -21,6 +27,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
 
 use output::{ColorChoice, Printer};
+pub use reference::reference;
 
 /// Data sharing agreements between health and care organisations, enforced.
 #[derive(Debug, Parser)]
@@ -43,18 +50,24 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Find everything that is wrong in a folder of manifests.
+    /// Find everything that is wrong, in a folder of manifests or in a live cluster.
     Check(check::Arguments),
     /// Show what would exist: grants, network policies, statuses, and who is waited for.
     Plan(plan::Arguments),
-    /// Say whether a request is allowed, why, and what would change it.
+    /// Say whether a request is allowed or an agreement in force, why, and what would change it.
     Explain(explain::Arguments),
+    /// Say who may do what to which product, for what, and until when.
+    WhoCan(who_can::Arguments),
     /// Run the policy tests of a folder, and say which rules they cover.
     Test(test::Arguments),
     /// Print the signature of a party on an agreement, ready to be applied.
     Sign(sign::Arguments),
     /// Print the CustomResourceDefinitions, or check that those in a folder are up to date.
     Crds(crds::Arguments),
+    /// Print a script that completes commands in a shell.
+    Completions(completions::Arguments),
+    /// Print the manual page of a command, or write all of them into a folder.
+    Man(man::Arguments),
     /// Run the operator.
     #[cfg(feature = "controller")]
     Run(run::Arguments),
@@ -97,7 +110,10 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(arguments, &mut printer),
         Command::Test(arguments) => test::run(arguments, &mut printer),
         Command::Sign(arguments) => sign::run(arguments, &mut printer),
+        Command::WhoCan(arguments) => who_can::run(arguments, &mut printer),
         Command::Crds(arguments) => crds::run(arguments, &mut printer),
+        Command::Completions(arguments) => completions::run(arguments, &mut printer),
+        Command::Man(arguments) => man::run(arguments, &mut printer),
         #[cfg(feature = "controller")]
         Command::Run(arguments) => run::run(arguments, &mut printer),
     };

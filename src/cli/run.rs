@@ -8,7 +8,7 @@ use clap::ValueEnum;
 
 use super::Exit;
 use super::output::Printer;
-use crate::controller::{self, DEFAULT_HEALTH_ADDR, Options};
+use crate::controller::{self, DEFAULT_HEALTH_ADDR, DEFAULT_LEASE_NAME, Election, Options};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -23,6 +23,18 @@ pub(super) struct Arguments {
     /// How log lines look.
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
+
+    /// Several replicas run: only the one that holds a lease writes, the others watch and wait.
+    #[arg(long)]
+    leader_elect: bool,
+
+    /// The namespace of the lease [default: the pod's own, or that of the kubeconfig's context].
+    #[arg(long, value_name = "NAMESPACE", requires = "leader_elect")]
+    lease_namespace: Option<String>,
+
+    /// The name of the lease.
+    #[arg(long, value_name = "NAME", requires = "leader_elect", default_value = DEFAULT_LEASE_NAME)]
+    lease_name: String,
 
     /// The kubeconfig [default: KUBECONFIG, the usual file, or the pod's own account].
     #[arg(long, value_name = "FILE")]
@@ -43,7 +55,16 @@ enum LogFormat {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { cluster, health_addr, log_format, kubeconfig, context } = arguments;
+    let Arguments {
+        cluster,
+        health_addr,
+        log_format,
+        leader_elect,
+        lease_namespace,
+        lease_name,
+        kubeconfig,
+        context,
+    } = arguments;
     let options = Options {
         cluster: cluster.clone(),
         health_addr: Some(*health_addr),
@@ -51,6 +72,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             LogFormat::Human => controller::LogFormat::Human,
             LogFormat::Json => controller::LogFormat::Json,
         },
+        election: leader_elect
+            .then(|| Election { namespace: lease_namespace.clone(), name: lease_name.clone() }),
         kubeconfig: kubeconfig.clone(),
         context: context.clone(),
     };

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::Exit;
-use super::arguments::{Paths, moment, now};
+use super::arguments::{Paths, moment, now, reference};
 use super::load;
 use super::output::yaml::to_yaml;
 use super::output::{Printer, report};
@@ -108,15 +108,6 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     Exit::Yes
 }
 
-fn reference(text: &str) -> Result<ObjectRef, String> {
-    match text.split_once('/') {
-        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
-            Ok(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
-        }
-        _ => Err("write it as namespace/name, such as chorley-council/assisted-bins".to_owned()),
-    }
-}
-
 fn role(text: String) -> Result<ActingRole, serde_json::Error> {
     let known = ROLES.iter().find(|role| role.eq_ignore_ascii_case(&text)).map_or(text.as_str(), |role| role);
     serde_json::from_value(Value::from(known))
@@ -130,14 +121,6 @@ mod tests {
     fn every_role_of_the_kind_can_be_named() {
         for name in ROLES {
             assert_eq!(serde_json::to_value(role(name.to_lowercase()).unwrap()).unwrap(), *name);
-        }
-    }
-
-    #[test]
-    fn an_agreement_is_named_with_its_namespace() {
-        assert_eq!(reference("a/b"), Ok(ObjectRef { namespace: "a".to_owned(), name: "b".to_owned() }));
-        for text in ["a", "a/", "/b", "a/b/c", ""] {
-            assert!(reference(text).is_err(), "{text}");
         }
     }
 }

@@ -4,7 +4,9 @@ mod coverage;
 
 use std::collections::BTreeMap;
 
+use clap::ValueEnum;
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::Exit;
 use super::arguments::{Moment, Paths};
@@ -12,9 +14,9 @@ use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
 use crate::api::{AccessAnswer, AnswerContext, Expectation, NearMiss, ObjectRef, PolicyTestCase};
-use crate::core::finding::{Code, Finding};
+use crate::core::finding::{Code, Finding, ObjectKey};
 use crate::core::judge::Judgement;
-use crate::core::policy::{TestOutcome, run_test};
+use crate::core::policy::{Assessments, Signing, TestOutcome, assess, decide, run_test};
 use crate::core::snapshot::{Snapshot, Sourced, TestFile};
 use coverage::Coverage;
 
@@ -25,6 +27,27 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     at: Moment,
+
+    /// Lists every rule that requests can meet, and how many tests made it fire.
+    #[arg(long)]
+    coverage: bool,
+
+    /// Fails unless at least this share of the rules fired in a test.
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    require_coverage: Option<u8>,
+
+    /// How to show the outcome.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For scripts: the counts, what failed, and every rule with its figures.
+    Json,
 }
 
 /// How the tests went.
@@ -37,7 +60,7 @@ struct Tally {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, at } = arguments;
+    let Arguments { paths: Paths { paths }, at, coverage: listed, require_coverage, output } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
@@ -53,8 +76,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         for (index, case) in file.spec.tests.iter().enumerate() {
             let judgement = judgements.at(case.at.unwrap_or(at));
             let outcome = run_test(judgement, case);
-            coverage.take(judgement, &outcome);
+            coverage.know(judgement);
             if outcome.passed {
+                coverage.take(judgement, &outcome.answer);
                 tally.passed += 1;
             } else {
                 tally.failed += 1;
@@ -62,13 +86,22 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             }
         }
     }
-    drop(progress);
-    for (file, index, case, outcome) in &failures {
-        show(file, *index, case, outcome, printer);
-    }
-
     let judgement = judgements.at(at);
-    let own = own_tests(&loaded.snapshot.policies, judgement, &mut tally, printer);
+    coverage.know(judgement);
+    for answer in own_answers(judgement) {
+        coverage.take(judgement, &answer);
+    }
+    drop(progress);
+    let own = own_tests(&loaded.snapshot.policies, judgement, &mut tally);
+    let human = *output == Format::Human;
+    if human {
+        for (file, index, case, outcome) in &failures {
+            show(file, *index, case, outcome, printer);
+        }
+        for outcome in &own.outcomes {
+            outcome.show(printer);
+        }
+    }
     let Tally { passed, failed, not_run } = tally;
     let total = passed + failed + not_run;
     if total == 0 {
@@ -77,21 +110,55 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         printer.error("there are no policy tests", Some(help));
         return if loaded.findings.iter().any(Finding::is_error) { Exit::No } else { Exit::Unknown };
     }
-    let paint = printer.answer_paint();
-    let mut line = paint.green(format!("{passed} passed"));
-    if failed > 0 {
-        line.push_str(&format!(", {}", paint.red(format!("{failed} failed"))));
+    let (reached, all) = coverage.share();
+    // rounded down, so that 100 means every rule
+    let percent = (reached * 100).checked_div(all).unwrap_or(100);
+    if human {
+        let paint = printer.answer_paint();
+        let mut line = paint.green(format!("{passed} passed"));
+        if failed > 0 {
+            line.push_str(&format!(", {}", paint.red(format!("{failed} failed"))));
+        }
+        if not_run > 0 {
+            line.push_str(&format!(", {}", paint.yellow(format!("{not_run} not run"))));
+        }
+        let own = if own.count > 0 {
+            format!(", {} of them local policies' own", own.count)
+        } else {
+            String::new()
+        };
+        printer.answer(format!("{line} of {}{own}", count(total, "test")));
+        if *listed {
+            coverage.table(printer);
+        } else {
+            coverage.summary(printer);
+        }
+    } else {
+        let failures: Vec<Value> = failures
+            .iter()
+            .map(|(file, index, case, outcome)| {
+                let origin = file.source.origin(None, &format!("spec.tests[{index}]"));
+                json!({ "test": case.name, "origin": origin, "mismatches": outcome.mismatches, "answer": outcome.answer })
+            })
+            .chain(own.outcomes.iter().map(OwnOutcome::json))
+            .collect();
+        let answer = json!({
+            "passed": passed, "failed": failed, "notRun": not_run, "failures": failures,
+            "coverage": { "fired": reached, "rules": all, "percent": percent, "each": coverage.rules() },
+        });
+        printer.answer(format!("{answer:#}"));
     }
-    if not_run > 0 {
-        line.push_str(&format!(", {}", paint.yellow(format!("{not_run} not run"))));
-    }
-    let own = if own > 0 { format!(", {own} of them local policies' own") } else { String::new() };
-    printer.answer(format!("{line} of {}{own}", count(total, "test")));
-    coverage.show(printer);
 
     let broken = loaded.findings.iter().any(Finding::is_error);
     loaded.talk_about(&[], printer);
-    if failed > 0 || not_run > 0 || broken { Exit::No } else { Exit::Yes }
+    let short = require_coverage.filter(|wanted| percent < usize::from(*wanted));
+    if let Some(wanted) = short {
+        printer.error(
+            format!("{percent} percent of the rules fired in a test, and {wanted} are required"),
+            Some("`--coverage` lists the rules that no test made fire"),
+        );
+    }
+    if failed > 0 || not_run > 0 || broken || short.is_some() { Exit::No } else { Exit::Yes }
 }
 
 /// One judgement for each moment that a test asks about.
@@ -170,27 +237,72 @@ fn word(decision: bool) -> &'static str {
     if decision { "allowed" } else { "denied" }
 }
 
-/// Reports local policies' own tests, which were run when the policies were loaded, and counts them.
-fn own_tests(
-    policies: &[Sourced<crate::api::LocalPolicy>],
-    judgement: &Judgement,
-    tally: &mut Tally,
-    printer: &mut Printer,
-) -> usize {
-    let paint = printer.answer_paint();
-    let mut own = 0;
+/// The local policies' own tests.
+#[derive(Debug, Default)]
+struct Own {
+    count: usize,
+    /// What did not pass.
+    outcomes: Vec<OwnOutcome>,
+}
+
+/// A test of a local policy that failed, or tests that were not run.
+#[derive(Debug)]
+enum OwnOutcome {
+    Failed { policy: ObjectKey, finding: Box<Finding> },
+    Skipped { policy: ObjectKey, why: String },
+}
+
+impl OwnOutcome {
+    fn show(&self, printer: &mut Printer) {
+        let paint = printer.answer_paint();
+        match self {
+            Self::Skipped { policy, why } => {
+                printer.answer(format!(
+                    "{} the tests of {}: {why}",
+                    paint.yellow("SKIP"),
+                    paint.bold(policy)
+                ));
+            }
+            Self::Failed { policy, finding } => {
+                let Finding { message, help, origin, .. } = finding.as_ref();
+                let place = match (&origin.file, origin.line) {
+                    (Some(file), Some(line)) => format!(" ({file}:{line})"),
+                    _ => String::new(),
+                };
+                printer.answer(format!("{} {}{}", paint.red("FAIL"), paint.bold(policy), paint.dim(place)));
+                let width = printer.width().saturating_sub(5);
+                printer.answer(format!("     {}", wrap(message, width, 5)));
+                if let Some(help) = help {
+                    printer.answer(format!("     {}", wrap(help, width, 5)));
+                }
+            }
+        }
+        printer.answer("");
+    }
+
+    fn json(&self) -> Value {
+        match self {
+            Self::Skipped { policy, why } => json!({ "policy": policy, "notRun": why }),
+            Self::Failed { policy, finding } => json!({ "policy": policy, "finding": finding }),
+        }
+    }
+}
+
+/// Counts local policies' own tests, which were run when the policies were loaded.
+fn own_tests(policies: &[Sourced<crate::api::LocalPolicy>], judgement: &Judgement, tally: &mut Tally) -> Own {
+    let mut own = Own::default();
     for policy in policies {
         let key = policy.key();
         let reference =
             ObjectRef { namespace: key.namespace.clone().unwrap_or_default(), name: key.name.clone() };
         let tests = &policy.object.spec.tests;
-        own += tests.len();
+        own.count += tests.len();
+        let about = |finding: &&Finding| finding.origin.object.as_ref() == Some(&key);
         let failed: Vec<&Finding> = judgement
             .findings
             .iter()
-            .filter(|finding| {
-                finding.code == Code::PolicyTestFailed && finding.origin.object.as_ref() == Some(&key)
-            })
+            .filter(about)
+            .filter(|finding| finding.code == Code::PolicyTestFailed)
             .collect();
         let ran = judgement.model.policies.get(&reference).is_some_and(|loaded| loaded.held_back.is_none());
         if !ran && failed.is_empty() {
@@ -198,27 +310,35 @@ fn own_tests(
             let why = judgement
                 .findings
                 .iter()
-                .find(|finding| finding.origin.object.as_ref() == Some(&key))
+                .find(about)
                 .map_or_else(|| "it is not loaded".to_owned(), |finding| finding.message.clone());
-            printer.answer(format!("{} the tests of {}: {why}", paint.yellow("SKIP"), paint.bold(&key)));
-            printer.answer("");
+            own.outcomes.push(OwnOutcome::Skipped { policy: key.clone(), why });
             continue;
         }
         tally.failed += failed.len();
         tally.passed += tests.len().saturating_sub(failed.len());
-        for Finding { message, help, origin, .. } in failed {
-            let place = match (&origin.file, origin.line) {
-                (Some(file), Some(line)) => format!(" ({file}:{line})"),
-                _ => String::new(),
-            };
-            printer.answer(format!("{} {}{}", paint.red("FAIL"), paint.bold(&key), paint.dim(place)));
-            let width = printer.width().saturating_sub(5);
-            printer.answer(format!("     {}", wrap(message, width, 5)));
-            if let Some(help) = help {
-                printer.answer(format!("     {}", wrap(help, width, 5)));
-            }
-            printer.answer("");
-        }
+        own.outcomes.extend(
+            failed.into_iter().map(|finding| OwnOutcome::Failed {
+                policy: key.clone(),
+                finding: Box::new(finding.clone()),
+            }),
+        );
     }
     own
+}
+
+/// The answers to the own tests of the policies that are loaded whole, put as they are when the policy is loaded.
+fn own_answers(judgement: &Judgement) -> Vec<AccessAnswer> {
+    let mut moments: BTreeMap<Timestamp, Assessments> = BTreeMap::new();
+    let mut answers = Vec::new();
+    let model = &judgement.model;
+    for policy in model.policies.values().filter(|policy| policy.held_back.is_none()) {
+        for case in &policy.tests {
+            let at = case.at.unwrap_or(judgement.at);
+            let store = &judgement.assessments.store;
+            let assessments = moments.entry(at).or_insert_with(|| assess(model, store, at, Signing::Assumed));
+            answers.push(decide(model, [policy], assessments, &case.request, at).answer);
+        }
+    }
+    answers
 }

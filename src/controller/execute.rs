@@ -1,7 +1,8 @@
 //! Carries steps out. It decides nothing: which write, when and after what, the steps say.
 //!
 //! Every call has a deadline. A failure is kept, with the object that it is about, and does not stop the others; only
-//! when the API server has stopped answering at all is the rest left for the next round.
+//! when the API server has stopped answering at all is the rest left for the next round. No call is begun while
+//! another replica may lead.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -18,12 +19,14 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::watch as signal;
 use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::changes::Changes;
 use super::events::Teller;
 use super::health::Pulse;
+use super::lease::Leadership;
+use super::metrics::Metrics;
 use crate::api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
     ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
@@ -34,7 +37,7 @@ use crate::core::plan::{
 };
 
 /// How long one call may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How many calls of one stage are under way at once.
 const AT_ONCE: usize = 8;
 /// After this many calls without any answer, the rest is left for the next round.
@@ -64,17 +67,42 @@ pub(super) fn chain(error: &dyn Error) -> String {
 pub(super) struct Executor {
     client: Client,
     teller: Teller,
+    leadership: Leadership,
+    /// Where versions are told that were written here.
+    changes: Changes,
+    metrics: Metrics,
     /// Failures that have been logged, so that each is logged once.
     told: Failures,
 }
 
 /// What one pass over steps has brought so far.
-struct Pass {
+struct Pass<'a> {
     /// The uid of each grant that stands, for the owner references.
     grants: BTreeMap<ObjectRef, String>,
     failures: Failures,
     /// Calls that brought no answer.
     silent: usize,
+    /// The policies as they stood.
+    policies: &'a BTreeMap<ObjectRef, NetworkPolicy>,
+}
+
+impl Pass<'_> {
+    fn present(&self, policy: &NetworkPolicy) -> Option<&NetworkPolicy> {
+        let at = ObjectRef { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
+        self.policies.get(&at)
+    }
+}
+
+/// A policy as planned in the place of the one that stands, provided that it still does.
+fn instead_of(present: &NetworkPolicy, planned: &NetworkPolicy) -> NetworkPolicy {
+    let mut metadata = present.metadata.clone();
+    metadata.labels.get_or_insert_default().extend(planned.metadata.labels.clone().unwrap_or_default());
+    let annotations = planned.metadata.annotations.clone().unwrap_or_default();
+    metadata.annotations.get_or_insert_default().extend(annotations);
+    if planned.metadata.owner_references.is_some() {
+        metadata.owner_references.clone_from(&planned.metadata.owner_references);
+    }
+    NetworkPolicy { metadata, spec: planned.spec.clone() }
 }
 
 /// How a write went that did not fail.
@@ -87,25 +115,37 @@ enum Written {
 }
 
 impl Executor {
-    pub(super) fn new(client: Client) -> Self {
-        Self { teller: Teller::new(client.clone()), client, told: Failures::new() }
+    pub(super) fn new(client: Client, leadership: Leadership, changes: Changes, metrics: Metrics) -> Self {
+        Self {
+            teller: Teller::new(client.clone()),
+            client,
+            leadership,
+            changes,
+            metrics,
+            told: Failures::new(),
+        }
     }
 
-    /// Carries out all steps, stage by stage, and gives back what failed. Once told to stop, it finishes the calls
-    /// that are under way and begins no more.
+    /// Carries out all steps, stage by stage, and gives back what failed. Once cut short, it finishes the calls that
+    /// are under way and begins no more.
     pub(super) async fn carry_out(
         &mut self,
         steps: &[Step],
         observed: &Observed,
         pulse: &Pulse,
-        stopping: &signal::Receiver<bool>,
+        is_cut_short: impl Fn() -> bool,
     ) -> Failures {
         let grants = observed.grants.iter().filter_map(|(at, grant)| Some((at.clone(), grant.uid()?)));
-        let mut pass = Pass { grants: grants.collect(), failures: Failures::new(), silent: 0 };
+        let mut pass = Pass {
+            grants: grants.collect(),
+            failures: Failures::new(),
+            silent: 0,
+            policies: &observed.policies,
+        };
         // the steps of one stage do not rely on each other
         let batches = steps.chunk_by(|a, b| a.stage == b.stage).flat_map(|stage| stage.chunks(AT_ONCE));
         for batch in batches {
-            if *stopping.borrow() {
+            if is_cut_short() || !self.leadership.holds() {
                 break;
             }
             pulse.turn();
@@ -122,10 +162,12 @@ impl Executor {
         self.told.retain(|object, _| failures.iter().any(|failures| failures.contains_key(object)));
     }
 
-    fn take(&mut self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass) {
+    fn take(&mut self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass<'_>) {
         let object = step.object();
         match outcome {
             Ok(written) => {
+                let result = if matches!(written, Written::Gone) { "gone" } else { "done" };
+                self.metrics.wrote(&object.kind, result);
                 pass.failures.remove(&object);
                 match written {
                     Written::Gone => debug!(%object, "is gone already"),
@@ -137,6 +179,7 @@ impl Executor {
                 }
             }
             Err(failure) => {
+                self.metrics.wrote(&object.kind, failure.reason.as_str());
                 if failure == unreachable_server() {
                     pass.silent += 1;
                 }
@@ -149,7 +192,7 @@ impl Executor {
         }
     }
 
-    async fn carry_out_one(&self, step: &Step, pass: &Pass) -> Result<Written, Failure> {
+    async fn carry_out_one(&self, step: &Step, pass: &Pass<'_>) -> Result<Written, Failure> {
         if let Some((object, failure)) = step.after.iter().find_map(|it| pass.failures.get_key_value(it)) {
             let message = format!("waits for {object}, which could not be written: {}", failure.message);
             // what passes by itself there passes here
@@ -169,7 +212,15 @@ impl Executor {
                     })?;
                     policy.metadata.owner_references = Some(vec![owner_reference(&at.name, uid)]);
                 }
-                let written = self.apply(&policy).await?;
+                let written = match self.apply(&policy).await {
+                    // an apply keeps what others have put beside our fields, and an admission policy may refuse that
+                    // very text: then it is taken out in the same write
+                    Err(failure) if !failure.reason.passes() => match pass.present(&policy) {
+                        Some(present) => self.replace(instead_of(present, &policy)).await?,
+                        None => return Err(failure),
+                    },
+                    applied => applied?,
+                };
                 if !says_the_same(&policy, &written) {
                     self.replace(NetworkPolicy { spec: policy.spec, ..written }).await?;
                 }
@@ -209,9 +260,9 @@ impl Executor {
                     "status": status,
                 });
                 let params = PatchParams::apply(FIELD_MANAGER).force();
-                let written = call(api.patch_status(&object.name, &params, &Patch::Apply(&patch))).await;
-                let written = unless_gone(written)?;
-                if matches!(written, Written::Done) {
+                let written = self.call(api.patch_status(&object.name, &params, &Patch::Apply(&patch))).await;
+                let written = unless_gone(self.note(written))?;
+                if matches!(written, Written::Done) && self.leadership.holds() {
                     self.teller.tell(object, uid.as_deref(), was.as_ref(), status).await;
                 }
                 Ok(written)
@@ -226,7 +277,8 @@ impl Executor {
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let params = PatchParams::apply(FIELD_MANAGER).force();
-        call(api.patch(&object.name_any(), &params, &Patch::Apply(object))).await.map_err(Trouble::failure)
+        let written = self.call(api.patch(&object.name_any(), &params, &Patch::Apply(object))).await;
+        self.note(written).map_err(Trouble::failure)
     }
 
     /// Takes out what others have added beside our fields: an apply leaves that standing.
@@ -237,14 +289,23 @@ impl Executor {
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-        call(api.replace(&object.name_any(), &params, &object)).await.map_err(Trouble::failure)
+        let written = self.call(api.replace(&object.name_any(), &params, &object)).await;
+        self.note(written).map_err(Trouble::failure)
     }
 
     async fn delete(&self, object: &ObjectKey, uid: Option<String>) -> Result<Written, Failure> {
         let (api, _) = self.dynamic(object)?;
-        let just_this = Preconditions { uid, resource_version: None };
+        let just_this = Preconditions { uid: uid.clone(), resource_version: None };
         let params = DeleteParams::background().preconditions(just_this);
-        match call(api.delete(&object.name, &params)).await {
+        let outcome = self.call(api.delete(&object.name, &params)).await;
+        if let Ok(answer) = &outcome {
+            match answer.as_ref().left() {
+                // a finalizer holds it
+                Some(held) => self.changes.written(held.meta()),
+                None => self.changes.deleted(uid.as_deref()),
+            }
+        }
+        match outcome {
             // another one by now: the next round sees what stands there
             Err(Trouble::Refused(status)) if status.is_conflict() => Ok(Written::Gone),
             outcome => unless_gone(outcome),
@@ -254,7 +315,29 @@ impl Executor {
     async fn merge(&self, object: &ObjectKey, patch: Value) -> Result<Written, Failure> {
         let (api, _) = self.dynamic(object)?;
         let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-        unless_gone(call(api.patch(&object.name, &params, &Patch::Merge(&patch))).await)
+        let written = self.call(api.patch(&object.name, &params, &Patch::Merge(&patch))).await;
+        unless_gone(self.note(written))
+    }
+
+    /// Makes a call, with its deadline, unless another replica may lead.
+    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+        if !self.leadership.holds() {
+            return Err(Trouble::NotLeading);
+        }
+        match deadline(call).await {
+            None => Err(Trouble::Silent),
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(kube::Error::Api(status))) => Err(Trouble::Refused(status)),
+            Some(Err(error)) => Err(Trouble::Client(Box::new(error))),
+        }
+    }
+
+    /// Notes the version that was written, so that its echo is known.
+    fn note<K: Resource>(&self, outcome: Result<K, Trouble>) -> Result<K, Trouble> {
+        if let Ok(written) = &outcome {
+            self.changes.written(written.meta());
+        }
+        outcome
     }
 
     fn dynamic(&self, object: &ObjectKey) -> Result<(Api<DynamicObject>, ApiResource), Failure> {
@@ -302,19 +385,11 @@ fn log(step: &Step, object: &ObjectKey) {
 
 /// Why a call brought nothing.
 enum Trouble {
+    /// The lease is not held, or not for long enough.
+    NotLeading,
     Silent,
     Refused(Box<Status>),
     Client(Box<kube::Error>),
-}
-
-/// Makes a call, with its deadline.
-async fn call<T>(call: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-    match deadline(call).await {
-        None => Err(Trouble::Silent),
-        Some(Ok(answer)) => Ok(answer),
-        Some(Err(kube::Error::Api(status))) => Err(Trouble::Refused(status)),
-        Some(Err(error)) => Err(Trouble::Client(Box::new(error))),
-    }
 }
 
 /// For a write to what may be gone by now, which is then no failure.
@@ -334,7 +409,8 @@ fn unreachable_server() -> Failure {
 impl Trouble {
     fn failure(self) -> Failure {
         match self {
-            Self::Silent => unreachable_server(),
+            // never reported: who does not lead reports nothing
+            Self::NotLeading | Self::Silent => unreachable_server(),
             Self::Client(error) => {
                 // the text of a connection's error differs from try to try: it is for the log, not for a status
                 debug!(error = chain(&*error), "a call has failed");

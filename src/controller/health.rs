@@ -1,4 +1,4 @@
-//! `/livez` and `/readyz`: whether the operator turns, and whether it hears.
+//! `/livez` and `/readyz`: whether the operator turns, and whether it hears; beside them, `/metrics`.
 //!
 //! An operator can look healthy and be deaf: a watch whose connection has died without a word. So each watch keeps
 //! two moments: when it last *turned* (began or ended any attempt) and when it last *heard* from the API server.
@@ -19,8 +19,9 @@ use tokio::net::TcpListener;
 use tracing::warn;
 
 use super::RunError;
+use super::metrics::Metrics;
 
-/// Something that has not turned for this long is stuck: the loop turns every 30 s, a watch every 45 s or so.
+/// Something that has not turned for this long is stuck: the loop turns every 30 s, a watch every 13 s or so.
 const STUCK: Duration = Duration::from_secs(90);
 /// Not having heard for this long is not being ready.
 const UNHEARD: Duration = Duration::from_secs(60);
@@ -55,6 +56,12 @@ impl Pulses {
 
     fn beats(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long ago each was last all right; nothing, if never.
+    fn heard(&self, now: Instant) -> BTreeMap<String, Option<Duration>> {
+        let ago = |beat: &Beat| beat.heard.map(|heard| now.saturating_duration_since(heard));
+        self.beats().iter().map(|(name, beat)| (name.clone(), ago(beat))).collect()
     }
 
     fn report(&self, now: Instant, fails: impl Fn(&Beat, Instant) -> Option<String>) -> (StatusCode, String) {
@@ -127,8 +134,8 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<TcpListener, RunError> {
     TcpListener::bind(addr).await.map_err(|source| RunError::Health { addr, source })
 }
 
-/// Answers health checks.
-pub(super) async fn serve(listener: TcpListener, pulses: Pulses) {
+/// Answers health checks, and says the numbers.
+pub(super) async fn serve(listener: TcpListener, pulses: Pulses, metrics: Metrics) {
     let answer = Router::new()
         .route(
             "/livez",
@@ -137,6 +144,13 @@ pub(super) async fn serve(listener: TcpListener, pulses: Pulses) {
         .route(
             "/readyz",
             get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), unready) }),
+        )
+        .route(
+            "/metrics",
+            get(|State(pulses): State<Pulses>| async move {
+                let text = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
+                (text, metrics.page(&pulses.heard(Instant::now())))
+            }),
         )
         .with_state(pulses);
     if let Err(error) = axum::serve(listener, answer).await {

@@ -6,10 +6,13 @@
 //! nothing has changed, and nothing before every kind has been read once.
 
 mod backoff;
+mod changes;
 mod events;
 mod execute;
 mod health;
+mod lease;
 mod logs;
+mod metrics;
 mod reconcile;
 mod watch;
 
@@ -24,6 +27,8 @@ use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
 use tracing::info;
 
+use self::lease::{Candidate, Leadership};
+pub use self::lease::{DEFAULT_LEASE_NAME, Election};
 use crate::core::snapshot::ClusterView;
 use crate::source::cluster::Stores;
 
@@ -38,6 +43,8 @@ pub struct Options {
     /// Where `/livez` and `/readyz` answer; nowhere without one.
     pub health_addr: Option<SocketAddr>,
     pub log_format: LogFormat,
+    /// The lease that decides which of several replicas writes; without one, this is the only one.
+    pub election: Option<Election>,
     /// The kubeconfig file; without one, `KUBECONFIG`, the usual file, or the pod's own account.
     pub kubeconfig: Option<PathBuf>,
     /// The context within the kubeconfig.
@@ -87,6 +94,11 @@ pub fn run_blocking(options: Options) -> Result<(), RunError> {
 
 /// Makes a client as the options say.
 pub async fn client(options: &Options) -> Result<Client, RunError> {
+    client_of(config(options).await?)
+}
+
+/// Where the cluster is and who we are there, as the options say.
+pub async fn config(options: &Options) -> Result<Config, RunError> {
     let Options { kubeconfig, context, .. } = options;
     let selection = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
     let mut config = match (kubeconfig, context) {
@@ -99,6 +111,11 @@ pub async fn client(options: &Options) -> Result<Client, RunError> {
     };
     // the client would sleep for as long as a server's Retry-After says; the loop retries by itself
     config.default_retry = false;
+    Ok(config)
+}
+
+/// Makes a client of where it goes.
+pub fn client_of(config: Config) -> Result<Client, RunError> {
     Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
 }
 
@@ -108,42 +125,59 @@ pub async fn run(client: Client, options: Options) -> Result<(), RunError> {
     run_until(client, options, end).await
 }
 
-/// Runs the operator until `end`. The call under way is finished, and then nothing more is written.
+/// Runs the operator until `end`. The calls under way are finished, then nothing more is written, and the lease is
+/// let go.
 pub async fn run_until(
     client: Client,
     options: Options,
     end: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Options { cluster, health_addr, log_format: _, kubeconfig: _, context: _ } = options;
+    let Options { cluster, health_addr, log_format: _, election, kubeconfig: _, context: _ } = options;
     let view = cluster.clone().map_or(ClusterView::Unnamed, ClusterView::Named);
     info!(cluster, "starting");
 
     let stores = Stores::default();
     let pulses = health::Pulses::default();
-    let changed = watch::Changed::default();
+    let changes = changes::Changes::default();
+    let metrics = metrics::Metrics::default();
     let (stop, stopping) = signal::channel(false);
+    let (retire, retiring) = signal::channel(false);
 
     // dropped on the way out, which ends what still runs
     let mut tasks = JoinSet::new();
+    let mut candidates = JoinSet::new();
     if let Some(addr) = health_addr {
         let listener = health::bind(addr).await?;
-        tasks.spawn(health::serve(listener, pulses.clone()));
+        tasks.spawn(health::serve(listener, pulses.clone(), metrics.clone()));
     }
-    watch::all(&client, &stores, &pulses, &changed, &mut tasks);
+    watch::all(&client, &stores, &pulses, &changes, &mut tasks);
+    let leadership = match &election {
+        None => Leadership::alone(),
+        Some(election) => {
+            let (candidate, leadership) = Candidate::new(&client, election, pulses.add("lease"));
+            candidates.spawn(candidate.run(retiring));
+            leadership
+        }
+    };
 
-    // the place for an election: whoever does not lead watches, and waits here
-    let executor = execute::Executor::new(client);
-    let reconcile = reconcile::run(executor, stores, view, pulses, changed, stopping);
+    // whoever does not lead watches, and waits in the loop
+    let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
+    let source = reconcile::Source { stores, view, changes, metrics };
+    let reconcile = reconcile::Loop::new(executor, source, pulses.add("loop"), leadership, stopping);
+    let reconcile = reconcile.run();
     tokio::pin!(reconcile, end);
     tokio::select! {
         () = &mut reconcile => {}
         () = &mut end => {
-            info!("told to end, finishing the call under way");
+            info!("told to end, finishing the calls under way");
             // an error means that the loop is over already
             let _ended = stop.send(true);
             reconcile.await;
         }
     }
+    // not before the last write is done; an error means that nobody stands
+    let _ended = retire.send(true);
+    while candidates.join_next().await.is_some() {}
     info!("ended");
     Ok(())
 }

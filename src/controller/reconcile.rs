@@ -1,122 +1,264 @@
 //! The loop: waits for a change or for the next moment, judges, carries out, reports, and waits again.
+//!
+//! While a judgement is carried out, the loop goes on listening. What others change meanwhile is judged beside the
+//! writes, and as soon as that judgement is there it takes the place of the old one, with its closings first. So a
+//! withdrawal does not wait for the end of a long round of openings.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch as signal;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, error, info};
 
 use super::backoff::Backoff;
+use super::changes::Changes;
 use super::execute::Executor;
-use super::health::{Pulse, Pulses};
-use super::watch::Changed;
+use super::health::Pulse;
+use super::lease::Leadership;
+use super::metrics::Metrics;
 use crate::core::judge::Judgement;
 use crate::core::plan::{Observed, Plan, Step, report, steps};
 use crate::core::snapshot::{ClusterView, Snapshot};
 use crate::source::cluster::Stores;
 
-/// Changes come in bursts: wait this long for the next of one.
-const QUIET: Duration = Duration::from_millis(50);
-/// But not longer than this in all.
-const BURST: Duration = Duration::from_millis(250);
 /// A clock can be set: look again this often, whatever the plan says.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Writes come back through the watches within milliseconds; what has not come by then is looked at all the same.
+const ECHO: Duration = Duration::from_secs(1);
 
-/// Runs until told to stop.
-pub(super) async fn run(
-    mut executor: Executor,
-    stores: Stores,
-    view: ClusterView,
-    pulses: Pulses,
-    changed: Changed,
-    mut stopping: signal::Receiver<bool>,
-) {
-    let pulse = pulses.add("loop");
-    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-    let mut first = true;
-    while !*stopping.borrow() {
-        pulse.turn();
-        let wait = match stores.read(view.clone()) {
-            None => LOOK_AGAIN,
-            Some((snapshot, observed)) => {
-                if first {
-                    info!(agreements = snapshot.agreements.len(), "every kind is read");
-                    first = false;
+/// The loop, and all that it looks at.
+pub(super) struct Loop {
+    executor: Executor,
+    source: Source,
+    pulse: Pulse,
+    leadership: Leadership,
+    stopping: signal::Receiver<bool>,
+    backoff: Backoff,
+}
+
+/// Where judgements come from.
+pub(super) struct Source {
+    pub(super) stores: Stores,
+    pub(super) view: ClusterView,
+    pub(super) changes: Changes,
+    pub(super) metrics: Metrics,
+}
+
+/// A snapshot, judged: what ought to be, what is, and the writes in between.
+struct Judged {
+    plan: Plan,
+    observed: Observed,
+    steps: Vec<Step>,
+}
+
+/// Judging has failed, and that has been said.
+struct Broken;
+
+/// What became of carrying a judgement out.
+enum Outcome {
+    /// It was carried out to its end.
+    Done {
+        next: Option<Timestamp>,
+        /// Whether anything but statuses was written: the effect is still to be seen.
+        wrote: bool,
+        /// Whether every write succeeded.
+        settled: bool,
+    },
+    /// Others have changed something, and this takes its place.
+    Newer(Box<Result<Judged, Broken>>),
+    /// The operator ends, or another replica may lead.
+    CutShort,
+}
+
+impl Loop {
+    pub(super) fn new(
+        executor: Executor,
+        source: Source,
+        pulse: Pulse,
+        leadership: Leadership,
+        stopping: signal::Receiver<bool>,
+    ) -> Self {
+        let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+        Self { executor, source, pulse, leadership, stopping, backoff }
+    }
+
+    /// Runs until told to stop.
+    pub(super) async fn run(mut self) {
+        let mut first = true;
+        while !*self.stopping.borrow() {
+            self.pulse.turn();
+            let mut echoes = false;
+            let wait = match self.source.read() {
+                None => LOOK_AGAIN,
+                Some((snapshot, observed)) => {
+                    if first {
+                        info!(agreements = snapshot.agreements.len(), "every kind is read");
+                        first = false;
+                    }
+                    self.source.metrics.lead(self.leadership.holds());
+                    if self.leadership.holds() {
+                        let wait;
+                        (wait, echoes) = self.lead(snapshot, observed).await;
+                        wait
+                    } else {
+                        self.pulse.hear();
+                        LOOK_AGAIN
+                    }
                 }
-                match round(&mut executor, snapshot, observed, &pulse, &stopping).await {
-                    Round::Settled { next } => {
-                        backoff.reset();
-                        pulse.hear();
-                        until(next)
-                    }
-                    Round::Unsettled { next } => {
-                        pulse.hear();
-                        until(next).min(backoff.wait())
-                    }
-                    Round::Broken => {
-                        pulse.fail("judging has failed");
-                        backoff.wait()
-                    }
+            };
+            // who does not lead has nothing to do about a change; once it leads it reads everything
+            let leads = self.leadership.holds();
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = self.source.changes.foreign(), if leads || first => {}
+                // what was written is there: now it can be said
+                () = self.source.changes.echoed(ECHO), if echoes => {}
+                () = self.leadership.changed() => {}
+                // an error means that nobody is left to say so, which is the same
+                _ = self.stopping.changed() => {}
+            }
+        }
+    }
+
+    /// Judges and carries out, until there is nothing newer; gives back how long to wait, and whether for echoes too.
+    async fn lead(&mut self, snapshot: Snapshot, observed: Observed) -> (Duration, bool) {
+        let mut judged = self.source.judge(snapshot, observed).await;
+        loop {
+            let Ok(current) = judged else {
+                self.pulse.fail("judging has failed");
+                return (self.backoff.wait(), false);
+            };
+            let began = Instant::now();
+            let outcome = self.carry_out(current).await;
+            self.source.metrics.round(outcome.name(), began.elapsed());
+            match outcome {
+                Outcome::Newer(newer) => {
+                    debug!("others have changed something: going on with a new plan");
+                    judged = *newer;
                 }
+                Outcome::Done { next, wrote, settled: true } => {
+                    self.backoff.reset();
+                    self.pulse.hear();
+                    return (until(next), wrote);
+                }
+                Outcome::Done { next, wrote, settled: false } => {
+                    self.pulse.hear();
+                    return (until(next).min(self.backoff.wait()), wrote);
+                }
+                Outcome::CutShort => return (Duration::ZERO, false),
+            }
+        }
+    }
+
+    /// Carries one judgement out, and says so in the statuses, unless a newer one is there first.
+    async fn carry_out(&mut self, judged: Judged) -> Outcome {
+        let Judged { plan, observed, steps } = judged;
+        let Self { executor, source, pulse, leadership, stopping, backoff: _ } = self;
+        let superseded = AtomicBool::new(false);
+        let is_cut_short = || superseded.load(Ordering::Relaxed) || *stopping.borrow() || !leadership.holds();
+        // whether the newer judgement has begun, and with it taken what woke it
+        let begun = AtomicBool::new(false);
+        let newer = async {
+            source.changes.foreign().await;
+            begun.store(true, Ordering::Relaxed);
+            match source.read() {
+                Some((snapshot, observed)) => source.judge(snapshot, observed).await,
+                // there was one before, and a store is never unread again
+                None => std::future::pending().await,
             }
         };
+        let work = async {
+            let failures = executor.carry_out(&steps, &observed, pulse, is_cut_short).await;
+            if is_cut_short() {
+                return Outcome::CutShort;
+            }
+            let statuses = report(&plan, &observed, &failures);
+            let unreported = executor.carry_out(&statuses, &observed, pulse, is_cut_short).await;
+            if is_cut_short() {
+                return Outcome::CutShort;
+            }
+            executor.forget_all_but(&[&failures, &unreported]);
+            let failed = failures.len() + unreported.len();
+            if failed > 0 {
+                debug!(failed, "not everything could be written");
+            }
+            Outcome::Done { next: plan.next, wrote: !steps.is_empty(), settled: failed == 0 }
+        };
+        tokio::pin!(work, newer);
         tokio::select! {
-            () = sleep(wait) => {}
-            () = changed.notified() => settle(&changed).await,
-            // an error means that nobody is left to say so, which is the same
-            _ = stopping.changed() => {}
+            outcome = &mut work => {
+                if begun.load(Ordering::Relaxed) {
+                    source.changes.anything();
+                }
+                outcome
+            }
+            judged = &mut newer => {
+                superseded.store(true, Ordering::Relaxed);
+                // calls under way are finished, not dropped
+                let _cut_short = work.await;
+                Outcome::Newer(Box::new(judged))
+            }
         }
     }
 }
 
-/// How a round went.
-enum Round {
-    /// Every write succeeded, or none was needed.
-    Settled { next: Option<Timestamp> },
-    /// Some write failed, or the round was cut short.
-    Unsettled { next: Option<Timestamp> },
-    /// There is no plan.
-    Broken,
+impl Outcome {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Done { settled: true, .. } => "settled",
+            Self::Done { settled: false, .. } => "unsettled",
+            Self::Newer(_) => "superseded",
+            Self::CutShort => "cut short",
+        }
+    }
 }
 
-async fn round(
-    executor: &mut Executor,
-    snapshot: Snapshot,
-    observed: Observed,
-    pulse: &Pulse,
-    stopping: &signal::Receiver<bool>,
-) -> Round {
+impl Source {
+    /// Everything as it stands; nothing before every kind has been read once.
+    fn read(&self) -> Option<(Snapshot, Observed)> {
+        // what changes from here on wakes the loop again
+        self.changes.take();
+        self.stores.read(self.view.clone())
+    }
+
+    /// Judges, and counts.
+    async fn judge(&self, snapshot: Snapshot, observed: Observed) -> Result<Judged, Broken> {
+        let began = Instant::now();
+        let judged = judge(snapshot, observed).await;
+        if let Ok(judged) = &judged {
+            self.metrics.judged(&judged.plan, began.elapsed());
+        }
+        judged
+    }
+}
+
+/// From the snapshot to the steps, in one go. Judging is work for a processor; elsewhere, it does not hold up the
+/// watches, and a panic ends just this round.
+async fn judge(snapshot: Snapshot, observed: Observed) -> Result<Judged, Broken> {
     let at = Timestamp::now();
-    // judging is work for a processor; elsewhere, it does not hold up the watches, and a panic ends just this round
-    let judged = tokio::task::spawn_blocking(move || judge(&snapshot, observed, at)).await;
-    let (plan, observed, steps) = match judged {
-        Ok(judged) => judged,
+    let judged = tokio::task::spawn_blocking(move || {
+        let plan = Judgement::new(&snapshot, at).plan();
+        let steps = steps(&plan, &observed);
+        Judged { plan, observed, steps }
+    });
+    match judged.await {
+        Ok(judged) => {
+            let took = Timestamp::now().duration_since(at);
+            debug!(
+                steps = judged.steps.len(),
+                objects = judged.plan.objects.len(),
+                ms = took.as_millis(),
+                "judged"
+            );
+            Ok(judged)
+        }
         Err(panic) => {
             error!(%panic, "judging has failed; nothing is written");
-            return Round::Broken;
+            Err(Broken)
         }
-    };
-    let took = Timestamp::now().duration_since(at);
-    debug!(steps = steps.len(), objects = plan.objects.len(), ms = took.as_millis(), "judged");
-    let failures = executor.carry_out(&steps, &observed, pulse, stopping).await;
-    let statuses = report(&plan, &observed, &failures);
-    let unreported = executor.carry_out(&statuses, &observed, pulse, stopping).await;
-    executor.forget_all_but(&[&failures, &unreported]);
-    let next = plan.next;
-    if failures.is_empty() && unreported.is_empty() {
-        Round::Settled { next }
-    } else {
-        debug!(failed = failures.len() + unreported.len(), "not everything could be written");
-        Round::Unsettled { next }
     }
-}
-
-/// From the snapshot to the steps, in one go.
-fn judge(snapshot: &Snapshot, observed: Observed, at: Timestamp) -> (Plan, Observed, Vec<Step>) {
-    let plan = Judgement::new(snapshot, at).plan();
-    let steps = steps(&plan, &observed);
-    (plan, observed, steps)
 }
 
 /// How long to wait for a moment.
@@ -126,11 +268,4 @@ fn until(moment: Option<Timestamp>) -> Duration {
     // a moment that is just past is met by the next round
     let left = left.max(SignedDuration::from_millis(1)).unsigned_abs();
     left.min(LOOK_AGAIN)
-}
-
-/// Waits for the end of a burst of changes.
-async fn settle(changed: &Changed) {
-    let burst = async { while timeout(QUIET, changed.notified()).await.is_ok() {} };
-    // a burst that does not end is met in its midst
-    let _cut_short = timeout(BURST, burst).await;
 }

@@ -5,32 +5,31 @@
 //! connection that has died in silence is given up after [`SESSION`] and a little.
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::core::DeserializeGuard;
 use kube::core::Status;
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::backoff::Backoff;
+use super::changes::Changes;
 use super::execute::{chain, deadline};
 use super::health::{Pulse, Pulses};
 use crate::core::plan::MANAGED_BY;
-use crate::source::cluster::{Store, Stores};
+use crate::source::cluster::{Incoming, Store, Stores};
 
-/// How long one watch request lasts. The API server ends it, and so shows that it is there.
-const SESSION: Duration = Duration::from_secs(40);
+/// How long one watch request lasts. The API server ends it, and so shows that it is there. A connection that has died
+/// in silence is found out no later than that, and a withdrawal must not wait long: hence one request a second in all.
+const SESSION: Duration = Duration::from_secs(10);
 /// How much longer we wait for it to end.
-const MARGIN: Duration = Duration::from_secs(5);
+const MARGIN: Duration = Duration::from_secs(3);
 /// A session that lasted this long was no failure.
 const WORTHWHILE: Duration = Duration::from_secs(1);
 /// An open trouble is logged when it changes, and this often.
@@ -40,15 +39,12 @@ const REMIND: Duration = Duration::from_secs(60);
 const STUBBORN: u32 = 3;
 const PAGE: u32 = 500;
 
-/// Wakes the loop: something has changed.
-pub(super) type Changed = Arc<Notify>;
-
 /// Starts every watch.
 pub(super) fn all(
     client: &Client,
     stores: &Stores,
     pulses: &Pulses,
-    changed: &Changed,
+    changes: &Changes,
     tasks: &mut JoinSet<()>,
 ) {
     let Stores {
@@ -63,7 +59,7 @@ pub(super) fn all(
         grants,
         network_policies,
     } = stores;
-    let start = Start { client, pulses, changed };
+    let start = Start { client, pulses, changes };
     start.watch(frameworks, None, tasks);
     start.watch(exceptions, None, tasks);
     start.watch(footprints, None, tasks);
@@ -80,7 +76,7 @@ pub(super) fn all(
 struct Start<'a> {
     client: &'a Client,
     pulses: &'a Pulses,
-    changed: &'a Changed,
+    changes: &'a Changes,
 }
 
 impl Start<'_> {
@@ -94,7 +90,7 @@ impl Start<'_> {
             labels,
             store: store.clone(),
             pulse: self.pulses.add(&kind),
-            changed: Arc::clone(self.changed),
+            changes: self.changes.clone(),
             kind,
         };
         tasks.spawn(watch.run());
@@ -138,12 +134,12 @@ impl WatchError {
 }
 
 struct Watch<K> {
-    api: Api<DeserializeGuard<K>>,
+    api: Api<Incoming<K>>,
     kind: String,
     labels: Option<String>,
     store: Store<K>,
     pulse: Pulse,
-    changed: Changed,
+    changes: Changes,
 }
 
 impl<K> Watch<K>
@@ -202,7 +198,7 @@ where
                     debug!(kind = self.kind, objects = objects.len(), "listed");
                     self.store.replace(objects);
                     self.name_undecodable();
-                    self.changed.notify_one();
+                    self.changes.anything();
                     return Ok(version);
                 }
             }
@@ -230,17 +226,17 @@ where
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     version_of(&object, version);
-                    let broken = object.0.is_err();
+                    let (broken, meta) = (object.0.is_err(), object.meta().clone());
                     self.store.apply(object);
                     if broken {
                         self.name_undecodable();
                     }
-                    self.changed.notify_one();
+                    self.changes.seen(&meta);
                 }
                 WatchEvent::Deleted(object) => {
                     version_of(&object, version);
                     self.store.delete(&object);
-                    self.changed.notify_one();
+                    self.changes.seen_gone(object.meta());
                 }
                 WatchEvent::Bookmark(bookmark) => *version = bookmark.metadata.resource_version,
                 WatchEvent::Error(status) => return Err(WatchError::Refused(status)),
@@ -251,7 +247,10 @@ where
     fn name_undecodable(&self) {
         let undecodable = self.store.undecodable();
         for (object, error) in &undecodable {
-            warn!(kind = self.kind, object, error, "left out: it cannot be decoded");
+            warn!(
+                kind = self.kind,
+                object, error, "cannot be decoded: left out, and held against what it may be about"
+            );
         }
         if !undecodable.is_empty() {
             warn!(kind = self.kind, count = undecodable.len(), "objects that cannot be decoded");
@@ -286,7 +285,7 @@ where
     }
 }
 
-fn version_of<K: Resource>(object: &DeserializeGuard<K>, version: &mut String) {
+fn version_of<K: Resource>(object: &Incoming<K>, version: &mut String) {
     if let Some(seen) = &object.meta().resource_version {
         version.clone_from(seen);
     }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::text::masked;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Severity {
@@ -68,10 +70,12 @@ codes! {
     ClusterMissing "CON205" Error "an object names no cluster, and the operator runs with `--cluster`";
     InvalidCidr "CON206" Error "not a block of IP addresses";
     NoGateway "CON207" Warning "an organisation has no gateway for a cluster that it is reached from";
+    SuccessorCycle "CON208" Warning "an organisation is its own successor";
 
     ProductNamespace "CON301" Error "a product stands in a namespace that is not its controller's";
     UnlistedCategory "CON302" Warning "the framework does not list this category";
     DerivedFlags "CON303" Error "a derived product has fewer flags than what it is made from";
+    DerivedCycle "CON304" Error "a product is made from itself";
 
     ProductControllerNotParty "CON401" Error "a product's controller is not a Controller party";
     RecipientNotParty "CON402" Error "a purpose names a recipient that is not a Recipient party";
@@ -89,6 +93,7 @@ codes! {
     OtherTerms "CON503" Warning "a signature is on other terms than the current ones";
     NotAParty "CON504" Error "who signed is not a party of the agreement";
     PurposeNotInAgreement "CON505" Error "a signature names a purpose that the agreement does not have";
+    PurposeNotDelegated "CON506" Warning "a delegate signs for a purpose that is not delegated to it";
 
     FrameworkName "CON601" Error "a framework's object is not named `NAME-VERSION`";
     FrameworkPolicies "CON602" Error "a framework's policies cannot be loaded";
@@ -101,9 +106,24 @@ codes! {
     PolicyTestFailed "CON704" Error "a local policy fails one of its own tests";
     PolicyWaiting "CON705" Warning "a local policy refers to something that is not there yet";
     PolicyReview "CON706" Warning "a local policy is past its review date";
+    PolicyNationalId "CON707" Error "a local rule has the id of a national one";
+    PolicyAgreement "CON708" Error "a local permit does not name its agreement";
+    PolicyParity "CON709" Error "a local rule treats a sector by its name, or the voluntary sector worse than the NHS";
+    PolicyNoEffect "CON710" Warning "a local permit can never take effect";
 
     PopulationBand "CON801" Warning "a place's population lies outside the usual band";
     TestWithoutMoment "CON802" Error "a policy test does not say when the question is asked";
+
+    ClusterUnreadable "CON901" Error "a kind cannot be read from the cluster";
+    Undecodable "CON902" Error "an object in the cluster cannot be decoded";
+    IsolationMissing "CON903" Error "a product or a managed function is not isolated as planned";
+    NotAsPlanned "CON904" Error "an object of the operator is missing or has been edited";
+    Orphan "CON905" Error "an object of the operator stands and is not in the plan";
+    PolicyWidens "CON906" Error "another network policy lets through more than the agreements open";
+    StatusBehind "CON907" Warning "a status says something else than the judgement";
+    NoEnforcer "CON908" Warning "no network plugin is known to enforce network policies here";
+    NoGuard "CON909" Warning "no admission policy keeps others off the operator's objects";
+    NamespaceNotFound "CON910" Warning "an object names a namespace that the cluster does not have";
 }
 
 impl fmt::Display for Code {
@@ -187,12 +207,16 @@ pub struct Finding {
     /// What would work.
     pub help: Option<String>,
     pub origin: Origin,
+    /// The object that was referred to and cannot be found, for whoever knows that it is there and broken.
+    #[serde(skip)]
+    pub missing: Option<ObjectKey>,
 }
 
 impl Finding {
-    /// A finding with its code's own severity.
+    /// A finding with its code's own severity. What it quotes is shown without NHS numbers.
     pub fn new(code: Code, origin: Origin, message: impl Into<String>) -> Self {
-        Self { code, severity: code.severity(), message: message.into(), help: None, origin }
+        let message = masked(&message.into()).into_owned();
+        Self { code, severity: code.severity(), message, help: None, origin, missing: None }
     }
 
     /// Adds what would help.

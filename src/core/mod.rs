@@ -3,8 +3,10 @@
 //! Nothing here knows a client, a clock or a runtime: time is an argument, and every arrow is a function that a
 //! test can call. `core` imports `api` and nothing else of this crate.
 
+pub mod explain;
 pub mod finding;
 pub mod judge;
+pub mod live;
 pub mod model;
 pub mod plan;
 pub mod policy;

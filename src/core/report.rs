@@ -8,7 +8,7 @@ use super::policy::{Assessment, Assessments, BrokenRule, PartyState};
 use super::snapshot::Snapshot;
 use crate::api::{
     Condition, ConditionStatus, DataSharingAgreement, DataSharingAgreementStatus, ObjectRef, PartyStanding,
-    Phase, Standing,
+    Phase, Purpose, Standing,
 };
 
 /// A finding for each rule that refuses an agreement, at the field that could mend it.
@@ -24,14 +24,14 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
             continue;
         };
         for broken in &assessment.broken {
-            let (field, help) = mend(&sourced.object, broken);
+            let (field, help) = mend(model, &sourced.object, broken);
             let code =
                 if broken.rule == "framework" { Code::FrameworkNotEffective } else { Code::RuleBroken };
             findings.push(sourced.finding(code, &field, broken_text(broken)).help(help));
         }
         // with accession they keep one party out, and nobody else
         for broken in &assessment.kept_out {
-            let (field, help) = mend(&sourced.object, broken);
+            let (field, help) = mend(model, &sourced.object, broken);
             let mut finding = sourced.finding(Code::RuleBroken, &field, broken_text(broken)).help(help);
             finding.severity = Severity::Warning;
             findings.push(finding);
@@ -51,68 +51,31 @@ fn broken_text(broken: &BrokenRule) -> String {
     format!("{rule}{about}: {reason}")
 }
 
-/// Where a broken rule can be mended, and how. The rules are those of `england`; for others, the object as a whole.
-fn mend(agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
+/// Where a broken rule can be mended, and how: in the words of the framework that judges the agreement.
+pub(crate) fn mend(model: &Model, agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
     let spec = &agreement.spec;
-    let party = || {
-        let index = spec.parties.iter().position(|party| Some(&party.org) == broken.org.as_ref());
-        index.map_or_else(|| "spec.parties".to_owned(), |index| format!("spec.parties[{index}]"))
+    if broken.rule == "framework" {
+        return ("spec.framework".to_owned(), "name a version that is in effect".to_owned());
+    }
+    let entry = |list: &str, index: Option<usize>| {
+        index.map_or_else(|| format!("spec.{list}"), |index| format!("spec.{list}[{index}]"))
     };
+    let party =
+        || entry("parties", spec.parties.iter().position(|party| Some(&party.org) == broken.org.as_ref()));
     let purpose = || {
-        let index = spec.purposes.iter().position(|purpose| Some(&purpose.code) == broken.purpose.as_ref());
-        index.map_or_else(|| "spec.purposes".to_owned(), |index| format!("spec.purposes[{index}]"))
+        let matches = |purpose: &Purpose| Some(&purpose.code) == broken.purpose.as_ref();
+        entry("purposes", spec.purposes.iter().position(matches))
     };
-    let (field, help) = match broken.rule.as_str() {
-        "NF-02" => (
-            "spec.term".to_owned(),
-            "end within 36 months of the start, an emergency within 30 days of it, and set `reviewBy` ahead, within 12 months of now or of the start, \
-             whichever is later",
-        ),
-        "NF-03a" => (
-            party(),
-            "give this party's own `article6`, such as `6(1)(e)`, and for special category data its `article9`, such \
-             as `9(2)(h)`",
-        ),
-        "NF-03b" => (
-            format!("{}.article6", party()),
-            "a public authority relies on its task: `6(1)(e)`, or `6(1)(c)`",
-        ),
-        "NF-04a" => (
-            "spec.confidentiality.basis".to_owned(),
-            "give a basis that covers this purpose, such as `Section251` with its reference, or take the purpose out",
-        ),
-        "NF-04b" => (
-            "spec.confidentiality".to_owned(),
-            "give a basis; `Section251` needs its `reference`, and `validUntil` ahead",
-        ),
-        "NF-05" => (
-            "spec.dpia".to_owned(),
-            "add `dpia` with `reference`, `approvedOn` and a `reviewBy` that lies ahead",
-        ),
-        "NF-06" => (
-            party(),
-            "in its PartnerOrg, give `people.siro` and `ico` (in date); a public authority also `people.dpo` and, for \
-             confidential patient information, `people.caldicottGuardian`",
-        ),
-        "NF-07" => ("spec.territories".to_owned(), "only `GB`; left out, that is what is meant"),
-        "NF-08" => {
-            ("spec.retention.method".to_owned(), "give `Destroy`, `Return` or `Anonymise`, or `days: 0`")
-        }
-        "NF-09" if broken.purpose.is_some() => (
-            purpose(),
-            "set `register.publish: true` and `privacyNotice`, and for a secondary use add `publicInvolvement`",
-        ),
-        "NF-09" => ("spec.register".to_owned(), "set `register.publish: true` and give the `privacyNotice`"),
-        "NF-10" => {
-            ("spec.outcomeMeasures".to_owned(), "add one with `name`, `baseline`, `target` and `reviewOn`")
-        }
-        "NF-11" => (
-            party(),
-            "put the party's footprint into `crossBoundary.footprints`, with the reason, or choose a wider `footprint`",
-        ),
-        "framework" => ("spec.framework".to_owned(), "name a version that is in effect"),
-        _ => (String::new(), "see the rule in the framework's text"),
+    let text = model.frameworks.get(&spec.framework).and_then(|framework| framework.rules.get(&broken.rule));
+    let said = text.map(|text| (text.field.as_str(), text.help.as_str())).unwrap_or_default();
+    let field = match said.0.split_once('.').unwrap_or((said.0, "")) {
+        ("party", "") => party(),
+        ("party", within) => format!("{}.{within}", party()),
+        ("purpose", "") => purpose(),
+        ("purpose", within) => format!("{}.{within}", purpose()),
+        _ => said.0.to_owned(),
     };
+    let help = if said.1.is_empty() { "see the rule in the framework's text" } else { said.1 };
     (field, help.to_owned())
 }
 

@@ -3,19 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
 use super::finding::{Code, Finding, ObjectKey, Origin};
 use crate::api::{
-    AgreementSignature, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy, PartnerOrg,
-    PlaceFootprint, PolicyFramework, PolicyTestSpec,
+    AgreementSignature, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy, ObjectRef,
+    PartnerOrg, PlaceFootprint, PolicyFramework, PolicyTestSpec,
 };
 
 /// Where an object was written: nothing for a cluster, a file and the place of each field for a folder.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Source {
     pub file: Option<String>,
-    /// Line and column of each field by its path; the object's own under the empty path.
+    /// Line and column of each field by its path; the object's own under the empty path. With a `|` after the path, where
+    /// the text of a block begins.
     pub positions: BTreeMap<String, (u32, u32)>,
 }
 
@@ -32,6 +34,12 @@ impl Source {
             }
             path = path.rfind(['.', '[']).and_then(|end| path.get(..end)).unwrap_or("");
         }
+    }
+
+    /// The place in the file of a place in a field's text, where the text stands there as a block; both from 1.
+    pub fn within(&self, field: &str, (line, column): (u32, u32)) -> Option<(u32, u32)> {
+        let (first, indent) = self.positions.get(&format!("{field}|"))?;
+        Some((first.checked_add(line)?.checked_sub(1)?, indent.checked_add(column)?.checked_sub(1)?))
     }
 
     /// The origin of a finding about an object's field; `""` means the object as a whole.
@@ -124,6 +132,30 @@ pub struct Snapshot {
     pub policies: Vec<Sourced<LocalPolicy>>,
     /// Files of policy tests; a cluster has none.
     pub tests: Vec<TestFile>,
+    /// Objects that stand in a cluster and that this version cannot read. Files that cannot be read are findings.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// An object that stands, cannot be read, and is held against what it may be about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unreadable {
+    pub kind: String,
+    pub meta: ObjectMeta,
+    /// The agreement that it says it is about, as far as that can be told.
+    pub agreement: Option<ObjectRef>,
+    /// The party that it says it speaks for, as far as that can be told.
+    pub party: Option<String>,
+}
+
+impl Unreadable {
+    /// Kind, namespace and name.
+    pub fn key(&self) -> ObjectKey {
+        ObjectKey {
+            kind: self.kind.clone(),
+            namespace: self.meta.namespace.clone(),
+            name: self.meta.name.clone().unwrap_or_default(),
+        }
+    }
 }
 
 /// A `PolicyTest` object from a file.

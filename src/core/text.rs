@@ -1,5 +1,8 @@
 //! What no text field may hold: a valid NHS number, or characters that make text look other than it is.
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 /// Something in a text that is refused.
@@ -26,51 +29,104 @@ fn is_nhs_number(digits: &[u8; 10]) -> bool {
     check.first().is_some_and(|digit| u32::from(*digit) == expected)
 }
 
-/// Whether a text holds a valid NHS number: ten digits, or grouped 3-3-4 by a space or a hyphen, not adjoining a
-/// letter or a digit.
+/// Whether a text holds a valid NHS number: ten digits, or grouped 3-3-4, not adjoining a letter or a digit.
 pub fn holds_nhs_number(text: &str) -> bool {
-    let chars: Vec<char> = text.chars().collect();
-    (0..chars.len()).any(|start| {
+    nhs_numbers(text).next().is_some()
+}
+
+/// The text with each NHS number in it made unreadable, with as many characters as before: what is said about a text
+/// goes to logs and to statuses, where a number has no place either.
+pub fn masked(text: &str) -> Cow<'_, str> {
+    let hidden: BTreeSet<usize> = nhs_numbers(text).flat_map(|found| found.digits).collect();
+    if hidden.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.char_indices().map(|(at, c)| if hidden.contains(&at) { '•' } else { c }).collect())
+}
+
+/// An NHS number in a text.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NhsNumber {
+    /// Its ten digits, however they are grouped.
+    pub number: [u8; 10],
+    /// Where each of them starts, in bytes.
+    pub digits: Vec<usize>,
+}
+
+/// Every NHS number in a text. Characters without a width are read over, and full-width digits are digits: neither
+/// hides a number from who reads it.
+pub fn nhs_numbers(text: &str) -> impl Iterator<Item = NhsNumber> {
+    // most texts have no ten digits at all
+    let enough = text.chars().filter(|c| digit(*c).is_some()).nth(9).is_some();
+    let chars: Vec<(usize, char)> =
+        if enough { text.char_indices().filter(|(_, c)| !has_no_width(*c)).collect() } else { Vec::new() };
+    (0..chars.len()).filter_map(move |start| {
         let before = start.checked_sub(1).and_then(|index| chars.get(index));
-        if before.is_some_and(|c| c.is_alphanumeric()) {
-            return false;
+        if before.is_some_and(|(_, c)| c.is_alphanumeric()) {
+            return None;
         }
-        [0_usize, 1].iter().any(|gap| nhs_number_at(&chars, start, *gap))
+        [false, true].into_iter().find_map(|grouped| nhs_number_at(chars.get(start..)?, grouped))
     })
 }
 
-/// Whether an NHS number starts at `start`, with `gap` separators (0 or 1) after the third and the sixth digit.
-fn nhs_number_at(chars: &[char], start: usize, gap: usize) -> bool {
-    let mut digits = [0_u8; 10];
-    let mut index = start;
-    for (position, slot) in digits.iter_mut().enumerate() {
-        if gap == 1 && (position == 3 || position == 6) {
-            if !chars.get(index).is_some_and(|c| is_separator(*c)) {
-                return false;
+/// How many separators may stand between two groups.
+const MOST_SEPARATORS: usize = 3;
+
+/// The NHS number that a text starts with, with separators after the third and the sixth digit where it is grouped.
+fn nhs_number_at(chars: &[(usize, char)], grouped: bool) -> Option<NhsNumber> {
+    let mut found = NhsNumber { number: [0; 10], digits: Vec::with_capacity(10) };
+    let mut rest = chars;
+    for (position, slot) in found.number.iter_mut().enumerate() {
+        if grouped && (position == 3 || position == 6) {
+            let separators = rest.iter().take_while(|(_, c)| is_separator(*c)).count();
+            if separators == 0 || separators > MOST_SEPARATORS {
+                return None;
             }
-            index += 1;
+            rest = rest.get(separators..)?;
         }
-        match chars.get(index).and_then(|c| c.to_digit(10)).and_then(|digit| u8::try_from(digit).ok()) {
-            Some(digit) => *slot = digit,
-            None => return false,
-        }
-        index += 1;
+        let ((at, c), tail) = rest.split_first()?;
+        *slot = digit(*c)?;
+        found.digits.push(*at);
+        rest = tail;
     }
-    !chars.get(index).is_some_and(|c| c.is_alphanumeric()) && is_nhs_number(&digits)
+    let stands_alone = !rest.first().is_some_and(|(_, c)| c.is_alphanumeric());
+    (stands_alone && is_nhs_number(&found.number)).then_some(found)
+}
+
+/// What a digit is worth, also where it is as wide as a Chinese character.
+fn digit(c: char) -> Option<u8> {
+    let plain = match c {
+        '\u{ff10}'..='\u{ff19}' => char::from_u32(u32::from(c) - 0xff10 + u32::from('0'))?,
+        _ => c,
+    };
+    u8::try_from(plain.to_digit(10)?).ok()
 }
 
 fn is_separator(c: char) -> bool {
-    matches!(c, ' ' | '-' | '\u{a0}' | '\u{2009}' | '\u{202f}' | '\u{2010}' | '\u{2011}' | '\u{2013}')
+    c.is_whitespace()
+        || matches!(c, '-' | '.' | '/' | '_' | '\u{b7}' | '\u{2010}'..='\u{2015}' | '\u{2022}' | '\u{2212}')
+}
+
+/// Whether a character shows nothing and takes no room. Joiners are not unsafe, as scripts and emoji need them.
+fn has_no_width(c: char) -> bool {
+    is_hidden(c) || matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+/// Whether a character is one that nobody sees, and no script needs.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
 
 /// Whether a character makes text look other than it is (Unicode Technical Report 36, bidirectional text spoofing).
 fn is_unsafe(c: char) -> bool {
     (c.is_control() && !matches!(c, '\n' | '\t' | '\r'))
+        || is_hidden(c)
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Fields whose text is a digest or an identity made by a machine, in which ten digits mean nothing.
-const DIGESTS: [&str; 5] = ["termsHash", "sha256", "digest", "uid", "resourceVersion"];
+/// Fields of metadata that a machine counts up, in which ten digits mean nothing. A digest needs no exemption: its
+/// digits are 64 without a gap. By their name alone no fields are exempt, as a label may have any name.
+const COUNTED: [&str; 2] = ["uid", "resourceVersion"];
 
 /// Everything that is refused in the texts of a value, with the path of each text.
 pub fn text_problems(value: &Value) -> Vec<(String, TextProblem)> {
@@ -92,7 +148,7 @@ fn walk(value: &Value, path: &mut String, problems: &mut Vec<(String, TextProble
         }
         Value::Object(fields) => {
             for (key, field) in fields {
-                if DIGESTS.contains(&key.as_str()) {
+                if path.is_empty() && COUNTED.contains(&key.as_str()) {
                     continue;
                 }
                 let length = path.len();
@@ -144,6 +200,14 @@ mod tests {
             format!("{a}-{b}-{c}"),
             format!("patient ({number})."),
             format!("x {a} {b} {c}, y"),
+            format!("{a}.{b}.{c}"),
+            format!("{a}/{b}/{c}"),
+            format!("{a}_{b}_{c}"),
+            format!("{a}\t{b}\n{c}"),
+            format!("{a} - {b} - {c}"),
+            format!("{a}\u{2013}{b}\u{2011}{c}"),
+            format!("{a}\u{200b}{b}\u{ad}{c}"),
+            number.chars().map(|c| char::from_u32(u32::from(c) - 0x30 + 0xff10).unwrap()).collect(),
         ] {
             assert!(holds_nhs_number(&text), "{text}");
         }
@@ -160,12 +224,28 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_exempt_and_paths_name_the_text() {
+    fn a_digest_holds_none_and_paths_name_the_text() {
         let number = made("999000001");
+        let digest = format!("sha256:{number}{}", "0".repeat(54));
         let value = serde_json::json!({
-            "spec": { "termsHash": format!("sha256:{number}"), "parties": [{ "note": number }] }
+            "spec": { "termsHash": digest, "parties": [{ "note": number }] }
         });
         assert_eq!(text_problems(&value), [("spec.parties[0].note".to_owned(), TextProblem::NhsNumber)]);
+        // only what the API server counts is exempt, and not what is called so elsewhere
+        let metadata = serde_json::json!({ "resourceVersion": number, "labels": { "uid": number } });
+        assert_eq!(text_problems(&metadata), [("labels.uid".to_owned(), TextProblem::NhsNumber)]);
+    }
+
+    #[test]
+    fn a_masked_text_is_as_long_as_before_and_holds_no_number() {
+        let number = made("999000001");
+        let (a, b, c) = (&number[..3], &number[3..6], &number[6..]);
+        for text in [number.clone(), format!("é {a} {b} {c}, then {a}-{b}-{c}")] {
+            let masked = masked(&text);
+            assert!(!holds_nhs_number(&masked), "{masked}");
+            assert_eq!(masked.chars().count(), text.chars().count());
+        }
+        assert_eq!(masked("call 01772 515151"), "call 01772 515151");
     }
 
     #[test]

@@ -1,24 +1,95 @@
 //! A cluster as a source: what the watches have brought, as one snapshot.
 //!
 //! A store takes the place of its contents only by a full list, so a half-read kind is never seen; and there is no
-//! snapshot before every kind has been read once. An object that cannot be decoded is left out, counted and named,
-//! and does not stop the others.
+//! snapshot before every kind has been read once. An object that cannot be decoded does not stop the others: it is
+//! left out, named, and held against what it may be about.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::core::DeserializeGuard;
-use kube::core::error_boundary::InvalidObject;
+use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
 use crate::api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
-    PartnerOrg, PlaceFootprint, PolicyFramework,
+    ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
 };
 use crate::core::plan::Observed;
-use crate::core::snapshot::{ClusterView, Snapshot, Sourced};
+use crate::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
+
+/// An object as the API server sent it, decoded or not.
+#[derive(Clone, Debug)]
+pub struct Incoming<K>(pub Result<K, Box<Undecoded>>);
+
+/// What can be told of an object that cannot be decoded.
+#[derive(Clone, Debug)]
+pub struct Undecoded {
+    pub meta: ObjectMeta,
+    pub error: String,
+    agreement: Option<ObjectRef>,
+    party: Option<String>,
+}
+
+impl<'de, K: DeserializeOwned> Deserialize<'de> for Incoming<K> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let error = match K::deserialize(&value) {
+            Ok(object) => return Ok(Self(Ok(object))),
+            Err(error) => error.to_string(),
+        };
+        let meta = value.get("metadata").cloned().unwrap_or_default();
+        let meta = serde_json::from_value(meta).map_err(D::Error::custom)?;
+        let told = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+        let agreement = told("/spec/agreement/namespace").zip(told("/spec/agreement/name"));
+        Ok(Self(Err(Box::new(Undecoded {
+            meta,
+            error,
+            agreement: agreement.map(|(namespace, name)| ObjectRef { namespace, name }),
+            party: told("/spec/party"),
+        }))))
+    }
+}
+
+impl<K: Resource> Resource for Incoming<K> {
+    type DynamicType = K::DynamicType;
+    type Scope = K::Scope;
+
+    fn kind(of: &Self::DynamicType) -> Cow<'_, str> {
+        K::kind(of)
+    }
+
+    fn group(of: &Self::DynamicType) -> Cow<'_, str> {
+        K::group(of)
+    }
+
+    fn version(of: &Self::DynamicType) -> Cow<'_, str> {
+        K::version(of)
+    }
+
+    fn plural(of: &Self::DynamicType) -> Cow<'_, str> {
+        K::plural(of)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        match &self.0 {
+            Ok(object) => object.meta(),
+            Err(undecoded) => &undecoded.meta,
+        }
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        match &mut self.0 {
+            Ok(object) => object.meta_mut(),
+            Err(undecoded) => &mut undecoded.meta,
+        }
+    }
+}
 
 /// The objects of one kind, as last seen.
 #[derive(Debug)]
@@ -30,8 +101,8 @@ type Name = (Option<String>, String);
 struct Contents<K> {
     synced: bool,
     objects: BTreeMap<Name, K>,
-    /// Objects that cannot be decoded, with the reason.
-    undecodable: BTreeMap<Name, String>,
+    /// Objects that cannot be decoded, with what can be told of them.
+    undecodable: BTreeMap<Name, Undecoded>,
 }
 
 // not derived: a derive would ask the same of K
@@ -50,7 +121,7 @@ impl<K> Default for Store<K> {
 
 impl<K: Resource + Clone> Store<K> {
     /// Takes a full list in place of all that was there.
-    pub fn replace(&self, objects: Vec<DeserializeGuard<K>>) {
+    pub fn replace(&self, objects: Vec<Incoming<K>>) {
         let mut fresh = Contents { synced: true, objects: BTreeMap::new(), undecodable: BTreeMap::new() };
         for object in objects {
             fresh.put(object);
@@ -59,12 +130,12 @@ impl<K: Resource + Clone> Store<K> {
     }
 
     /// Takes one object that is new or has changed.
-    pub fn apply(&self, object: DeserializeGuard<K>) {
+    pub fn apply(&self, object: Incoming<K>) {
         self.contents().put(object);
     }
 
     /// Forgets an object that is gone.
-    pub fn delete(&self, object: &DeserializeGuard<K>) {
+    pub fn delete(&self, object: &Incoming<K>) {
         let name = name(object);
         let mut contents = self.contents();
         contents.objects.remove(&name);
@@ -87,7 +158,7 @@ impl<K: Resource + Clone> Store<K> {
             Some(namespace) => format!("{namespace}/{name}"),
             None => name.clone(),
         };
-        self.contents().undecodable.iter().map(|(name, error)| (shown(name), error.clone())).collect()
+        self.contents().undecodable.iter().map(|(name, it)| (shown(name), it.error.clone())).collect()
     }
 
     fn contents(&self) -> MutexGuard<'_, Contents<K>> {
@@ -97,7 +168,7 @@ impl<K: Resource + Clone> Store<K> {
 }
 
 impl<K: Resource + Clone> Contents<K> {
-    fn put(&mut self, object: DeserializeGuard<K>) {
+    fn put(&mut self, object: Incoming<K>) {
         let name = name(&object);
         match object.0 {
             Ok(mut object) => {
@@ -105,15 +176,16 @@ impl<K: Resource + Clone> Contents<K> {
                 self.undecodable.remove(&name);
                 self.objects.insert(name, object);
             }
-            Err(InvalidObject { error, metadata: _ }) => {
+            Err(undecoded) => {
+                // it is not taken for what it was before
                 self.objects.remove(&name);
-                self.undecodable.insert(name, error);
+                self.undecodable.insert(name, *undecoded);
             }
         }
     }
 }
 
-fn name<K: Resource>(object: &DeserializeGuard<K>) -> Name {
+fn name<K: Resource>(object: &Incoming<K>) -> Name {
     let meta = object.meta();
     (meta.namespace.clone(), meta.name.clone().unwrap_or_default())
 }
@@ -177,10 +249,50 @@ impl Stores {
             signatures: live(&self.signatures),
             policies: live(&self.policies),
             tests: Vec::new(),
+            unreadable: self.unreadable(),
         };
-        let mut observed = Observed::new(&snapshot, self.network_policies.objects(), self.grants.objects());
-        observed.undecodable_orgs = self.orgs.undecodable().into_iter().map(|(name, _)| name).collect();
+        let observed = Observed::new(&snapshot, self.network_policies.objects(), self.grants.objects());
         Some((snapshot, observed))
+    }
+}
+
+impl Stores {
+    /// Everything of every kind that cannot be decoded.
+    fn unreadable(&self) -> Vec<Unreadable> {
+        fn of<K>(store: &Store<K>, all: &mut Vec<Unreadable>)
+        where
+            K: Resource<DynamicType = ()> + Clone,
+        {
+            let kind = K::kind(&());
+            all.extend(store.contents().undecodable.values().map(|it| {
+                let Undecoded { meta, error: _, agreement, party } = it.clone();
+                Unreadable { kind: kind.to_string(), meta, agreement, party }
+            }));
+        }
+        let Self {
+            frameworks,
+            exceptions,
+            footprints,
+            orgs,
+            products,
+            agreements,
+            signatures,
+            policies,
+            grants,
+            network_policies,
+        } = self;
+        let mut all = Vec::new();
+        of(frameworks, &mut all);
+        of(exceptions, &mut all);
+        of(footprints, &mut all);
+        of(orgs, &mut all);
+        of(products, &mut all);
+        of(agreements, &mut all);
+        of(signatures, &mut all);
+        of(policies, &mut all);
+        of(grants, &mut all);
+        of(network_policies, &mut all);
+        all
     }
 }
 
@@ -190,11 +302,11 @@ fn live<K: Resource<DynamicType = ()> + Clone>(store: &Store<K>) -> Vec<Sourced<
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
 
-    fn product(name: &str, title: Value) -> DeserializeGuard<DataProduct> {
+    fn product(name: &str, title: Value) -> Incoming<DataProduct> {
         let spec = json!({
             "controller": "council", "title": title, "personalData": false, "specialCategory": false,
             "confidentialPatientInfo": false, "legallyRestricted": false, "childrensData": false,

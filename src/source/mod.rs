@@ -1,6 +1,8 @@
-//! Where snapshots come from: folders of manifests, or the stores of a cluster's watches.
+//! Where snapshots come from: folders of manifests, the stores of a cluster's watches, or a cluster read once.
 
 #[cfg(feature = "controller")]
 pub mod cluster;
 #[cfg(feature = "cli")]
 pub mod files;
+#[cfg(feature = "controller")]
+pub mod live;

@@ -21,6 +21,8 @@ pub mod kubectl;
 mod process;
 #[cfg(all(feature = "cli", feature = "controller"))]
 pub mod scenario;
+#[cfg(feature = "controller")]
+pub mod world;
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};

@@ -10,6 +10,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 use super::wrap::wrap;
 use super::{Paint, count};
 use crate::core::finding::{Finding, Origin, Severity};
+use crate::core::text::masked;
 use crate::source::files::{FilesReport, STDIN};
 
 /// The texts of the files that findings are about, read when they are asked for.
@@ -31,13 +32,14 @@ impl Texts {
     }
 }
 
-/// Text in which nothing moves a terminal's cursor or turns its writing round, with as many characters as before.
+/// Text in which nothing moves a terminal's cursor or turns its writing round, and without NHS numbers, as what is
+/// shown ends in the logs of pipelines; with as many characters as before.
 fn harmless(text: &str) -> String {
     let harms = |c: char| {
         (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    text.chars().map(|c| if harms(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    masked(text).chars().map(|c| if harms(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 /// A finding as miette shows it.
@@ -69,7 +71,7 @@ pub(in crate::cli) fn render(findings: &[&Finding], texts: &mut Texts, paint: Pa
 
 impl Report {
     fn new(finding: &Finding, texts: &mut Texts, paint: Paint, width: usize) -> Self {
-        let Finding { code, severity, message, help, origin } = finding;
+        let Finding { code, severity, message, help, origin, missing: _ } = finding;
         let message = harmless(message);
         let code = match severity {
             Severity::Error => paint.red(code),
@@ -187,16 +189,7 @@ impl Diagnostic for Report {
 /// The last line: how much was found in how much.
 pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint: Paint) -> String {
     let FilesReport { files, objects, skipped, templates, links, stdin: _ } = report;
-    let errors = findings.iter().filter(|finding| finding.is_error()).count();
-    let warnings = findings.len() - errors;
-    let verdict = match (errors, warnings) {
-        (0, 0) => paint.green("nothing wrong"),
-        (0, _) => paint.yellow(count(warnings, "warning")),
-        (_, 0) => paint.red(count(errors, "error")),
-        (_, _) => {
-            format!("{}, {}", paint.red(count(errors, "error")), paint.yellow(count(warnings, "warning")))
-        }
-    };
+    let verdict = verdict(findings, paint);
     let mut line = format!("{verdict} in {}, {}", count(*files, "file"), count(*objects, "object"));
     let others: usize = skipped.values().sum();
     let mut left_out = Vec::new();
@@ -224,6 +217,26 @@ pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint:
         line.push_str(&paint.dim(format!("; {} skipped", left_out.join(", "))));
     }
     line
+}
+
+/// The last line about a live cluster.
+#[cfg(feature = "controller")]
+pub(in crate::cli) fn live_summary(findings: &[Finding], objects: usize, paint: Paint) -> String {
+    format!("{} in a cluster with {}", verdict(findings, paint), count(objects, "object"))
+}
+
+/// How much was found.
+fn verdict(findings: &[Finding], paint: Paint) -> String {
+    let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let warnings = findings.len() - errors;
+    match (errors, warnings) {
+        (0, 0) => paint.green("nothing wrong"),
+        (0, _) => paint.yellow(count(warnings, "warning")),
+        (_, 0) => paint.red(count(errors, "error")),
+        (_, _) => {
+            format!("{}, {}", paint.red(count(errors, "error")), paint.yellow(count(warnings, "warning")))
+        }
+    }
 }
 
 #[cfg(test)]

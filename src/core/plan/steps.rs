@@ -402,6 +402,11 @@ fn revoke(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
         let act = Act::Delete { object: grant_key(at), uid: present.uid() };
         steps.push(Step::new(Stage::Revoke, act));
     }
+    // whatever it says, it is not what is planned
+    for (at, uid) in &observed.undecodable_grants {
+        let act = Act::Delete { object: grant_key(at), uid: uid.clone() };
+        steps.push(Step::new(Stage::Revoke, act));
+    }
 }
 
 fn hold(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
@@ -459,7 +464,11 @@ fn retire(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec
             continue;
         }
         let meta = &present.metadata;
-        if present.annotations().contains_key(PRODUCT) {
+        if let Some(product) = present.annotations().get(PRODUCT) {
+            // it is there, only nobody can read it
+            if observed.undecodable_products.contains(product) {
+                continue;
+            }
             let labels = vec![MANAGED_BY.0.to_owned(), PART.to_owned()];
             let act = Act::Unlabel { policy: at.clone(), uid: meta.uid.clone(), labels };
             steps.push(Step::new(Stage::Retire, act));

@@ -165,16 +165,7 @@ impl Gate {
         let mut parties: BTreeMap<String, PartyState> =
             agreement.signers.keys().map(|org| (org.clone(), party_state(agreement, org, signing))).collect();
         let framework = model.frameworks.get(&spec.framework).cloned();
-        let lifted: BTreeSet<String> = model
-            .exceptions
-            .iter()
-            .filter(|exception| exception.from <= now && now < exception.until)
-            .filter(|exception| model.footprints.lies_in(&spec.footprint, &exception.footprint))
-            .map(|exception| &exception.rule)
-            // another framework may let a rule be lifted; this agreement is judged by its own
-            .filter(|rule| framework.as_ref().is_some_and(|own| own.spec.exceptable.contains(rule)))
-            .cloned()
-            .collect();
+        let lifted = lifted(model, agreement, framework.as_deref(), now);
         let mut broken = Vec::new();
         match &framework {
             None => broken.push(BrokenRule {
@@ -284,6 +275,25 @@ impl Gate {
         }
         assessment
     }
+}
+
+/// The rules that exceptions lift for an agreement: those that its own framework lets be lifted.
+pub(super) fn lifted(
+    model: &Model,
+    agreement: &Agreement,
+    framework: Option<&Framework>,
+    now: Timestamp,
+) -> BTreeSet<String> {
+    model
+        .exceptions
+        .iter()
+        .filter(|exception| exception.from <= now && now < exception.until)
+        .filter(|exception| model.footprints.lies_in(&agreement.spec.footprint, &exception.footprint))
+        .map(|exception| &exception.rule)
+        // another framework may let a rule be lifted; this agreement is judged by its own
+        .filter(|rule| framework.is_some_and(|own| own.spec.exceptable.contains(rule)))
+        .cloned()
+        .collect()
 }
 
 /// A framework before its first or after its last day refuses every agreement that names it.

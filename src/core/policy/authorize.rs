@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
-use cedar_policy::{Authorizer, Context, Decision, Entities, EntityUid, PolicyId, PolicySet, Request};
+use cedar_policy::{
+    Authorizer, Context, Decision, Entities, EntityUid, EvalResult, Expression, PolicyId, PolicySet, Request,
+    eval_expression,
+};
 
 use super::entities::Value;
 use super::{rule_order, schema::schema};
@@ -56,5 +59,9 @@ impl Question {
             Decision::Deny if rules.is_empty() => Outcome::Silent,
             Decision::Deny => Outcome::Forbidden(rules),
         }
+    }
+    /// What an expression is worth here; none where it cannot be evaluated.
+    pub(super) fn value(&self, expression: &Expression, entities: &Entities) -> Option<EvalResult> {
+        eval_expression(&self.0, entities, expression).ok()
     }
 }

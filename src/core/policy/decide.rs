@@ -1,11 +1,12 @@
 //! The access gate: one request, decided against the agreements in force that list its product and recipient.
 
-use cedar_policy::{Effect, PolicySet};
+use cedar_policy::{Effect, Entities, PolicySet};
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::assess::{Assessment, Assessments};
 use super::authorize::{Outcome, Question};
+use super::clauses::{Clause, Seen, asker_says};
 use super::entities::{self, Value, flag, long, moment, text, texts};
 use super::framework::Framework;
 use super::gate::framework_terms;
@@ -372,7 +373,10 @@ impl Candidate<'_> {
             Outcome::Error(error) => return Err(error),
             Outcome::Forbidden(rules) => {
                 let reason = self.national_reason(&rules);
-                return Ok(self.verdict(false, DecisionTier::Ceiling, rules, reason));
+                let near_miss = self.way_out(&rules, &question, &entities);
+                let mut verdict = self.verdict(false, DecisionTier::Ceiling, rules, reason);
+                verdict.near_miss = near_miss;
+                return Ok(verdict);
             }
             Outcome::Allowed(rules) => {
                 let reason = self.national_reason(&rules);
@@ -399,7 +403,7 @@ impl Candidate<'_> {
                     self.verdict(true, DecisionTier::Agreement, national, reason)
                 }
             }
-            Outcome::Silent => self.nothing_permits(&local),
+            Outcome::Silent => self.nothing_permits(&local, &question, &entities),
         })
     }
 
@@ -474,38 +478,127 @@ impl Candidate<'_> {
         rules.first().map(|rule| self.framework.reason(rule).to_owned()).unwrap_or_default()
     }
 
-    /// No permit: what is left that could have kept the agreement's own permit from applying is the role.
-    fn nothing_permits(&self, local: &[&LocalRule]) -> CandidateVerdict {
-        let purpose = self.agreement.spec.purposes.iter().find(|purpose| purpose.code == self.asked.purpose);
-        let wanted = purpose.and_then(|purpose| purpose.roles.clone()).unwrap_or_default();
-        let quoted = |roles: &[String]| {
-            if roles.is_empty() {
-                "none".to_owned()
-            } else {
-                roles.iter().map(|role| format!("`{role}`")).collect::<Vec<_>>().join(", ")
-            }
-        };
-        let near_miss = NearMiss {
+    /// What would have kept the first guardrail that fired from firing.
+    fn way_out(&self, rules: &[String], question: &Question, entities: &Entities) -> Option<NearMiss> {
+        let rule = rules.first()?;
+        let clauses = self.framework.clauses.get(rule)?;
+        let Seen { subject, saw, wants } =
+            clauses.iter().find(|clause| !clause.holds(question, entities))?.seen(question, entities);
+        Some(NearMiss {
             agreement: Some(self.agreement.reference.to_string()),
-            rule: self.framework.agreement.first().map(|policy| policy.id().to_string()),
-            clause: "context.roles".to_owned(),
-            saw: quoted(&self.asked.context.roles),
-            wants: format!("one of {}", quoted(&wanted)),
-            who: "the parties, in `purposes[].roles`; or the place, with a local permit".to_owned(),
+            rule: Some(rule.clone()),
+            who: who_says(&subject).to_owned(),
+            clause: subject,
+            saw,
+            wants,
+        })
+    }
+
+    /// No permit: the one that came closest, and every clause of it that failed. A local permit for another agreement
+    /// is not close.
+    fn nothing_permits(
+        &self,
+        local: &[&LocalRule],
+        question: &Question,
+        entities: &Entities,
+    ) -> CandidateVerdict {
+        let failing = |clauses: &[Clause]| -> Option<Vec<Seen>> {
+            let failing: Vec<&Clause> =
+                clauses.iter().filter(|clause| !clause.holds(question, entities)).collect();
+            let elsewhere = failing.iter().any(|clause| clause.names_agreement());
+            (!elsewhere).then(|| failing.iter().map(|clause| clause.seen(question, entities)).collect())
         };
-        let permits = local.iter().filter(|rule| rule.policy.effect() == Effect::Permit).count();
+        let national = self.framework.agreement.iter().filter_map(|policy| {
+            let id = policy.id().to_string();
+            let failing = failing(self.framework.clauses.get(&id)?)?;
+            Some(Permit { id, local: false, failing })
+        });
+        let own: Vec<Permit> = local
+            .iter()
+            .filter(|rule| rule.policy.effect() == Effect::Permit)
+            .filter_map(|rule| {
+                Some(Permit { id: rule.id.clone(), local: true, failing: failing(&rule.clauses)? })
+            })
+            .collect();
+        let permits = own.len();
+        // of equals the first: the terms before the place's rules
+        let nearest = national.chain(own).filter(|permit| !permit.failing.is_empty());
+        let Some(Permit { id, local, failing }) = nearest.min_by_key(Permit::distance) else {
+            let mut near_miss = *miss(
+                "a permit",
+                "none that is about this agreement",
+                "one that applies",
+                "the place, with a local permit",
+            );
+            near_miss.agreement = Some(self.agreement.reference.to_string());
+            return self.silent("nothing permits this".to_owned(), near_miss);
+        };
         let also = match permits {
+            _ if local => String::new(),
             0 => String::new(),
             1 => ", and the one local permit here does not apply".to_owned(),
             several => format!(", and none of the {several} local permits here applies"),
         };
-        let reason = format!(
-            "nothing permits this: the roles are {}, and have to include {}{also}",
-            near_miss.saw, near_miss.wants
-        );
+        let sentences: Vec<String> = failing.iter().map(Seen::sentence).collect();
+        let reason = format!("nothing permits this: {}{also}", sentences.join("; "));
+        let Some(Seen { subject, saw, wants }) = failing.into_iter().next() else {
+            return self.verdict(false, DecisionTier::None, Vec::new(), reason);
+        };
+        let says = who_says(&subject);
+        let who = match (local, subject.as_str()) {
+            (false, "context.roles") => {
+                "the parties, in `purposes[].roles`; or the place, with a local permit".to_owned()
+            }
+            (false, _) => format!("{says}; or the parties, in the terms of the agreement"),
+            (true, _) => {
+                let policy = id.split_once('#').map_or(id.as_str(), |(policy, _)| policy);
+                let place = format!("the place, in local policy `{policy}`");
+                if asker_says(&subject) { format!("{says}; or {place}") } else { place }
+            }
+        };
+        let near_miss = NearMiss {
+            agreement: Some(self.agreement.reference.to_string()),
+            rule: Some(id),
+            clause: subject,
+            saw,
+            wants,
+            who,
+        };
+        self.silent(reason, near_miss)
+    }
+
+    fn silent(&self, reason: String, near_miss: NearMiss) -> CandidateVerdict {
         let mut verdict = self.verdict(false, DecisionTier::None, Vec::new(), reason);
         verdict.near_miss = Some(near_miss);
         verdict
+    }
+}
+
+/// A permit that does not apply, and which of its clauses fail.
+struct Permit {
+    id: String,
+    local: bool,
+    failing: Vec<Seen>,
+}
+
+impl Permit {
+    fn distance(&self) -> usize {
+        self.failing.iter().map(Seen::distance).sum()
+    }
+}
+
+/// Who says what a clause looked at.
+fn who_says(subject: &str) -> &'static str {
+    if subject.starts_with("context.agreement") {
+        "the parties, in the terms of the agreement"
+    } else if subject.starts_with("context.now") {
+        "nobody: it is a matter of time"
+    } else if subject.starts_with("principal") {
+        "the organisation that asks, in its PartnerOrg"
+    } else if subject.starts_with("resource") {
+        "the controller, in its DataProduct"
+    } else {
+        CALLER
     }
 }
 

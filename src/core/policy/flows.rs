@@ -11,8 +11,11 @@ use super::entities::{EntityStore, Value, flag, long, moment, text, texts};
 use super::framework::Framework;
 use super::gate::framework_terms;
 use super::names;
-use crate::api::{DataAction, Identifiability, ObjectRef, OrgState, Purpose, Standing};
+use crate::api::{DataAction, Dspt, DsptStatus, Identifiability, ObjectRef, OrgState, Purpose, Standing};
 use crate::core::model::{Agreement, FunctionRef, Model, Product};
+
+/// The rule that asks for assurance.
+const ASSURANCE: &str = "NF-13";
 
 /// An open path: one product, one recipient function, and the purposes that are open.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,6 +34,8 @@ pub struct FlowPurpose {
     pub actions: Vec<DataAction>,
     pub roles: Option<Vec<String>>,
     pub max_identifiability: Identifiability,
+    /// When this purpose ends by itself; the flow as a whole ends with the first of them.
+    pub not_after: Timestamp,
 }
 
 /// A listed flow that is not open, and why.
@@ -87,6 +92,7 @@ impl Flows<'_> {
                         actions: purpose.actions.clone(),
                         roles: purpose.roles.clone(),
                         max_identifiability: purpose.max_identifiability,
+                        not_after: until,
                     });
                 }
             }
@@ -200,7 +206,10 @@ impl Flows<'_> {
             && purpose.max_identifiability >= Identifiability::Pseudonymised;
         let assurance = self.model.orgs.get(&recipient.org).filter(|_| assured).and_then(|org| {
             let assurance = org.spec.assurance.as_ref()?;
-            let dspt = assurance.dspt.as_ref().and_then(|dspt| dspt.valid_until);
+            let met = |dspt: &&Dspt| {
+                matches!(dspt.status, DsptStatus::StandardsMet | DsptStatus::StandardsExceeded)
+            };
+            let dspt = assurance.dspt.as_ref().filter(met).and_then(|dspt| dspt.valid_until);
             let schemes = &self.framework.spec.vocabulary.assurance_schemes;
             let equivalent = assurance
                 .equivalent
@@ -210,11 +219,30 @@ impl Flows<'_> {
             // either serves, so the later one bounds
             dspt.max(equivalent)
         });
+        // while an exception lifts the rule nobody asks for assurance
+        let excepted = self
+            .model
+            .exceptions
+            .iter()
+            .filter(|exception| {
+                assured && exception.rule == ASSURANCE && assessment.lifted.contains(ASSURANCE)
+            })
+            .filter(|exception| exception.from <= self.now)
+            .filter(|exception| self.model.footprints.lies_in(&spec.footprint, &exception.footprint))
+            .map(|exception| exception.until)
+            .max();
+        // one product with personal data brings the whole agreement under the rule on the DPIA
+        let personal = spec
+            .purposes
+            .iter()
+            .flat_map(|purpose| &purpose.products)
+            .filter_map(|product| self.model.products.get(product))
+            .any(|product| product.spec.personal_data);
         [
             Some(assessment.ends),
             Some(spec.term.review_by),
-            spec.dpia.as_ref().filter(|_| product.spec.personal_data).map(|dpia| dpia.review_by),
-            assurance,
+            spec.dpia.as_ref().filter(|_| personal).map(|dpia| dpia.review_by),
+            assurance.max(excepted),
         ]
         .into_iter()
         .flatten()

@@ -7,7 +7,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 use serde_json::json;
 
-use super::load::{PolicyProblem, load};
+use super::clauses::Clause;
+use super::load::{PolicyProblem, Rule, load};
 use crate::api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
 use crate::core::terms;
 
@@ -16,6 +17,10 @@ use crate::core::terms;
 pub struct RuleText {
     pub reason: String,
     pub source: String,
+    /// What would help whoever meets the rule, where the text says it.
+    pub help: String,
+    /// The field of the agreement that could mend it: a path, `party` or `purpose` with what follows in their entry.
+    pub field: String,
 }
 
 /// A framework whose policies are loaded.
@@ -35,6 +40,8 @@ pub struct Framework {
     pub flow_guardrails: Vec<(String, PolicySet)>,
     /// What each rule says of itself, by `@id`.
     pub rules: BTreeMap<String, RuleText>,
+    /// What each rule needs, or what keeps it from firing.
+    pub(super) clauses: BTreeMap<String, Arc<Vec<Clause>>>,
 }
 
 impl Framework {
@@ -130,14 +137,16 @@ fn framework_digest(spec: &PolicyFrameworkSpec) -> String {
 
 fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<PolicyProblem>> {
     let mut problems = Vec::new();
-    let mut policies: BTreeMap<String, Policy> = BTreeMap::new();
+    let mut policies: BTreeMap<String, Rule> = BTreeMap::new();
     for (file, text) in &spec.policies {
-        match load(text) {
+        match load(text, |_| Vec::new()) {
             Ok(loaded) => {
-                for policy in loaded {
-                    if policies.insert(policy.id().to_string(), policy.clone()).is_some() {
-                        problems.push(PolicyProblem::duplicate(policy.id().as_ref(), file));
+                for rule in loaded {
+                    let id = rule.policy.id().to_string();
+                    if policies.contains_key(&id) {
+                        problems.push(PolicyProblem::duplicate(&id, file));
                     }
+                    policies.insert(id, rule);
                 }
             }
             Err(found) => problems.extend(found.into_iter().map(|problem| problem.in_file(file))),
@@ -152,10 +161,18 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         agreement: Vec::new(),
         flow_guardrails: Vec::new(),
         rules: BTreeMap::new(),
+        clauses: BTreeMap::new(),
     };
-    for (id, policy) in policies {
+    for (id, Rule { policy, clauses, .. }) in policies {
+        framework.clauses.insert(id.clone(), clauses);
         let text = |key| policy.annotation(key).unwrap_or_default().to_owned();
-        framework.rules.insert(id.clone(), RuleText { reason: text("reason"), source: text("source") });
+        let said = RuleText {
+            reason: text("reason"),
+            source: text("source"),
+            help: text("help"),
+            field: text("field"),
+        };
+        framework.rules.insert(id.clone(), said);
         let tier = policy.annotation("tier").unwrap_or_default();
         let fits = TIERS
             .iter()

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
+use std::sync::Arc;
 use std::thread;
 
 use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, Validator};
 use miette::Diagnostic;
+use serde_json::Value;
 
+use super::clauses::{Clause, clauses};
 use super::schema::schema;
+use crate::core::finding::Code;
 
 /// The longest text that is parsed, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -27,24 +31,44 @@ pub struct PolicyProblem {
     pub help: Option<String>,
     /// Line and column in the text, from 1.
     pub position: Option<(u32, u32)>,
-    /// Whether what is wrong is an annotation.
-    pub annotation: bool,
+    /// What kind of thing is wrong, for a local policy.
+    pub code: Code,
+}
+
+/// A rule as it was loaded.
+#[derive(Clone, Debug)]
+pub(super) struct Rule {
+    /// Its id is its `@id`.
+    pub(super) policy: Policy,
+    /// Its structure, as Cedar's JSON has it.
+    pub(super) json: Arc<Value>,
+    /// Where it begins in the text, from 1.
+    pub(super) position: Option<(u32, u32)>,
+    /// What a permit needs, or what keeps a forbid from firing.
+    pub(super) clauses: Arc<Vec<Clause>>,
 }
 
 impl PolicyProblem {
     fn new(message: impl Into<String>) -> Self {
-        Self { rule: None, message: message.into(), help: None, position: None, annotation: false }
+        Self { rule: None, message: message.into(), help: None, position: None, code: Code::PolicyText }
     }
 }
 
 /// Parses and strictly validates a text. Each policy's id becomes its `@id`.
 ///
-/// All problems are returned, never only the first. Runs on a thread with a large stack, as parsing is recursive.
-pub fn load(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
+/// All problems are returned, never only the first. Runs on a thread with a large stack, as parsing is recursive;
+/// so does `lint`, which looks at rules that are otherwise right.
+pub(super) fn load(
+    text: &str,
+    lint: fn(&[Rule]) -> Vec<PolicyProblem>,
+) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
     bounds(text).map_err(|problem| vec![problem])?;
     thread::scope(|scope| {
-        let worker =
-            thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || parse_and_validate(text));
+        let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || {
+            let rules = parse_and_validate(text)?;
+            let problems = lint(&rules);
+            if problems.is_empty() { Ok(rules) } else { Err(problems) }
+        });
         match worker.map(thread::ScopedJoinHandle::join) {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(vec![PolicyProblem::new("the policy parser gave up on this text")]),
@@ -60,12 +84,16 @@ fn bounds(text: &str) -> Result<(), PolicyProblem> {
             .with_help(format!("up to {MAX_BYTES} bytes are read: split it into several policies")));
     }
     let (mut depth, mut operators) = (0_usize, 0_usize);
-    for (line, token) in tokens(text) {
+    for Token { text: token, at } in tokens(text) {
         match token {
             "(" | "[" | "{" => depth += 1,
             ")" | "]" | "}" => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        match token {
             ";" => operators = 0,
-            "&" | "|" | "+" | "-" | "*" | "." | "!" | "if" => operators += 1,
+            // an index is written with a bracket, and a chain of them is as deep as it is long
+            "[" | "&" | "|" | "+" | "-" | "*" | "." | "!" | "if" => operators += 1,
             _ => {}
         }
         let what = if depth > MAX_DEPTH {
@@ -81,35 +109,58 @@ fn bounds(text: &str) -> Result<(), PolicyProblem> {
                  read: split it, or test membership in a set"
             ),
         );
-        problem.position = Some((line, 1));
+        problem.position = Some(at);
         return Err(problem);
     }
     Ok(())
 }
 
-/// The words and signs of a text with their lines, strings and comments left out.
-fn tokens(text: &str) -> impl Iterator<Item = (u32, &str)> {
-    text.lines().zip(1_u32..).flat_map(|(line, number)| {
-        let mut rest = line;
-        std::iter::from_fn(move || {
-            rest = rest.trim_start();
-            if rest.is_empty() || rest.starts_with("//") {
-                return None;
-            }
+/// A word or a sign, and where it begins: line and column from 1, the column in characters.
+struct Token<'text> {
+    text: &'text str,
+    at: (u32, u32),
+}
+
+/// The words and signs of a text. A string is one token, on however many lines it stands; comments are left out.
+fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
+    let (mut rest, mut at) = (text, (1_u32, 1_u32));
+    std::iter::from_fn(move || {
+        loop {
+            let first = rest.chars().next()?;
             let is_word = |c: char| c.is_alphanumeric() || c == '_';
-            let length = match rest.chars().next()? {
+            let length = match first {
                 '"' => string_length(rest),
+                '/' if rest.starts_with("//") => rest.find(['\n', '\r']).unwrap_or(rest.len()),
                 c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
                 c => c.len_utf8(),
             };
             let (token, tail) = rest.split_at(length);
+            let begins = at;
             rest = tail;
-            Some((number, token))
-        })
+            for c in token.chars() {
+                at = if c == '\n' { (at.0.saturating_add(1), 1) } else { (at.0, at.1.saturating_add(1)) };
+            }
+            if !first.is_whitespace() && !token.starts_with("//") {
+                return Some(Token { text: token, at: begins });
+            }
+        }
     })
 }
 
-/// The length of the string that a text starts with, its quotes included; Cedar's strings may not span lines here.
+/// Where each rule of a text begins, in order.
+fn rule_positions(text: &str) -> Vec<(u32, u32)> {
+    let mut positions = Vec::new();
+    let mut between = true;
+    for Token { text, at } in tokens(text) {
+        if between {
+            positions.push(at);
+        }
+        between = text == ";";
+    }
+    positions
+}
+
+/// The length of the string that a text starts with, its quotes included.
 fn string_length(text: &str) -> usize {
     let mut escaped = false;
     for (index, c) in text.char_indices().skip(1) {
@@ -128,7 +179,7 @@ impl PolicyProblem {
     }
 }
 
-fn parse_and_validate(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
+fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
     let set = PolicySet::from_str(text).map_err(|errors| {
         errors.iter().map(|error| from_diagnostic(error, text, None)).collect::<Vec<_>>()
     })?;
@@ -141,16 +192,18 @@ fn parse_and_validate(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
     }
     // ids as the parser gives them are `policy0`, `policy1`, …: the annotation is what people know
     let mut ids: BTreeMap<PolicyId, String> = BTreeMap::new();
-    let mut policies: Vec<Policy> = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut positions = rule_positions(text).into_iter();
     let mut parsed: Vec<&Policy> = set.policies().collect();
     parsed.sort_by_key(|policy| super::rule_sort_key(policy.id().as_ref()));
     for policy in parsed {
+        let position = positions.next();
         let id = match policy.annotation("id") {
             Some(id) if !id.is_empty() => id.to_owned(),
             _ => {
-                let mut problem = PolicyProblem::new(format!("rule {} has no `@id`", policies.len() + 1))
+                let mut problem = PolicyProblem::new(format!("rule {} has no `@id`", ids.len() + 1))
                     .with_help("write `@id(\"…\")` above it, a name that stays".into());
-                problem.annotation = true;
+                (problem.position, problem.code) = (position, Code::PolicyAnnotation);
                 problems.push(problem);
                 policy.id().to_string()
             }
@@ -158,17 +211,31 @@ fn parse_and_validate(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
         if policy.annotation("reason").is_none_or(str::is_empty) {
             let mut problem = PolicyProblem::new(format!("rule `{id}` has no `@reason`"))
                 .with_help("write `@reason(\"…\")` above it, in plain English".into());
-            (problem.rule, problem.annotation) = (Some(id.clone()), true);
+            (problem.rule, problem.position, problem.code) =
+                (Some(id.clone()), position, Code::PolicyAnnotation);
             problems.push(problem);
         }
         if ids.values().any(|other| *other == id) {
             let mut problem = PolicyProblem::new(format!("two rules have the id `{id}`"))
                 .with_help("give each rule an `@id` of its own".into());
-            (problem.rule, problem.annotation) = (Some(id.clone()), true);
+            (problem.rule, problem.position, problem.code) =
+                (Some(id.clone()), position, Code::PolicyAnnotation);
             problems.push(problem);
         }
         ids.insert(policy.id().clone(), id.clone());
-        policies.push(policy.new_id(PolicyId::new(&id)));
+        match policy.to_json() {
+            Ok(json) => rules.push(Rule {
+                policy: policy.new_id(PolicyId::new(&id)),
+                clauses: Arc::new(clauses(&json)),
+                json: Arc::new(json),
+                position,
+            }),
+            Err(error) => {
+                let mut problem = PolicyProblem::new(error.to_string());
+                (problem.rule, problem.position) = (Some(id), position);
+                problems.push(problem);
+            }
+        }
     }
     let result = Validator::new(schema().clone()).validate(&set, ValidationMode::Strict);
     let rule = |id: &PolicyId| ids.get(id).cloned();
@@ -179,7 +246,7 @@ fn parse_and_validate(text: &str) -> Result<Vec<Policy>, Vec<PolicyProblem>> {
     for warning in result.validation_warnings() {
         problems.push(from_diagnostic(warning, text, rule(warning.policy_id())));
     }
-    if problems.is_empty() { Ok(policies) } else { Err(problems) }
+    if problems.is_empty() { Ok(rules) } else { Err(problems) }
 }
 
 fn from_diagnostic(error: &impl Diagnostic, text: &str, rule: Option<String>) -> PolicyProblem {
@@ -190,7 +257,7 @@ fn from_diagnostic(error: &impl Diagnostic, text: &str, rule: Option<String>) ->
         message: error.to_string(),
         help: error.help().map(|help| help.to_string()),
         position,
-        annotation: false,
+        code: Code::PolicyText,
     }
 }
 
@@ -203,6 +270,17 @@ fn position(text: &str, offset: usize) -> Option<(u32, u32)> {
 }
 
 impl PolicyProblem {
+    /// What a lint finds in a rule.
+    pub(super) fn lint(code: Code, rule: &Rule, message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self {
+            rule: Some(rule.policy.id().to_string()),
+            message: message.into(),
+            help: Some(help.into()),
+            position: rule.position,
+            code,
+        }
+    }
+
     /// Two files of a framework hold a rule with the same id.
     pub(super) fn duplicate(rule: &str, file: &str) -> Self {
         let mut problem = Self::new(format!("`{file}` has a rule `{rule}`, which another file has too"))
@@ -218,7 +296,7 @@ impl PolicyProblem {
              `@tier(\"Agreement\")` for a permit"
                 .to_owned(),
         );
-        (problem.rule, problem.annotation) = (Some(rule.to_owned()), true);
+        (problem.rule, problem.code) = (Some(rule.to_owned()), Code::PolicyAnnotation);
         problem
     }
 
@@ -227,5 +305,112 @@ impl PolicyProblem {
         let place = self.position.map_or_else(String::new, |(line, column)| format!(":{line}:{column}"));
         self.message = format!("`{file}{place}`: {}", self.message);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(condition: &str) -> String {
+        format!(
+            "@id(\"x\") @reason(\"y\")\nforbid (principal, action in Concordat::Action::\"useData\", resource)\n\
+             when {{ {condition} }};"
+        )
+    }
+
+    fn problems(text: &str) -> Vec<PolicyProblem> {
+        load(text, |_| Vec::new()).err().unwrap_or_default()
+    }
+
+    /// Every text is answered with a problem that says what would work, and nothing ends the process.
+    fn is_refused(text: &str, message: &str) {
+        let found = problems(text);
+        let first = found.first().map(|problem| problem.message.as_str()).unwrap_or_default();
+        assert!(first.contains(message), "`{first}` is not `{message}`");
+        assert!(found[0].help.is_some(), "{first}");
+    }
+
+    #[test]
+    fn what_is_within_bounds_is_read() {
+        assert_eq!(problems(&rule("context.breakGlass")), []);
+        let terms = vec!["context.breakGlass"; 100].join(" && ");
+        assert_eq!(problems(&rule(&terms)), []);
+        let brackets =
+            format!("{}context.breakGlass{}", "(".repeat(MAX_DEPTH - 1), ")".repeat(MAX_DEPTH - 1));
+        assert_eq!(problems(&rule(&brackets)), []);
+    }
+
+    #[test]
+    fn a_text_is_at_most_64_kib_long() {
+        let text = rule("context.breakGlass");
+        let padded = |length: usize| format!("{text}{}", " ".repeat(length - text.len()));
+        assert_eq!(problems(&padded(MAX_BYTES)), []);
+        is_refused(&padded(MAX_BYTES + 1), "the text is 65537 bytes long");
+    }
+
+    #[test]
+    fn depth_and_length_are_bounded_before_anything_is_parsed() {
+        is_refused(&rule(&format!("{}true{}", "(".repeat(200), ")".repeat(200))), "nested more deeply");
+        is_refused(&rule(&format!("{}1{} == 1", "[".repeat(200), "]".repeat(200))), "nested more deeply");
+        is_refused(&"(".repeat(60_000), "nested more deeply");
+        is_refused(&rule(&vec!["context.breakGlass"; 500].join(" && ")), "longer");
+        is_refused(&rule(&vec!["context.breakGlass"; 500].join(" || ")), "longer");
+        let ifs = "if true then true else ".repeat(2_000);
+        is_refused(&rule(&format!("{ifs} true")), "longer");
+        is_refused(&rule(&format!("{}true", "!".repeat(4_000))), "longer");
+        is_refused(&rule(&format!("context{}", "[\"a\"]".repeat(4_000))), "longer");
+        is_refused(&rule(&format!("context{}", ".a".repeat(4_000))), "longer");
+        is_refused(&rule(&format!("1{} == 1", " + 1".repeat(4_000))), "longer");
+    }
+
+    #[test]
+    fn four_thousand_nested_ifs_are_an_error() {
+        let ifs = "if a then b else ".repeat(4_000);
+        let text = rule(&format!("{ifs} c"));
+        assert!(!problems(&text).is_empty());
+    }
+
+    #[test]
+    fn a_string_over_several_lines_hides_nothing() {
+        // the second quote opens a string for whoever reads line by line, and ends one for Cedar
+        let deep = format!("{}true{}", "(".repeat(5_000), ")".repeat(5_000));
+        is_refused(&rule(&format!("context.purpose == \"a\nb\" && {deep}")), "nested more deeply");
+        is_refused(&rule(&format!("context.purpose == \"// \\\"\n\" && {deep}")), "nested more deeply");
+        let long = vec!["context.breakGlass"; 2_000].join(" && ");
+        is_refused(&rule(&format!("context.purpose == \"a\nb\" && {long}")), "longer");
+        // and what stands in a string is no bracket
+        let text = rule(&format!("context.purpose == \"{}\n{}\"", "(".repeat(50), "[".repeat(50)));
+        assert_eq!(problems(&text), []);
+    }
+
+    #[test]
+    fn long_names_and_strange_characters_are_errors_and_nothing_worse() {
+        for condition in [
+            format!("principal in {}\"x\"", "A::".repeat(15_000)),
+            format!("context.purpose == \"{}", "x".repeat(1_000)),
+            "context.purpose == \u{0}".to_owned(),
+            "context.\u{202e}purpose == \"x\"".to_owned(),
+            "\u{feff}".to_owned(),
+            String::new(),
+            format!("{} 1", "- ".repeat(300)),
+            format!("{}.contains(1)", ["[1"; 1].join("")),
+        ] {
+            assert!(
+                !problems(&rule(&condition)).is_empty(),
+                "{}",
+                condition.chars().take(60).collect::<String>()
+            );
+        }
+    }
+
+    #[test]
+    fn a_problem_says_where_its_rule_begins() {
+        let text = "// a ; b\n@id(\"a\") @reason(\"; \n ;\")\nforbid (principal, action, resource);\n\n  @id(\"b\")\n\
+                    forbid (principal, action, resource);";
+        let found = problems(text);
+        let places: Vec<_> = found.iter().filter(|it| it.code == Code::PolicyAnnotation).collect();
+        assert_eq!(places.len(), 1, "{found:?}");
+        assert_eq!((places[0].rule.as_deref(), places[0].position), (Some("b"), Some((6, 3))));
     }
 }

@@ -8,11 +8,13 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::assess::{Signing, assess};
+use super::clauses::Clause;
 use super::decide::{decide, refused_agreement};
+use super::effect::{NoEffect, no_effect};
 use super::entities::EntityStore;
-use super::load::{PolicyProblem, load};
-use super::{names, test};
-use crate::api::{LocalPolicy as WirePolicy, ObjectRef};
+use super::load::{PolicyProblem, Rule, load};
+use super::{lint, names, test};
+use crate::api::{LocalPolicy as WirePolicy, ObjectRef, PolicyTestCase};
 use crate::core::finding::{Code, Finding};
 use crate::core::model::Model;
 use crate::core::snapshot::{Snapshot, Sourced};
@@ -28,6 +30,8 @@ pub struct LocalPolicy {
     pub text: String,
     /// Why its permits are left out, where they are.
     pub held_back: Option<String>,
+    /// Its own tests.
+    pub tests: Vec<PolicyTestCase>,
 }
 
 /// One rule of a local policy.
@@ -37,6 +41,8 @@ pub struct LocalRule {
     pub id: String,
     pub reason: String,
     pub policy: Policy,
+    /// What it needs, or what keeps it from firing.
+    pub(super) clauses: Arc<Vec<Clause>>,
 }
 
 /// Loads the local policies that validation let through into the model.
@@ -61,7 +67,11 @@ pub fn load_local_policies(
     let mut refused: BTreeSet<ObjectRef> = BTreeSet::new();
     for (reference, sourced) in &wire {
         let spec = &sourced.object.spec;
-        match parse(&spec.cedar) {
+        let parsed = parse(&spec.cedar).and_then(|loaded| {
+            let problems = lint::national_ids(model, &loaded);
+            if problems.is_empty() { Ok(loaded) } else { Err(problems) }
+        });
+        match parsed {
             Ok(policies) => {
                 let missing = missing_references(model, &policies);
                 let held_back = held_back(sourced, &missing, now, findings);
@@ -74,6 +84,7 @@ pub fn load_local_policies(
                         rules,
                         text: spec.cedar.clone(),
                         held_back,
+                        tests: spec.tests.clone(),
                     },
                 );
             }
@@ -84,6 +95,12 @@ pub fn load_local_policies(
         }
     }
     let Tested { failing, waiting } = test_all(model, store, &wire, now, findings);
+    for (reference, sourced) in &wire {
+        let whole = model.policies.get(reference).is_some_and(|policy| policy.held_back.is_none());
+        if whole && !failing.contains(reference) && !waiting.contains_key(reference) {
+            without_effect(model, store, sourced, now, findings);
+        }
+    }
     refused.extend(failing);
     for (reference, why) in waiting {
         if let Some(policy) = model.policies.get_mut(&reference) {
@@ -101,7 +118,7 @@ pub fn load_local_policies(
 
 /// Parsed texts by digest: the same text is parsed once, however often the world around it is judged.
 static PARSED: LazyLock<Mutex<BTreeMap<String, Parsed>>> = LazyLock::new(Mutex::default);
-type Parsed = Result<Arc<Vec<Policy>>, Vec<PolicyProblem>>;
+type Parsed = Result<Arc<Vec<Rule>>, Vec<PolicyProblem>>;
 
 fn parse(text: &str) -> Parsed {
     let digest = terms::text_digest(text);
@@ -109,7 +126,7 @@ fn parse(text: &str) -> Parsed {
     if let Some(parsed) = cache().get(&digest) {
         return parsed.clone();
     }
-    let parsed = load(text).map(Arc::new);
+    let parsed = load(text, lint::rules).map(Arc::new);
     let mut cache = cache();
     if cache.len() >= 4096 {
         cache.clear();
@@ -118,15 +135,33 @@ fn parse(text: &str) -> Parsed {
     parsed
 }
 
-fn rules(reference: &ObjectRef, policies: &[Policy], permits: bool) -> Vec<LocalRule> {
-    let mut rules: Vec<LocalRule> = policies
+/// Says of permits that they can never take effect.
+fn without_effect(
+    model: &Model,
+    store: &EntityStore,
+    sourced: &Sourced<WirePolicy>,
+    now: Timestamp,
+    findings: &mut Vec<Finding>,
+) {
+    let spec = &sourced.object.spec;
+    for rule in parse(&spec.cedar).iter().flat_map(|rules| rules.iter()) {
+        if let Some(NoEffect { message, help }) = no_effect(model, store, &spec.footprint, rule, now) {
+            let problem = PolicyProblem::lint(Code::PolicyNoEffect, rule, message, help);
+            findings.push(text_finding(sourced, problem));
+        }
+    }
+}
+
+fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule> {
+    let mut rules: Vec<LocalRule> = rules
         .iter()
-        .filter(|policy| permits || policy.effect() == Effect::Forbid)
-        .map(|policy| {
+        .filter(|rule| permits || rule.policy.effect() == Effect::Forbid)
+        .map(|Rule { policy, clauses, .. }| {
             let id = format!("{reference}#{}", policy.id());
             LocalRule {
                 reason: policy.annotation("reason").unwrap_or_default().to_owned(),
                 policy: policy.new_id(PolicyId::new(&id)),
+                clauses: Arc::clone(clauses),
                 id,
             }
         })
@@ -168,16 +203,14 @@ fn held_back(
 }
 
 /// The entities that a policy names and that the model does not have.
-fn missing_references(model: &Model, policies: &[Policy]) -> BTreeSet<String> {
+fn missing_references(model: &Model, rules: &[Rule]) -> BTreeSet<String> {
     let mut missing = BTreeSet::new();
-    for policy in policies {
-        if let Ok(json) = policy.to_json() {
-            named_entities(&json, &mut |type_name, id| {
-                if !exists(model, type_name, id) {
-                    missing.insert(format!("{type_name}::\"{id}\""));
-                }
-            });
-        }
+    for rule in rules {
+        named_entities(&rule.json, &mut |type_name, id| {
+            if !exists(model, type_name, id) {
+                missing.insert(format!("{type_name}::\"{id}\""));
+            }
+        });
     }
     missing
 }
@@ -221,17 +254,22 @@ fn exists(model: &Model, type_name: &str, id: &str) -> bool {
 }
 
 fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Finding {
-    let code = if problem.annotation { Code::PolicyAnnotation } else { Code::PolicyText };
-    let place = match (&problem.rule, problem.position) {
-        (Some(rule), Some((line, column))) => {
-            format!("rule `{rule}`, line {line}, column {column} of the text: ")
-        }
-        (Some(rule), None) if !problem.message.contains(rule.as_str()) => format!("rule `{rule}`: "),
-        (None, Some((line, column))) => format!("line {line}, column {column} of the text: "),
-        _ => String::new(),
-    };
-    let mut finding = sourced.finding(code, "spec.cedar", format!("{place}{}", problem.message));
-    finding.help = problem.help;
+    const FIELD: &str = "spec.cedar";
+    let PolicyProblem { rule, message, help, position, code } = problem;
+    let in_file = position.and_then(|position| sourced.source.within(FIELD, position));
+    // what the origin does not show is said
+    let line = position.filter(|_| in_file.is_none());
+    let line = line.map(|(line, column)| format!("line {line}, column {column} of the text"));
+    let rule = rule.filter(|rule| line.is_some() || !message.contains(&format!("`{rule}`")));
+    let place: Vec<String> = rule.map(|rule| format!("rule `{rule}`")).into_iter().chain(line).collect();
+    let colon = if place.is_empty() { "" } else { ": " };
+    let mut finding = sourced.finding(code, FIELD, format!("{}{colon}{message}", place.join(", ")));
+    finding.help = help.or_else(|| {
+        Some("what actions, entities and attributes there are is in `policies/schema.cedarschema`".to_owned())
+    });
+    if let Some((line, column)) = in_file {
+        (finding.origin.line, finding.origin.column) = (Some(line), Some(column));
+    }
     finding
 }
 
@@ -300,5 +338,6 @@ fn earlier_forbids(reference: &ObjectRef, sourced: &Sourced<WirePolicy>) -> Opti
         rules: rules(reference, &policies, false),
         text,
         held_back: Some("a later text is refused".to_owned()),
+        tests: Vec::new(),
     })
 }

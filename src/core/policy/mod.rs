@@ -4,17 +4,22 @@
 
 mod assess;
 mod authorize;
+mod clauses;
 mod decide;
+mod effect;
 mod entities;
 mod flows;
 mod framework;
 mod gate;
+mod lint;
 mod load;
 mod local;
 mod moments;
 mod names;
+mod parity;
 mod schema;
 mod test;
+mod who_can;
 
 pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess};
 pub use decide::{CandidateVerdict, Verdict, decide};
@@ -27,3 +32,4 @@ pub(crate) use moments::add_months;
 pub use names::{rule_order, rule_sort_key};
 pub use schema::{SCHEMA_TEXT, schema};
 pub use test::{TestOutcome, run_test};
+pub use who_can::{Filter, LocalWord, Permission, UnknownName, who_can};

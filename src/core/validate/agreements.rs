@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::check::Check;
-use super::{Checked, listed, namespace};
+use super::{Checked, listed, reference as key};
 use crate::api::{DataSharingAgreement, ObjectRef, PartyRole, Purpose, RecipientRef};
 use crate::core::finding::Code;
 use crate::core::model::{Agreement, Model};
@@ -62,7 +62,11 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                     .finding(
                         Code::SupersedesCycle,
                         "spec.supersedes",
-                        format!("`{own}` supersedes itself, over `{old}`"),
+                        if own == *old {
+                            format!("`{own}` supersedes itself")
+                        } else {
+                            format!("`{own}` supersedes itself, over `{old}`")
+                        },
                     )
                     .help("an agreement supersedes an older one; take one of the links out");
             } else if !all.contains(old) {
@@ -72,6 +76,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                         "spec.supersedes",
                         format!("there is no agreement `{old}`"),
                     )
+                    .missing("DataSharingAgreement", old)
                     .help("nothing to end; leave it as a record if the old one was deleted");
             }
         }
@@ -88,10 +93,6 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             checked.model.agreements.insert(own, agreement);
         }
     }
-}
-
-fn key(object: &DataSharingAgreement) -> ObjectRef {
-    ObjectRef { namespace: namespace(object), name: object.name_any() }
 }
 
 /// Agreements whose reference another one has, with the others' names. In a cluster the first made keeps it; in
@@ -152,6 +153,7 @@ fn check_framework<'m>(
                 "spec.framework",
                 format!("there is no framework `{wanted}` that can be used"),
             )
+            .missing("PolicyFramework", wanted.to_string().as_str())
             .help(help);
     }
     framework.map(AsRef::as_ref)
@@ -170,6 +172,7 @@ fn check_places(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
                     &field,
                     format!("there is no footprint `{name}` that can be used"),
                 )
+                .missing("PlaceFootprint", name.as_str())
                 .near(
                     name,
                     model.footprints.iter().map(|(name, _)| name.as_str()),
@@ -205,6 +208,7 @@ fn check_parties(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
 fn org_not_found(check: &mut Check<'_, DataSharingAgreement>, model: &Model, org: &str, field: &str) {
     check
         .finding(Code::OrgNotFound, field, format!("there is no organisation `{org}` that can be used"))
+        .missing("PartnerOrg", org)
         .near(org, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or mend it");
 }
 
@@ -313,6 +317,7 @@ fn check_product(
                 field,
                 format!("there is no product `{reference}` that can be used"),
             )
+            .missing("DataProduct", reference)
             .near(
                 &reference.to_string(),
                 names.iter().map(String::as_str),

@@ -3,7 +3,8 @@
 use kube::Resource;
 
 use super::shape::nearest;
-use crate::core::finding::{Code, Finding, Severity};
+use crate::api::ObjectRef;
+use crate::core::finding::{Code, Finding, ObjectKey, Severity};
 use crate::core::snapshot::Sourced;
 
 /// One object under examination.
@@ -14,6 +15,24 @@ pub(super) struct Check<'a, T> {
 
 /// A finding that can still be given its help.
 pub(super) struct Found<'a>(&'a mut Finding);
+
+/// The name of what cannot be found, with its namespace where it has one.
+pub(super) struct Missing {
+    namespace: Option<String>,
+    name: String,
+}
+
+impl From<&ObjectRef> for Missing {
+    fn from(ObjectRef { namespace, name }: &ObjectRef) -> Self {
+        Self { namespace: Some(namespace.clone()), name: name.clone() }
+    }
+}
+
+impl From<&str> for Missing {
+    fn from(name: &str) -> Self {
+        Self { namespace: None, name: name.to_owned() }
+    }
+}
 
 impl Found<'_> {
     /// Says what would work.
@@ -33,6 +52,13 @@ impl Found<'_> {
             Some(near) => self.help(format!("did you mean `{near}`?")),
             None => self.help(otherwise),
         }
+    }
+
+    /// Names the object that is referred to, and cannot be found.
+    pub(super) fn missing(self, kind: &str, reference: impl Into<Missing>) -> Self {
+        let Missing { namespace, name } = reference.into();
+        self.0.missing = Some(ObjectKey::new(kind, namespace.as_deref(), &name));
+        self
     }
 
     /// Makes it a reason to leave the object out.

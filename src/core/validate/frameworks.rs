@@ -6,11 +6,11 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 
 use super::{Checked, listed};
-use crate::api::FrameworkRef;
+use crate::api::{FrameworkRef, Sector};
 use crate::core::finding::Code;
-use crate::core::model::Exception;
+use crate::core::model::{Exception, Model};
 use crate::core::policy::{self, built_in, built_in_spec, load_framework};
-use crate::core::snapshot::Snapshot;
+use crate::core::snapshot::{Snapshot, Unreadable};
 
 /// Rules that no exception may lift, with all their letters.
 const NEVER_LIFTED: [&str; 5] = ["NF-01", "NF-12", "NF-14a", "NF-19", "NF-21"];
@@ -65,6 +65,12 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             }
         }
     }
+    // one that stands and cannot be read may have another text
+    let unreadable =
+        |it: &Unreadable| it.kind == "PolicyFramework" && it.key().name == own.reference.to_string();
+    if snapshot.unreadable.iter().any(unreadable) {
+        refused.insert(own.reference.clone());
+    }
     // what names the built-in one without holding it is judged by it
     if !refused.contains(&own.reference) {
         checked.model.frameworks.entry(own.reference.clone()).or_insert_with(|| Arc::clone(own));
@@ -100,9 +106,26 @@ fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
                 .finding(
                     Code::FootprintNotFound,
                     "spec.footprint",
-                    format!("there is no footprint `{}`", spec.footprint),
+                    format!("there is no footprint `{}` that can be used", spec.footprint),
                 )
-                .help("name the footprint that the rule is lifted for");
+                .missing("PlaceFootprint", spec.footprint.as_str())
+                .near(
+                    &spec.footprint,
+                    checked.model.footprints.iter().map(|(name, _)| name.as_str()),
+                    "name the footprint that the rule is lifted for",
+                );
+        }
+        if let Some(own) = approves_itself(snapshot, &checked.model, &spec.approved_by, &spec.footprint) {
+            check
+                .finding(
+                    Code::ExceptionRefused,
+                    "spec.approvedBy",
+                    format!(
+                        "`{own}` lies in `{}`, and a place does not approve its own exception",
+                        spec.footprint
+                    ),
+                )
+                .help("the national body approves it");
         }
         let exception = Exception {
             name: sourced.object.name_any(),
@@ -119,6 +142,26 @@ fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
         (policy::rule_sort_key(&a.rule), &a.name).cmp(&(policy::rule_sort_key(&b.rule), &b.name))
     });
     checked.model.exceptions = exceptions;
+}
+
+/// The organisation of the place that stands as the approver: its name, or the name that people know.
+fn approves_itself<'a>(
+    snapshot: &'a Snapshot,
+    model: &Model,
+    approved_by: &str,
+    footprint: &str,
+) -> Option<&'a str> {
+    let approver = approved_by.to_lowercase();
+    snapshot
+        .orgs
+        .iter()
+        .map(|org| (org.object.metadata.name.as_deref().unwrap_or_default(), &org.object.spec))
+        .filter(|(_, spec)| spec.sector != Sector::National)
+        .filter(|(_, spec)| spec.footprints.iter().any(|inner| model.footprints.lies_in(inner, footprint)))
+        .find(|(name, spec)| {
+            approver == name.to_lowercase() || approver.contains(&spec.display_name.to_lowercase())
+        })
+        .map(|(name, _)| name)
 }
 
 /// Whether a rule is one of those that stand for everybody: `NF-12` and `NF-12b`, and not `NF-120`.

@@ -24,6 +24,7 @@ use check::Check;
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Looked, Model};
 use super::snapshot::{Snapshot, Sourced};
+use crate::api::ObjectRef;
 
 /// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
 /// rest of the model.
@@ -97,6 +98,7 @@ impl Checked {
             signatures,
             policies,
             tests: _,
+            unreadable: _,
         } = snapshot;
         self.look_at(frameworks);
         self.look_at(exceptions);
@@ -122,7 +124,7 @@ impl Checked {
             let mut check = Check::new(sourced);
             if count.get(&key).is_some_and(|count| *count > 1) {
                 check
-                    .finding(Code::DuplicateObject, "metadata.name", format!("{key} stands more than once"))
+                    .finding(Code::DuplicateObject, "metadata.name", format!("`{key}` stands more than once"))
                     .help("keep one of them; until then none is used");
             }
             // files were held to the whole shape as they were read
@@ -152,6 +154,11 @@ impl Checked {
 /// The namespace of a namespaced object; files have been refused where it is missing.
 fn namespace(object: &impl ResourceExt) -> String {
     object.namespace().unwrap_or_default()
+}
+
+/// Namespace and name of a namespaced object, as others refer to it.
+fn reference(object: &impl ResourceExt) -> ObjectRef {
+    ObjectRef { namespace: namespace(object), name: object.name_any() }
 }
 
 /// Names in backticks, with commas.

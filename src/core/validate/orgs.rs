@@ -19,6 +19,11 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
     for org in &snapshot.orgs {
         homes.entry(&org.object.spec.home_namespace).or_default().push(org.object.name_any());
     }
+    let successors: BTreeMap<String, &str> = snapshot
+        .orgs
+        .iter()
+        .filter_map(|org| Some((org.object.name_any(), org.object.spec.successor.as_deref()?)))
+        .collect();
     let claims = all_claims(snapshot);
     checked.model.isolated.orgs =
         snapshot.orgs.iter().map(|org| (org.object.name_any(), org.object.spec.clone())).collect();
@@ -45,6 +50,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                         &format!("spec.footprints[{index}]"),
                         format!("there is no footprint `{footprint}` that can be used"),
                     )
+                    .missing("PlaceFootprint", footprint.as_str())
                     .near(
                         footprint,
                         checked.model.footprints.iter().map(|(name, _)| name.as_str()),
@@ -52,17 +58,44 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                     );
             }
         }
-        if let Some(successor) = &spec.successor
-            && !names.contains(successor)
-        {
-            check
-                .finding(
-                    Code::OrgNotFound,
-                    "spec.successor",
-                    format!("there is no organisation `{successor}`"),
-                )
-                .near(successor, names.iter().map(String::as_str), "add a PartnerOrg of that name")
-                .warning();
+        if let Some(successor) = &spec.successor {
+            if !names.contains(successor) {
+                check
+                    .finding(
+                        Code::OrgNotFound,
+                        "spec.successor",
+                        format!("there is no organisation `{successor}`"),
+                    )
+                    .missing("PartnerOrg", successor.as_str())
+                    .near(successor, names.iter().map(String::as_str), "add a PartnerOrg of that name")
+                    .warning();
+            } else if leads_back(&name, &successors) {
+                let message = if *successor == name {
+                    format!("`{name}` is its own successor")
+                } else {
+                    format!("`{name}` is its own successor, over `{successor}`")
+                };
+                check.finding(Code::SuccessorCycle, "spec.successor", message).help(
+                    "name the organisation that carries on; nobody signs for one that is merged in a circle",
+                );
+            }
+        }
+        for (index, delegation) in spec.delegated_signing.iter().enumerate() {
+            if !names.contains(&delegation.to) {
+                check
+                    .finding(
+                        Code::OrgNotFound,
+                        &format!("spec.delegatedSigning[{index}].to"),
+                        format!("there is no organisation `{}` to sign for `{name}`", delegation.to),
+                    )
+                    .missing("PartnerOrg", delegation.to.as_str())
+                    .near(
+                        &delegation.to,
+                        names.iter().map(String::as_str),
+                        "add a PartnerOrg of that name, or take the delegation out",
+                    )
+                    .warning();
+            }
         }
         check_workloads(&mut check, &checked.model.cluster, &claims);
         for (index, gateway) in spec.gateways.iter().enumerate() {
@@ -91,6 +124,19 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
             checked.model.orgs.insert(name.clone(), Organisation { name, spec: spec.clone() });
         }
     }
+}
+
+/// Whether following `successor` leads back to an organisation.
+fn leads_back(org: &str, successors: &BTreeMap<String, &str>) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut at = org;
+    while let Some(next) = successors.get(at).filter(|next| seen.insert(**next)) {
+        if *next == org {
+            return true;
+        }
+        at = next;
+    }
+    false
 }
 
 /// Every claim on a namespace, by any organisation, used or not.

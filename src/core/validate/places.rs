@@ -38,6 +38,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                         &format!("spec.parents[{index}]"),
                         format!("there is no footprint `{parent}`"),
                     )
+                    .missing("PlaceFootprint", parent.as_str())
                     .near(
                         parent,
                         names.iter().map(String::as_str),
@@ -52,6 +53,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                     "spec.leadOrg",
                     format!("there is no organisation `{}`", spec.lead_org),
                 )
+                .missing("PartnerOrg", spec.lead_org.as_str())
                 .near(&spec.lead_org, orgs.iter().map(String::as_str), "add a PartnerOrg of that name")
                 .warning();
         }

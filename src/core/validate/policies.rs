@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Checked, listed, namespace};
+use crate::api::DataSharingAgreementSpec;
 use crate::core::finding::Code;
+use crate::core::model::Model;
 use crate::core::policy::add_months;
 use crate::core::snapshot::Snapshot;
 
@@ -11,13 +13,6 @@ use crate::core::snapshot::Snapshot;
 const REVIEW_MONTHS: i64 = 12;
 
 pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) {
-    let months = checked
-        .model
-        .frameworks
-        .values()
-        .filter_map(|framework| framework.spec.limits.local_policy_review_months)
-        .min()
-        .unwrap_or(REVIEW_MONTHS);
     for sourced in &snapshot.policies {
         let Some(mut check) = checked.start(sourced) else {
             continue;
@@ -32,6 +27,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
                         "spec.footprint",
                         format!("there is no footprint `{}` that can be used", spec.footprint),
                     )
+                    .missing("PlaceFootprint", spec.footprint.as_str())
                     .near(&spec.footprint, names, "name the footprint that the policy is for");
             }
             Some(footprint) => {
@@ -45,6 +41,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
                 }
             }
         }
+        let months = review_months(&checked.model, &spec.footprint);
         if add_months(now, months).is_some_and(|latest| spec.review_by > latest) {
             check
                 .finding(
@@ -57,4 +54,28 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
         }
         checked.finish(check);
     }
+}
+
+/// How far ahead a review may be set: the least of what the frameworks say that are in use in the footprint.
+fn review_months(model: &Model, footprint: &str) -> i64 {
+    let lies_in = |inner: &String| model.footprints.lies_in(inner, footprint);
+    let concerns = |spec: &DataSharingAgreementSpec| {
+        let cross = spec.cross_boundary.iter().flat_map(|cross| &cross.footprints);
+        let mut products = spec.purposes.iter().flat_map(|purpose| &purpose.products);
+        std::iter::once(&spec.footprint).chain(cross).any(lies_in)
+            || products.any(|product| {
+                let controller = model.products.get(product).map(|product| &product.spec.controller);
+                controller
+                    .and_then(|controller| model.orgs.get(controller))
+                    .is_some_and(|org| org.spec.footprints.iter().any(lies_in))
+            })
+    };
+    model
+        .agreements
+        .values()
+        .map(|agreement| &agreement.spec)
+        .filter(|spec| concerns(spec))
+        .filter_map(|spec| model.frameworks.get(&spec.framework)?.spec.limits.local_policy_review_months)
+        .min()
+        .unwrap_or(REVIEW_MONTHS)
 }

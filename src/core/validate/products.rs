@@ -1,33 +1,24 @@
 //! Data products: they stand with their controller, and a derived one carries its parents' flags.
 
-use std::collections::BTreeMap;
-
-use kube::ResourceExt as _;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::Check;
-use super::{Checked, listed, namespace, orgs};
+use super::{Checked, listed, orgs, reference};
 use crate::api::{DataProduct, DataProductSpec, ObjectRef};
 use crate::core::finding::Code;
 use crate::core::model::{Organisation, Product};
 use crate::core::snapshot::Snapshot;
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
-    let all: BTreeMap<ObjectRef, &DataProductSpec> = snapshot
-        .products
-        .iter()
-        .map(|product| {
-            let reference =
-                ObjectRef { namespace: namespace(&product.object), name: product.object.name_any() };
-            (reference, &product.object.spec)
-        })
-        .collect();
+    let all: BTreeMap<ObjectRef, &DataProductSpec> =
+        snapshot.products.iter().map(|product| (reference(&product.object), &product.object.spec)).collect();
     checked.model.isolated.products =
         all.iter().map(|(reference, spec)| (reference.clone(), (*spec).clone())).collect();
     for sourced in &snapshot.products {
         let Some(mut check) = checked.start(sourced) else {
             continue;
         };
-        let reference = ObjectRef { namespace: namespace(&sourced.object), name: sourced.object.name_any() };
+        let reference = reference(&sourced.object);
         let spec = &sourced.object.spec;
         match checked.model.orgs.get(&spec.controller) {
             None => {
@@ -38,6 +29,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
                         "spec.controller",
                         format!("there is no organisation `{}` that can be used", spec.controller),
                     )
+                    .missing("PartnerOrg", spec.controller.as_str())
                     .near(&spec.controller, names, "add a PartnerOrg of that name, or mend it");
             }
             Some(org) => {
@@ -67,38 +59,72 @@ fn namespaces(org: &Organisation) -> Vec<&str> {
         .collect()
 }
 
-/// A product made from others has at least the union of their flags: waste data joined to a frailty code is
-/// confidential patient information.
+/// A product made from others has at least the union of their flags, and of what those are made from: waste data
+/// joined to a frailty code is confidential patient information, however many products lie between.
 fn derived(check: &mut Check<'_, DataProduct>, all: &BTreeMap<ObjectRef, &DataProductSpec>) {
+    let own = reference(check.object());
     let spec = &check.object().spec;
     for (index, parent) in spec.derived_from.iter().enumerate() {
-        let Some(above) = all.get(parent) else {
+        let field = format!("spec.derivedFrom[{index}]");
+        if !all.contains_key(parent) {
+            let names: Vec<String> = all.keys().map(ToString::to_string).collect();
             check
-                .finding(
-                    Code::ProductNotFound,
-                    &format!("spec.derivedFrom[{index}]"),
-                    format!("there is no product `{parent}`"),
-                )
-                .help("name the product that this one is made from, as `namespace` and `name`");
+                .finding(Code::ProductNotFound, &field, format!("there is no product `{parent}`"))
+                .missing("DataProduct", parent)
+                .near(
+                    &parent.to_string(),
+                    names.iter().map(String::as_str),
+                    "name the product that this one is made from, as `namespace` and `name`",
+                );
+        } else if ancestors(parent, all).contains(&own) {
+            let message = if *parent == own {
+                format!("`{own}` is made from itself")
+            } else {
+                format!("`{own}` is made from itself, over `{parent}`")
+            };
+            check
+                .finding(Code::DerivedCycle, &field, message)
+                .help("name what it was made from first, and take this link out there or here");
+        }
+    }
+    let mut asked: BTreeSet<&str> = BTreeSet::new();
+    for above in spec.derived_from.iter().flat_map(|parent| ancestors(parent, all)) {
+        let Some(above_spec) = all.get(&above) else {
             continue;
         };
-        let flags = [
-            ("personalData", spec.personal_data, above.personal_data),
-            ("specialCategory", spec.special_category, above.special_category),
-            ("confidentialPatientInfo", spec.confidential_patient_info, above.confidential_patient_info),
-            ("legallyRestricted", spec.legally_restricted, above.legally_restricted),
-            ("childrensData", spec.childrens_data, above.childrens_data),
-        ];
-        for (flag, own, theirs) in flags {
-            if theirs && !own {
+        for ((flag, own), (_, theirs)) in flags(spec).into_iter().zip(flags(above_spec)) {
+            if theirs && !own && asked.insert(flag) {
                 check
                     .finding(
                         Code::DerivedFlags,
                         &format!("spec.{flag}"),
-                        format!("`{parent}`, which this is made from, has `{flag}`"),
+                        format!("`{above}`, which this is made from, has `{flag}`"),
                     )
                     .help(format!("set `{flag}: true`: what is made from such data is such data"));
             }
         }
     }
+}
+
+/// A product and all that it is made from, nearest first, as far as it is there.
+fn ancestors(product: &ObjectRef, all: &BTreeMap<ObjectRef, &DataProductSpec>) -> Vec<ObjectRef> {
+    let mut found = vec![product.clone()];
+    let mut seen = BTreeSet::from([product]);
+    let mut layer = vec![product];
+    while !layer.is_empty() {
+        let parents = layer.iter().filter_map(|it| all.get(*it)).flat_map(|spec| &spec.derived_from);
+        layer = parents.filter(|parent| seen.insert(parent)).collect();
+        found.extend(layer.iter().map(|it| (*it).clone()));
+    }
+    found
+}
+
+fn flags(spec: &DataProductSpec) -> [(&'static str, bool); 5] {
+    [
+        ("personalData", spec.personal_data),
+        ("specialCategory", spec.special_category),
+        ("confidentialPatientInfo", spec.confidential_patient_info),
+        ("legallyRestricted", spec.legally_restricted),
+        ("childrensData", spec.childrens_data),
+    ]
 }

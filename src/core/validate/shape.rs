@@ -2,7 +2,7 @@
 //!
 //! The API server holds objects to the same rules, so that a file which passes here is admitted there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use jsonschema::error::ValidationErrorKind;
@@ -75,8 +75,7 @@ pub fn problems(kind: &str, object: &Value) -> Vec<ShapeProblem> {
     let Some(shape) = SHAPES.get(kind) else {
         return vec![ShapeProblem::new(Code::UnknownKind, "kind", format!("there is no kind `{kind}`"))];
     };
-    let mut found: Vec<ShapeProblem> =
-        shape.structure.iter_errors(object).map(|error| structural(&error)).collect();
+    let mut found: Vec<ShapeProblem> = structure(shape, object);
     unknown_fields(&shape.schema, object, "", &mut found);
     // rules are written for objects of the right structure
     if found.is_empty() {
@@ -113,6 +112,24 @@ pub fn texts(object: &Value) -> Vec<ShapeProblem> {
         .collect()
 }
 
+/// What breaks the schema. A text of the wrong form is told once, though its length be wrong too.
+fn structure(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
+    let errors: Vec<_> = shape.structure.iter_errors(object).collect();
+    let malformed: BTreeSet<&str> = errors
+        .iter()
+        .filter(|error| matches!(error.kind(), ValidationErrorKind::Pattern { .. }))
+        .map(|error| error.instance_path().as_str())
+        .collect();
+    let is_length = |error: &jsonschema::ValidationError<'_>| {
+        matches!(error.kind(), ValidationErrorKind::MinLength { .. } | ValidationErrorKind::MaxLength { .. })
+    };
+    errors
+        .iter()
+        .filter(|error| !(is_length(error) && malformed.contains(error.instance_path().as_str())))
+        .map(structural)
+        .collect()
+}
+
 fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
     let field = field_path(error.instance_path().as_str());
     let value = || shown(error.instance());
@@ -120,7 +137,7 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
             let missing = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
-            ShapeProblem::new(Code::InvalidField, field, format!("`{missing}` is missing"))
+            ShapeProblem::new(Code::InvalidField, missing.clone(), format!("`{missing}` is missing"))
                 .help(format!("add `{name}`, which is required here"))
         }
         ValidationErrorKind::Enum { options } => {
@@ -137,14 +154,14 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
         }
         ValidationErrorKind::Type { kind } => {
             ShapeProblem::new(Code::InvalidField, field, format!("{} is of the wrong type", value()))
-                .help(format!("this field is of type {}", type_name(kind)))
+                .help(type_help(kind, error.instance()))
         }
         ValidationErrorKind::Pattern { pattern } => ShapeProblem::new(
             Code::InvalidField,
             field,
             format!("{} does not have the form of this field", value()),
         )
-        .help(format!("it has to match `{pattern}`")),
+        .help(form(pattern).map_or_else(|| format!("it has to match `{pattern}`"), str::to_owned)),
         ValidationErrorKind::Format { format } if format == "date-time" => {
             ShapeProblem::new(Code::InvalidField, field, format!("{} is not a timestamp", value()))
                 .help("write it as RFC 3339 has it, such as `2026-04-01T00:00:00Z`")
@@ -169,8 +186,72 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
             ShapeProblem::new(Code::InvalidField, field, "this text is empty or too short")
                 .help("write it out")
         }
-        _ => ShapeProblem::new(Code::InvalidField, field, error.to_string()),
+        ValidationErrorKind::Minimum { limit } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("{} is too small", value()))
+                .help(format!("write {limit} or more"))
+        }
+        ValidationErrorKind::Maximum { limit } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("{} is too large", value()))
+                .help(format!("write {limit} or less"))
+        }
+        ValidationErrorKind::MinProperties { limit } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("this needs at least {limit} entries"))
+                .help("add what belongs here")
+        }
+        ValidationErrorKind::MaxProperties { limit } => {
+            ShapeProblem::new(Code::InvalidField, field, format!("this has more than {limit} entries"))
+                .help(format!("up to {limit} are taken"))
+        }
+        _ => ShapeProblem::new(Code::InvalidField, field, error.to_string())
+            .help("look with `kubectl explain` at what the field takes"),
     }
+}
+
+/// What a pattern of the schemas asks for, in words.
+fn form(pattern: &str) -> Option<&'static str> {
+    let words = match pattern {
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$" => {
+            "it takes small letters, digits and hyphens, and starts and ends with a letter or a digit"
+        }
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$" => {
+            "it is the name of an object: small letters, digits and hyphens, parts joined by dots, each starting and \
+             ending with a letter or a digit"
+        }
+        r"^sha256:[0-9a-f]{64}$" => {
+            "it is `sha256:` and 64 of the digits 0 to 9 and a to f; `concordat sign` writes the right one"
+        }
+        r"^(sha256:)?[0-9a-f]{64}$" => "it is 64 of the digits 0 to 9 and a to f, as `sha256sum` prints them",
+        r"^6\(1\)\((a|b|c|d|e|ea|f)\)$" => "write the article in full, such as `6(1)(e)`",
+        r"^9\(2\)\([a-j]\)$" => "write the article in full, such as `9(2)(h)`",
+        r"^[A-Z]{2,8}-[0-9]{4}-[0-9]{3,5}$" => "write letters, a year and a number, such as `CHOR-2026-001`",
+        r"^[A-Z]{2}$" => "write the two capital letters of a country, such as `GB`",
+        r"^[A-Z]{1,3}[0-9]{5,9}$" => "write the code as its register has it, such as `E07000118`",
+        r"^[A-Za-z][A-Za-z0-9]*$" => "write one word that starts with a letter, such as `DirectCare`",
+        r"^[^@\s<>]+@[^@\s<>]+\.[^@\s<>.]+$" => {
+            "write the address of a mailbox for the role, such as `ig-lead@council.example`, and no name"
+        }
+        r"^[a-zA-Z][a-zA-Z0-9+.-]*:\S+$" => "write a whole address, such as `https://council.example/notice`",
+        r"^(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)(-[0-9a-z-]+(\.[0-9a-z-]+)*)?$" => {
+            "write three numbers, such as `1.0.0`"
+        }
+        _ => return None,
+    };
+    Some(words)
+}
+
+/// What a field takes, where something else stands there.
+fn type_help(kind: &jsonschema::error::TypeKind, value: &Value) -> String {
+    let wanted = type_name(kind);
+    let what = match wanted.as_str() {
+        "array" => "this field is a list: write each entry on a line that starts with `- `",
+        "object" => "this field holds fields of its own: write them on lines below it, further in",
+        "boolean" => "write `true` or `false`, without quotes",
+        "integer" => "write a whole number, without quotes",
+        "string" if value.is_null() => "write a text here, or leave the field out",
+        "string" => "this field is a text: put it into quotes",
+        _ => return format!("this field is of type {wanted}"),
+    };
+    what.to_owned()
 }
 
 fn type_name(kind: &jsonschema::error::TypeKind) -> String {

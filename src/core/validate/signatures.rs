@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 
 use super::check::Check;
-use super::{Checked, listed, namespace};
+use super::{Checked, listed, namespace, reference};
 use crate::api::{
     AgreementSignature, DataProductSpec, DataSharingAgreementSpec, ObjectRef, PartnerOrgSpec, SignatureState,
 };
 use crate::core::finding::Code;
 use crate::core::model::{Model, Signature, Signer};
-use crate::core::snapshot::{Snapshot, Sourced};
+use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::core::terms;
 
 /// Whose signature on what.
@@ -23,11 +22,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
     let specs: BTreeMap<ObjectRef, &DataSharingAgreementSpec> = snapshot
         .agreements
         .iter()
-        .map(|agreement| {
-            let reference =
-                ObjectRef { namespace: namespace(&agreement.object), name: agreement.object.name_any() };
-            (reference, &agreement.object.spec)
-        })
+        .map(|agreement| (reference(&agreement.object), &agreement.object.spec))
         .collect();
     // where a signature stands decides whether it counts at all; only those that do can void each other
     let mut counting: BTreeMap<Slot, Vec<(&Sourced<AgreementSignature>, Authority)>> = BTreeMap::new();
@@ -48,11 +43,27 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
     }
     let mut signatures: BTreeMap<Slot, Signature> = BTreeMap::new();
     for (slot, found) in counting {
-        let signature = match found.as_slice() {
-            [(sourced, authority)] => {
+        let doubt = snapshot.unreadable.iter().find(|it| may_be_about(it, &slot, &checked.model));
+        let signature = match (found.as_slice(), doubt) {
+            // a second one, for all that can be told
+            ([(sourced, _)], Some(doubt)) => {
+                let message = format!(
+                    "{} cannot be read, and may withdraw what `{}` has signed on `{}`: neither counts",
+                    doubt.key(),
+                    slot.1,
+                    slot.0
+                );
+                let mut check = Check::new(sourced);
+                check
+                    .finding(Code::SecondSignature, "metadata.name", message)
+                    .help("mend it or delete it, or run a version of concordat that can read it");
+                checked.finish(check);
+                Signature::Twice
+            }
+            ([(sourced, authority)], None) => {
                 read(sourced, authority, hashes.get(&slot).map(String::as_str), checked)
             }
-            several => {
+            (several, _) => {
                 for (sourced, _) in several {
                     let message = format!(
                         "`{}` has {} signatures on `{}`, and none counts",
@@ -77,6 +88,22 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) 
             agreement.signers.insert(org, Signer { terms_hash, signature });
         }
     }
+}
+
+/// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
+/// otherwise, and stands where the party's signatures, or those of somebody who may sign for it, count.
+fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Model) -> bool {
+    let Unreadable { kind, meta, agreement: about, party: of } = unreadable;
+    let home = |org: &str| model.orgs.get(org).map(|org| &org.spec.home_namespace);
+    let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
+    let stands = delegates
+        .map(|it| it.to.as_str())
+        .chain([party.as_str()])
+        .any(|org| home(org) == meta.namespace.as_ref());
+    kind == "AgreementSignature"
+        && about.as_ref().is_none_or(|about| about == agreement)
+        && of.as_ref().is_none_or(|of| of == party)
+        && stands
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.
@@ -128,6 +155,7 @@ fn examine(
                 "spec.agreement",
                 format!("there is no agreement `{}`", spec.agreement),
             )
+            .missing("DataSharingAgreement", &spec.agreement)
             .near(
                 &spec.agreement.to_string(),
                 names.iter().map(String::as_str),
@@ -167,6 +195,7 @@ fn examine(
                 "spec.party",
                 format!("there is no organisation `{}` that can be used", spec.party),
             )
+            .missing("PartnerOrg", spec.party.as_str())
             .near(
                 &spec.party,
                 model.orgs.keys().map(String::as_str),
@@ -179,14 +208,56 @@ fn examine(
         return Some(Authority::Own);
     }
     let delegated = delegation(model, &org.spec, &stands_in, now);
-    if delegated.is_none() {
+    let Some(Authority::Delegated { purposes, .. }) = &delegated else {
+        let home = &org.spec.home_namespace;
         let message = format!("a signature of `{}` in namespace `{stands_in}` proves nothing", spec.party);
-        check.finding(Code::SignatureNamespace, "metadata.namespace", message).help(format!(
-            "put it into `{}`, its home namespace, or delegate signing with `delegatedSigning` in its PartnerOrg",
+        let found = check.finding(Code::SignatureNamespace, "metadata.namespace", message);
+        match ended_delegation(model, &org.spec, &stands_in, now) {
+            Some((to, until)) => found.help(format!(
+                "the delegation to `{to}` ended at {until}: put it into `{home}`, its home namespace, or give the \
+                 delegation a later `until`"
+            )),
+            None => found.help(format!(
+                "put it into `{home}`, its home namespace, or delegate signing with `delegatedSigning` in its \
+                 PartnerOrg"
+            )),
+        };
+        return None;
+    };
+    let asked = agreement.purposes.iter().map(|purpose| &purpose.code);
+    let beyond: BTreeSet<&str> = asked
+        .filter(|code| {
+            spec.purposes.as_ref().is_none_or(|own| own.contains(code)) && !purposes.contains(*code)
+        })
+        .map(String::as_str)
+        .collect();
+    if !beyond.is_empty() && spec.state != Some(SignatureState::Withdrawn) {
+        let field = if spec.purposes.is_some() { "spec.purposes" } else { "metadata.namespace" };
+        let message = format!(
+            "`{}` has not delegated signing for {} to the organisation at home in `{stands_in}`",
+            spec.party,
+            listed(beyond.iter().copied())
+        );
+        check.finding(Code::PurposeNotDelegated, field, message).help(format!(
+            "what is delegated is {}: for the others sign in `{}`, its home namespace",
+            listed(purposes.iter().map(String::as_str)),
             org.spec.home_namespace
         ));
     }
     delegated
+}
+
+/// The delegation to the organisation whose home the namespace is that ended last.
+fn ended_delegation<'o>(
+    model: &Model,
+    org: &'o PartnerOrgSpec,
+    stands_in: &str,
+    now: Timestamp,
+) -> Option<(&'o str, Timestamp)> {
+    let is_delegate =
+        |to: &str| model.orgs.get(to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in);
+    let ended = org.delegated_signing.iter().filter(|it| it.until <= now && is_delegate(&it.to));
+    ended.map(|it| (it.to.as_str(), it.until)).max_by_key(|(_, until)| *until)
 }
 
 /// The delegations in date to the organisation whose home the namespace is, together: the purposes of all, until the

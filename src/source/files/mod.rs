@@ -10,14 +10,15 @@ mod scalar;
 mod walk;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 pub use walk::STDIN;
 
 use crate::api::{AccessRequest, GROUP};
-use crate::core::finding::{self, Code, Finding};
+use crate::core::finding::{self, Code, Finding, Origin};
 use crate::core::snapshot::Snapshot;
+use crate::core::text::{NhsNumber, nhs_numbers};
 use crate::core::validate::shape;
 
 /// What was read, in numbers.
@@ -58,8 +59,12 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
             Some(problem) => loader.findings.push(objects::finding(&entry.name, &problem, None)),
             None => {}
         }
+        let before = loader.objects;
         for document in &documents {
             loader.document(&entry.name, document);
+        }
+        if loader.objects > before {
+            loader.findings.extend(beside(&entry.name, &text, &documents));
         }
         if entry.name == STDIN {
             report.stdin = Some(text);
@@ -122,6 +127,31 @@ pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
     }
     finding::sort(&mut findings);
     Err(findings)
+}
+
+/// NHS numbers that stand in a file beside its values, such as in a comment. No object has them, and yet whoever can
+/// read the file can read them.
+fn beside(file: &str, text: &str, documents: &[yaml::Document]) -> Vec<Finding> {
+    let mut written = nhs_numbers(text).peekable();
+    if written.peek().is_none() {
+        return Vec::new();
+    }
+    let mut held = BTreeSet::new();
+    for document in documents {
+        document.root.texts(&mut |text| held.extend(nhs_numbers(text).map(|it| it.number)));
+    }
+    written
+        .filter(|it| !held.contains(&it.number))
+        .map(|NhsNumber { digits, .. }| {
+            let before = digits.first().and_then(|start| text.get(..*start)).unwrap_or_default();
+            let (line, column) = walk::end_of(before);
+            let origin = Origin { line: Some(line), column: Some(column), ..walk::file(file) };
+            Finding::new(Code::NhsNumber, origin, "a comment holds a valid NHS number").help(
+                "take it out, and out of the history of the repository: no file may name a patient, not even with a \
+                 number of the test range",
+            )
+        })
+        .collect()
 }
 
 fn parse(text: &str) -> yaml::Parsed {

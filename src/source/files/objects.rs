@@ -40,6 +40,10 @@ const SERVER_METADATA: [&str; 7] = [
     "selfLink",
 ];
 
+/// What people write into metadata.
+const METADATA: [&str; 7] =
+    ["name", "namespace", "labels", "annotations", "generateName", "finalizers", "ownerReferences"];
+
 /// How an object without a kind is counted.
 pub(super) const NO_KIND: &str = "none";
 
@@ -57,8 +61,11 @@ pub(super) struct Loader {
 /// What a document or list item says it is.
 enum Identity<'node> {
     Ours(&'static str, bool),
-    /// A list of objects, to be looked into.
-    List(&'node [Rc<Node>]),
+    /// A list of objects, to be looked into; `typed` where all of them are to be of one kind of ours.
+    List {
+        items: &'node [Rc<Node>],
+        typed: bool,
+    },
     /// One of ours, but not by this name or version.
     Mistaken {
         at: &'static str,
@@ -82,11 +89,14 @@ impl Loader {
     fn object(&mut self, file: &str, node: &Rc<Node>, problems: &[Problem]) {
         match identify(node) {
             Identity::Other(kind) => self.skip(&kind),
-            Identity::List(items) => {
+            Identity::List { items, typed } => {
                 for item in items {
                     match &item.content {
-                        Content::Map(_) => self.object(file, item, problems),
-                        _ => self.skip(NO_KIND),
+                        Content::Map(_) if !typed || item.get("kind").is_some() => {
+                            self.object(file, item, problems);
+                        }
+                        _ if !typed => self.skip(NO_KIND),
+                        _ => self.nameless(file, item),
                     }
                 }
             }
@@ -102,6 +112,16 @@ impl Loader {
                 self.ours(file, node, problems, kind, namespaced);
             }
         }
+    }
+
+    /// An item of a list of ours that does not say what it is: nobody would apply it, so it is not skipped either.
+    fn nameless(&mut self, file: &str, item: &Node) {
+        self.objects += 1;
+        let origin = source(file, item).origin(None, "kind");
+        self.findings.push(
+            Finding::new(Code::UnknownKind, origin, "an item of the list does not say its `kind`")
+                .help("write `apiVersion` and `kind` into each item, as kubectl wants them"),
+        );
     }
 
     fn skip(&mut self, kind: &str) {
@@ -124,7 +144,7 @@ impl Loader {
             self.findings.push(finding);
         };
         for (code, field, message, help) in metadata_problems(&value, kind, namespaced) {
-            report(code, field, message, Some(help));
+            report(code, &field, message, Some(help));
         }
         if kind == "DataAccessGrant" {
             report(
@@ -143,7 +163,10 @@ impl Loader {
         }
         if let Err(error) = self.keep(kind, value, &source, name) {
             let message = format!("the object cannot be read: {error}");
-            self.findings.push(Finding::new(Code::InvalidField, source.origin(key, ""), message));
+            self.findings.push(
+                Finding::new(Code::InvalidField, source.origin(key, ""), message)
+                    .help("look with `kubectl explain` at what its fields take"),
+            );
         }
     }
 
@@ -166,6 +189,7 @@ impl Loader {
             signatures,
             policies,
             tests,
+            unreadable: _,
         } = &mut self.snapshot;
         match kind {
             "PolicyFramework" => push(frameworks, value, source),
@@ -233,9 +257,10 @@ fn identify(node: &Node) -> Identity<'_> {
         && (kind == "List"
             || kind.strip_suffix("List").is_some_and(|of| KINDS.iter().any(|(known, _)| *known == of)))
     {
-        return Identity::List(items);
+        return Identity::List { items, typed: kind != "List" };
     }
-    let nearly_ours = group != GROUP && strsim::damerau_levenshtein(group, GROUP) <= 2;
+    let nearly_ours = group != GROUP
+        && (group.to_lowercase().starts_with("concordat") || strsim::damerau_levenshtein(group, GROUP) <= 2);
     match (kind, known) {
         (Some(_), Some((kind, namespaced))) if version == Some(API_VERSION) => {
             Identity::Ours(kind, *namespaced)
@@ -275,24 +300,38 @@ fn identify(node: &Node) -> Identity<'_> {
     }
 }
 
-type MetadataProblem = (Code, &'static str, String, String);
+type MetadataProblem = (Code, String, String, String);
 
 fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<MetadataProblem> {
     let mut problems = Vec::new();
     let metadata = value.get("metadata");
     let name = metadata.and_then(|metadata| metadata.get("name"));
     let namespace = metadata.and_then(|metadata| metadata.get("namespace"));
+    for field in metadata.and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys) {
+        if !METADATA.contains(&field.as_str()) && !SERVER_METADATA.contains(&field.as_str()) {
+            let near = shape::nearest(field, METADATA.into_iter());
+            problems.push((
+                Code::UnknownField,
+                format!("metadata.{field}"),
+                format!("there is no field `{field}` here"),
+                near.map_or_else(
+                    || format!("take it out; what there is here is {}", METADATA.join(", ")),
+                    |near| format!("did you mean `{near}`?"),
+                ),
+            ));
+        }
+    }
     let lower = "it takes small letters, digits and hyphens, and starts and ends with a letter or a digit";
     match name.map(Value::as_str) {
         None => problems.push((
             Code::InvalidField,
-            "metadata",
+            "metadata.name".to_owned(),
             "the object has no `metadata.name`".to_owned(),
             "give it a name of its own".to_owned(),
         )),
         Some(name) if !name.is_some_and(is_object_name) => problems.push((
             Code::InvalidField,
-            "metadata.name",
+            "metadata.name".to_owned(),
             format!("`{}` is no name of an object", plain(name, value.pointer("/metadata/name"))),
             format!("{lower}; parts may be joined by dots"),
         )),
@@ -301,20 +340,20 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
     match namespace.map(Value::as_str) {
         None if namespaced => problems.push((
             Code::MissingNamespace,
-            "metadata",
+            "metadata.namespace".to_owned(),
             format!("the `{kind}` does not name its namespace"),
             "write `metadata.namespace`: in a file nothing else says who may write the object".to_owned(),
         )),
         None => {}
         Some(_) if !namespaced && kind != POLICY_TEST_KIND => problems.push((
             Code::InvalidField,
-            "metadata.namespace",
+            "metadata.namespace".to_owned(),
             format!("a `{kind}` stands in no namespace"),
             "leave `metadata.namespace` out".to_owned(),
         )),
         Some(namespace) if !namespace.is_some_and(is_label) => problems.push((
             Code::InvalidField,
-            "metadata.namespace",
+            "metadata.namespace".to_owned(),
             format!("`{}` is no name of a namespace", plain(namespace, value.pointer("/metadata/namespace"))),
             lower.to_owned(),
         )),

@@ -121,7 +121,7 @@ fn bytes(source: impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// The line and column after a text.
-fn end_of(text: &str) -> (u32, u32) {
+pub(super) fn end_of(text: &str) -> (u32, u32) {
     let number = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
     let line = text.matches('\n').count() + 1;
     let column = text.rsplit('\n').next().map_or(0, |last| last.chars().count()) + 1;
@@ -139,7 +139,12 @@ fn unreadable(name: &str, error: &io::Error) -> Finding {
         io::ErrorKind::PermissionDenied => format!("`{name}` cannot be read: permission denied"),
         _ => format!("`{name}` cannot be read: {error}"),
     };
-    Finding::new(Code::UnreadableFile, file(name), message)
+    let help = match error.kind() {
+        io::ErrorKind::NotFound => "check its spelling, and the folder that the command runs in",
+        io::ErrorKind::PermissionDenied => "let the account that runs the command read it",
+        _ => "make it a file or folder that can be read, or leave it out",
+    };
+    Finding::new(Code::UnreadableFile, file(name), message).help(help)
 }
 
 fn is_manifest(path: &Path) -> bool {

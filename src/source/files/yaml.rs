@@ -52,6 +52,8 @@ pub(super) struct Problem {
 pub(super) struct Node {
     pub(super) at: Place,
     pub(super) content: Content,
+    /// Where the text of a block scalar begins, below its `|`, so that a place within it is one of the file.
+    block: Option<Place>,
     weight: Weight,
 }
 
@@ -118,6 +120,22 @@ impl Node {
         }
     }
 
+    /// Calls `each` with every text in a value: keys, texts and numbers.
+    pub(super) fn texts(&self, each: &mut impl FnMut(&str)) {
+        match &self.content {
+            Content::Null | Content::Bool(_) => {}
+            Content::Number(number) => each(&number.to_string()),
+            Content::Text(text) => each(text),
+            Content::List(items) => items.iter().for_each(|item| item.texts(each)),
+            Content::Map(entries) => {
+                for (key, value) in entries {
+                    each(&key.text);
+                    value.texts(each);
+                }
+            }
+        }
+    }
+
     /// The place of each field by its path, the value's own under the empty path.
     pub(super) fn positions(&self) -> BTreeMap<String, Place> {
         let mut positions = BTreeMap::from([(String::new(), self.at)]);
@@ -144,6 +162,9 @@ impl Node {
                     path.push_str(&key.text);
                     if !positions.contains_key(path.as_str()) {
                         positions.insert(path.clone(), key.at);
+                        if let Some(block) = value.block {
+                            positions.insert(format!("{path}|"), block);
+                        }
                         value.collect_positions(path, positions);
                     }
                     path.truncate(length);
@@ -158,6 +179,7 @@ impl Node {
 pub(super) fn parse(text: &str) -> Parsed {
     let mut reader = Reader {
         parser: Parser::new_from_str(text),
+        lines: text.lines().collect(),
         anchors: BTreeMap::new(),
         problems: Vec::new(),
         spent: Weight::default(),
@@ -177,6 +199,7 @@ pub(super) fn parse(text: &str) -> Parsed {
 
 struct Reader<'text> {
     parser: Parser<'text, StrInput<'text>>,
+    lines: Vec<&'text str>,
     /// Values that an alias may repeat. `None` while the value is still being read.
     anchors: BTreeMap<usize, Option<Rc<Node>>>,
     problems: Vec<Problem>,
@@ -216,7 +239,7 @@ impl<'text> Reader<'text> {
             code: Code::InvalidYaml,
             at: opened,
             message: "the text ends before this value does".to_owned(),
-            help: None,
+            help: Some("close it: a bracket or a quote is missing at its end".to_owned()),
         })
     }
 
@@ -228,8 +251,10 @@ impl<'text> Reader<'text> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 let content = self.scalar(&text, style, tag.as_deref(), at);
-                let text = if let Content::Text(text) = &content { text.len() } else { 0 };
-                self.finish(at, content, Weight { nodes: 1, text, height: 1 }, anchor)
+                let length = if let Content::Text(text) = &content { text.len() } else { 0 };
+                let block = if style == ScalarStyle::Literal { self.block(&text, at) } else { None };
+                let weight = Weight { nodes: 1, text: length, height: 1 };
+                self.finish(Node { at, content, block, weight }, anchor)
             }
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", at);
@@ -245,14 +270,14 @@ impl<'text> Reader<'text> {
                     weight.hold(item.weight);
                     items.push(item);
                 }
-                self.finish(at, Content::List(items), weight, anchor)
+                self.finish(Node { at, content: Content::List(items), block: None, weight }, anchor)
             }
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map", at);
                 self.open(anchor);
                 let mut weight = Weight { nodes: 1, text: 0, height: 1 };
                 let entries = self.entries(at, depth, &mut weight)?;
-                self.finish(at, Content::Map(entries), weight, anchor)
+                self.finish(Node { at, content: Content::Map(entries), block: None, weight }, anchor)
             }
             Event::Alias(id) => self.alias(id, at, depth),
             Event::Nothing
@@ -265,7 +290,7 @@ impl<'text> Reader<'text> {
                 code: Code::InvalidYaml,
                 at,
                 message: "a value is expected here".to_owned(),
-                help: None,
+                help: Some("write the value, or take the line out".to_owned()),
             }),
         }
     }
@@ -289,7 +314,8 @@ impl<'text> Reader<'text> {
             let mut value = self.node(event, span, depth + 1)?;
             if matches!(value.content, Content::Null) && value.at.0 == 0 {
                 // an absent value has no place of its own
-                value = Rc::new(Node { at: key.at, content: Content::Null, weight: value.weight });
+                value =
+                    Rc::new(Node { at: key.at, content: Content::Null, block: None, weight: value.weight });
             }
             weight.hold(value.weight);
             if !seen.insert(key.text.clone()) {
@@ -353,23 +379,31 @@ impl<'text> Reader<'text> {
         Ok(target)
     }
 
+    /// Where the text of a block scalar begins: at its first line that is not empty, which stands in the file as it is,
+    /// only further in.
+    fn block(&self, text: &str, at: Place) -> Option<Place> {
+        let (above, first) = (0_u32..).zip(text.split('\n')).find(|(_, line)| !line.trim().is_empty())?;
+        let header = usize::try_from(at.0).ok()?.checked_sub(1)?;
+        // comments and empty lines may stand between
+        let below = (at.0..).zip(self.lines.get(header..)?).take(usize::try_from(above).ok()? + 3);
+        let (line, indent) = below.into_iter().find_map(|(line, whole)| {
+            let indent = whole.strip_suffix(first)?;
+            indent.chars().all(|c| c == ' ').then_some((line, indent.len()))
+        })?;
+        Some((line.checked_sub(above)?, u32::try_from(indent + 1).ok()?))
+    }
+
     fn open(&mut self, anchor: usize) {
         if anchor > 0 {
             self.anchors.insert(anchor, None);
         }
     }
 
-    fn finish(
-        &mut self,
-        at: Place,
-        content: Content,
-        weight: Weight,
-        anchor: usize,
-    ) -> Result<Rc<Node>, Problem> {
+    fn finish(&mut self, node: Node, anchor: usize) -> Result<Rc<Node>, Problem> {
         // what is inside was paid for when it was read
-        let own = if let Content::Text(text) = &content { text.len() } else { 0 };
-        self.spend(Weight { nodes: 1, text: own, height: 0 }, at)?;
-        let node = Rc::new(Node { at, content, weight });
+        let own = if let Content::Text(text) = &node.content { text.len() } else { 0 };
+        self.spend(Weight { nodes: 1, text: own, height: 0 }, node.at)?;
+        let node = Rc::new(node);
         if anchor > 0 {
             self.anchors.insert(anchor, Some(Rc::clone(&node)));
         }
@@ -509,21 +543,19 @@ fn syntax(error: &ScanError) -> Problem {
         return too_large(at, format!("lists and mappings nest deeper than {MAX_DEPTH} levels"));
     }
     let help = if info.contains("tab") {
-        Some("indent with spaces: YAML does not allow tabs there")
+        "indent with spaces: YAML does not allow tabs there"
     } else if info.contains("mapping values are not allowed") || info.contains("simple key") {
-        Some("check the indentation of this line and the one before it; a text that holds `: ` needs quotes")
+        "check the indentation of this line and the one before it; a text that holds `: ` needs quotes"
     } else if info.contains("unknown anchor") {
-        Some(
-            "an alias `*name` needs an anchor `&name` before it, in the same document; text that starts with `*` needs quotes",
-        )
+        "an alias `*name` needs an anchor `&name` before it, in the same document; text that starts with `*` needs quotes"
     } else {
-        None
+        "look at this line and the one before it: an indentation, a quote or a bracket is not as YAML has it"
     };
     Problem {
         code: Code::InvalidYaml,
         at,
         message: format!("not valid YAML: {info}"),
-        help: help.map(str::to_owned),
+        help: Some(help.to_owned()),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
 use crate::api::{DataAccessGrant, Egress, ObjectRef};
@@ -24,6 +25,10 @@ pub struct Observed {
     pub managed: BTreeSet<String>,
     /// Organisations that stand in the cluster and cannot be decoded.
     pub undecodable_orgs: BTreeSet<String>,
+    /// Products that stand in the cluster and cannot be decoded, `namespace/name`.
+    pub undecodable_products: BTreeSet<String>,
+    /// Grants that stand in the cluster and cannot be decoded, with their uid.
+    pub undecodable_grants: BTreeMap<ObjectRef, Option<String>>,
 }
 
 /// What is needed of an agreement to hold it and to let it go.
@@ -64,7 +69,17 @@ impl Observed {
             signatures,
             policies: local_policies,
             tests: _,
+            unreadable,
         } = snapshot;
+
+        let unreadable = |kind: &str| {
+            let found = unreadable.iter().filter(|it| it.kind == kind);
+            found.map(|it| (place(&it.meta), &it.meta)).collect::<Vec<_>>()
+        };
+        // one that cannot be read opens nothing, and must not be held for ever either
+        let unreadable_agreements = unreadable("DataSharingAgreement")
+            .into_iter()
+            .map(|(at, meta)| (at, ObservedAgreement::of(meta)));
 
         let functions = orgs.iter().flat_map(|org| org.object.spec.functions.iter().map(move |it| (org, it)));
         let managed = functions.filter(|(_, function)| function.egress == Some(Egress::Managed));
@@ -88,21 +103,41 @@ impl Observed {
             agreements: agreements
                 .iter()
                 .map(|Sourced { object, source: _ }| {
-                    let meta = &object.metadata;
-                    let agreement = ObservedAgreement {
-                        uid: meta.uid.clone(),
-                        generation: meta.generation,
-                        resource_version: meta.resource_version.clone(),
-                        deleting: meta.deletion_timestamp.is_some(),
-                        finalizers: meta.finalizers.clone().unwrap_or_default(),
-                    };
-                    (reference(object), agreement)
+                    (reference(object), ObservedAgreement::of(&object.metadata))
                 })
+                .chain(unreadable_agreements)
                 .collect(),
             statuses,
             managed: managed.collect(),
-            undecodable_orgs: BTreeSet::new(),
+            undecodable_orgs: unreadable("PartnerOrg").into_iter().map(|(at, _)| at.name).collect(),
+            undecodable_products: unreadable("DataProduct")
+                .into_iter()
+                .map(|(at, _)| at.to_string())
+                .collect(),
+            undecodable_grants: unreadable("DataAccessGrant")
+                .into_iter()
+                .map(|(at, meta)| (at, meta.uid.clone()))
+                .collect(),
         }
+    }
+}
+
+impl ObservedAgreement {
+    fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            uid: meta.uid.clone(),
+            generation: meta.generation,
+            resource_version: meta.resource_version.clone(),
+            deleting: meta.deletion_timestamp.is_some(),
+            finalizers: meta.finalizers.clone().unwrap_or_default(),
+        }
+    }
+}
+
+fn place(meta: &ObjectMeta) -> ObjectRef {
+    ObjectRef {
+        namespace: meta.namespace.clone().unwrap_or_default(),
+        name: meta.name.clone().unwrap_or_default(),
     }
 }
 

@@ -1,0 +1,94 @@
+//! A live cluster for a command: which one, how it is reached, and what to say where it cannot be.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use super::output::Printer;
+use crate::controller::{self, Options};
+use crate::core::snapshot::ClusterView;
+use crate::source::live::{self, Live, ReadError};
+
+/// Which cluster is looked at.
+#[derive(Debug, clap::Args)]
+pub(super) struct Connection {
+    /// Look at a live cluster, and not at files. NAME is the cluster's own name, as the operator's `--cluster` has it.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, conflicts_with = "paths")]
+    cluster: Option<Option<String>>,
+
+    /// The kubeconfig [default: KUBECONFIG, the usual file, or the pod's own account].
+    #[arg(long, value_name = "FILE", requires = "cluster")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context within the kubeconfig [default: its current one].
+    #[arg(long, value_name = "NAME", requires = "cluster")]
+    context: Option<String>,
+}
+
+impl Connection {
+    /// How the cluster is looked at, where one is.
+    pub(super) fn view(&self) -> Option<ClusterView> {
+        let name = self.cluster.as_ref()?;
+        Some(name.clone().map_or(ClusterView::Unnamed, ClusterView::Named))
+    }
+
+    /// Reads the cluster, or says why it cannot be read.
+    pub(super) fn read(&self, view: ClusterView, printer: &mut Printer) -> Option<Live> {
+        let Self { cluster: _, kubeconfig, context } = self;
+        let options =
+            Options { kubeconfig: kubeconfig.clone(), context: context.clone(), ..Options::default() };
+        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                printer.error(format!("the cluster cannot be asked: {error}"), None);
+                return None;
+            }
+        };
+        let progress = printer.progress("reading the cluster");
+        let outcome = runtime.block_on(async {
+            let config = controller::config(&options).await.map_err(|error| {
+                let help = match (kubeconfig, context) {
+                    (None, None) => "name one with `--kubeconfig FILE`, or set KUBECONFIG",
+                    _ => "see that the file is there, is a kubeconfig, and has the context",
+                };
+                (in_one_line(&error), help.to_owned())
+            })?;
+            let server = config.cluster_url.to_string();
+            let client = controller::client_of(config)
+                .map_err(|error| (in_one_line(&error), "see that the kubeconfig is whole".to_owned()))?;
+            live::read(&client, view).await.map_err(|error| {
+                let help = match &error {
+                    ReadError::TooMany { .. } => "check the files that they come from".to_owned(),
+                    _ => format!(
+                        "see that `{}` is right and can be reached from here, as `kubectl get dsa -A` would",
+                        server.trim_end_matches('/')
+                    ),
+                };
+                (in_one_line(&error), help)
+            })
+        });
+        drop(progress);
+        match outcome {
+            Ok(live) => Some(live),
+            Err((message, help)) => {
+                printer.error(message, Some(&help));
+                None
+            }
+        }
+    }
+}
+
+/// An error with its causes, each said once.
+fn in_one_line(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // a name of the client library's own
+        let next = next.strip_prefix("ServiceError: ").unwrap_or(&next);
+        if !text.contains(next) {
+            text.push_str(&format!(": {next}"));
+        }
+        cause = error.source();
+    }
+    text
+}

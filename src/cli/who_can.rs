@@ -1,0 +1,246 @@
+//! `concordat who-can`: who may do what to which product, for what, and until when.
+
+use std::collections::BTreeSet;
+
+use clap::ValueEnum;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use serde_json::json;
+
+use super::Exit;
+use super::arguments::{Moment, Paths, reference};
+use super::load;
+use super::output::wrap::wrap;
+use super::output::{Printer, count};
+use crate::api::{DataAction, ObjectRef};
+use crate::core::judge::Judgement;
+use crate::core::policy::{Filter, LocalWord, Permission, UnknownName, who_can};
+use crate::core::snapshot::ClusterView;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    paths: Paths,
+
+    /// Only this product.
+    #[arg(long, value_name = "NS/NAME", value_parser = reference)]
+    product: Option<ObjectRef>,
+
+    /// Only this organisation as the recipient.
+    #[arg(long, value_name = "ORG")]
+    org: Option<String>,
+
+    /// Only this function of the recipient.
+    #[arg(long, value_name = "NAME")]
+    function: Option<String>,
+
+    /// Only this purpose.
+    #[arg(long, value_name = "CODE")]
+    purpose: Option<String>,
+
+    /// Only this action.
+    #[arg(
+        long,
+        value_name = "ACTION",
+        value_parser = PossibleValuesParser::new(DataAction::ALL.map(DataAction::as_str)).map(action),
+    )]
+    action: Option<DataAction>,
+
+    /// Only under this agreement.
+    #[arg(long, value_name = "NS/NAME", value_parser = reference)]
+    agreement: Option<ObjectRef>,
+
+    /// Only what is local to this cluster [default: everything as one cluster].
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+
+    #[command(flatten)]
+    at: Moment,
+
+    /// How to show the answer.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Human,
+    /// For scripts: `{grants: […]}`.
+    Json,
+}
+
+/// The action of a name that clap has let through.
+fn action(name: String) -> DataAction {
+    DataAction::ALL.into_iter().find(|action| action.as_str() == name).unwrap_or(DataAction::ReadRecord)
+}
+
+pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments {
+        paths: Paths { paths },
+        product,
+        org,
+        function,
+        purpose,
+        action,
+        agreement,
+        cluster,
+        at,
+        output,
+    } = arguments;
+    let mut loaded = load::load(paths, printer);
+    if loaded.is_empty(paths, printer) {
+        return Exit::Unknown;
+    }
+    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    let at = load::moment(*at, &loaded.snapshot, printer);
+    let filter = Filter {
+        product: product.clone(),
+        org: org.clone(),
+        function: function.clone(),
+        purpose: purpose.clone(),
+        action: *action,
+        agreement: agreement.clone(),
+    };
+    let progress = printer.progress("judging");
+    let judgement = Judgement::new(&loaded.snapshot, at);
+    let permissions = who_can(&judgement, &filter);
+    drop(progress);
+
+    loaded.talk_about(&judgement.findings, printer);
+    let permissions = match permissions {
+        Ok(permissions) => permissions,
+        Err(error) => {
+            let UnknownName { near, .. } = &error;
+            let help = near.as_ref().map(|near| format!("did you mean `{near}`?"));
+            printer.error(&error, help.as_deref());
+            return Exit::Unknown;
+        }
+    };
+    match output {
+        Format::Human => human(&permissions, printer),
+        Format::Json => printer.answer(format!("{:#}", json!({ "grants": permissions }))),
+    }
+    talk_about_closed(&judgement, &filter, printer);
+    if loaded.is_partial() { Exit::Unknown } else { Exit::Yes }
+}
+
+fn human(permissions: &[Permission], printer: &mut Printer) {
+    let paint = printer.answer_paint();
+    let width = printer.width();
+    if permissions.is_empty() {
+        printer.answer(paint.bold("nobody"));
+        return;
+    }
+    let mut product = None;
+    for permission in permissions {
+        let Permission {
+            org,
+            function,
+            product: of,
+            purpose,
+            actions,
+            roles,
+            max_identifiability,
+            agreement,
+            until,
+            may_add,
+            may_forbid,
+        } = permission;
+        if product != Some(of) {
+            if product.is_some() {
+                printer.answer("");
+            }
+            printer.answer(paint.bold(of));
+            product = Some(of);
+        }
+        let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
+        let roles = match roles {
+            Some(roles) => format!("in the role of {}", roles.join(" or ")),
+            None => "in any role".to_owned(),
+        };
+        let text = format!(
+            "{} for {purpose}: {}, at most {max_identifiability:?}, {roles}",
+            paint.cyan(format!("{org}/{function}")),
+            actions.join(", "),
+        );
+        printer.answer(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
+        let text = format!("until {until} at the latest, under {agreement}");
+        printer.answer(format!("    {}", wrap(&text, width.saturating_sub(4), 6)));
+        let words = may_add.iter().map(|word| ("may add roles", word));
+        for (may, LocalWord { rule, reason }) in words.chain(may_forbid.iter().map(|word| ("may deny", word)))
+        {
+            let text = format!("local rule {rule} {may}: {reason}");
+            printer.answer(format!("    {}", paint.dim(wrap(&text, width.saturating_sub(4), 6))));
+        }
+    }
+    let local = permissions.iter().any(|one| !one.may_add.is_empty() || !one.may_forbid.is_empty());
+    if local {
+        let paint = printer.talk_paint();
+        printer.talk(format!(
+            "{} whether a local rule applies depends on the request; `concordat explain --request FILE` decides one",
+            paint.cyan("note:")
+        ));
+    }
+}
+
+/// Names the agreements that list what is asked about and are not in force, as an empty answer begs the question.
+fn talk_about_closed(judgement: &Judgement, filter: &Filter, printer: &mut Printer) {
+    let Judgement { model, assessments, .. } = judgement;
+    let lists = |reference: &ObjectRef| {
+        let Some(agreement) = model.agreements.get(reference) else {
+            // what cannot be used is named where it was asked for
+            return filter.agreement.as_ref() == Some(reference);
+        };
+        agreement.spec.purposes.iter().any(|purpose| {
+            filter.action.is_none_or(|action| purpose.actions.contains(&action))
+                && purpose.products.iter().any(|product| {
+                    let recipients = agreement.recipients(purpose, &model.orgs);
+                    recipients
+                        .iter()
+                        .any(|recipient| filter.matches(reference, product, recipient, &purpose.code))
+                })
+        })
+    };
+    let mut closed: BTreeSet<(ObjectRef, &str)> = assessments
+        .agreements
+        .iter()
+        .filter(|(reference, assessment)| !assessment.in_force() && lists(reference))
+        .map(|(reference, assessment)| (reference.clone(), assessment.phase.as_str()))
+        .collect();
+    if let Some(wanted) = filter.agreement.as_ref().filter(|wanted| !model.agreements.contains_key(*wanted)) {
+        closed.insert((wanted.clone(), "Invalid"));
+    }
+    if closed.is_empty() {
+        return;
+    }
+    const NAMED: usize = 5;
+    let paint = printer.talk_paint();
+    printer.talk(format!(
+        "{} {} not in force; `concordat explain --agreement NS/NAME` says why",
+        paint.cyan("note:"),
+        if closed.len() == 1 {
+            "1 agreement lists such paths, and is".to_owned()
+        } else {
+            format!("{} list such paths, and are", count(closed.len(), "agreement"))
+        },
+    ));
+    for (reference, phase) in closed.iter().take(NAMED) {
+        printer.talk(format!("      {reference} is {phase}"));
+    }
+    if closed.len() > NAMED {
+        printer.talk(format!("      and {} more", closed.len() - NAMED));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_can_be_asked_for() {
+        for known in DataAction::ALL {
+            assert_eq!(action(known.as_str().to_owned()), known);
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! What has changed since the loop last looked, without the echoes of its own writes.
+//!
+//! Each write of the operator comes back through a watch, and must not wake the loop as if somebody else had made
+//! it. The executor says which versions it has written, the watches say which they have seen; what is in both is an
+//! echo, whichever comes first.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kube::core::ObjectMeta;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+
+/// Changes come in bursts: wait this long for the next of one.
+const QUIET: Duration = Duration::from_millis(50);
+/// But not longer than this in all.
+const BURST: Duration = Duration::from_millis(250);
+/// An echo that has not come by now does not come: the write changed nothing, or a fresh list has swallowed it.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// One version of one object.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Version {
+    /// Namespace and name, and a resource version: those of other objects differ, but for rare set-ups.
+    Written(Option<String>, Option<String>, String),
+    /// The uid of an object that is gone.
+    Deleted(String),
+}
+
+/// Shared by the watches, the executor and the loop.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Changes(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    /// Something that others did.
+    foreign: Notify,
+    /// An echo.
+    echo: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Something has changed that has no version: a fresh list.
+    anything: bool,
+    /// Seen, and written by nobody here as far as is known.
+    seen: BTreeSet<Version>,
+    /// Written here, and not seen yet.
+    awaited: BTreeMap<Version, Instant>,
+}
+
+impl Changes {
+    /// Something has changed, and there is no telling what.
+    pub(super) fn anything(&self) {
+        self.state().anything = true;
+        self.0.foreign.notify_one();
+    }
+
+    /// A watch has seen a version of an object.
+    pub(super) fn seen(&self, object: &ObjectMeta) {
+        match version(object) {
+            Some(version) => self.see(version),
+            None => self.anything(),
+        }
+    }
+
+    /// A watch has seen that an object is gone.
+    pub(super) fn seen_gone(&self, object: &ObjectMeta) {
+        match &object.uid {
+            Some(uid) => self.see(Version::Deleted(uid.clone())),
+            None => self.anything(),
+        }
+    }
+
+    /// The executor has written a version of an object.
+    pub(super) fn written(&self, object: &ObjectMeta) {
+        if let Some(version) = version(object) {
+            self.write(version);
+        }
+    }
+
+    /// The executor has deleted an object.
+    pub(super) fn deleted(&self, uid: Option<&str>) {
+        if let Some(uid) = uid {
+            self.write(Version::Deleted(uid.to_owned()));
+        }
+    }
+
+    /// Forgets what has been seen: the stores are about to be read.
+    pub(super) fn take(&self) {
+        let mut state = self.state();
+        state.anything = false;
+        state.seen.clear();
+    }
+
+    /// Waits until others have changed something, and for the end of the burst that it belongs to.
+    pub(super) async fn foreign(&self) {
+        loop {
+            if self.is_foreign() {
+                self.settle().await;
+                // what looked like somebody else's may have turned out to be an echo
+                if self.is_foreign() {
+                    return;
+                }
+            }
+            self.0.foreign.notified().await;
+        }
+    }
+
+    /// Waits until every write has come back, but not longer than `most`.
+    pub(super) async fn echoed(&self, most: Duration) {
+        let all = async {
+            while !self.state().awaited.is_empty() {
+                self.0.echo.notified().await;
+            }
+        };
+        // an apply that changed nothing has no echo
+        let _some_may_be_missing = timeout(most, all).await;
+        self.state().awaited.retain(|_, at| at.elapsed() < FORGET);
+    }
+
+    /// Waits for the end of a burst.
+    async fn settle(&self) {
+        let burst = async { while timeout(QUIET, self.0.foreign.notified()).await.is_ok() {} };
+        // a burst that does not end is met in its midst; its writes may still be on their way to being known
+        if timeout(BURST, burst).await.is_err() {
+            sleep(QUIET).await;
+        }
+    }
+
+    fn is_foreign(&self) -> bool {
+        let state = self.state();
+        state.anything || !state.seen.is_empty()
+    }
+
+    fn see(&self, version: Version) {
+        let mut state = self.state();
+        if state.awaited.remove(&version).is_some() {
+            self.0.echo.notify_one();
+        } else {
+            state.seen.insert(version);
+            self.0.foreign.notify_one();
+        }
+    }
+
+    fn write(&self, version: Version) {
+        let mut state = self.state();
+        if !state.seen.remove(&version) {
+            state.awaited.insert(version, Instant::now());
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // nothing panics while it holds the lock, and each change is whole
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn version(object: &ObjectMeta) -> Option<Version> {
+    let version = object.resource_version.clone()?;
+    Some(Version::Written(object.namespace.clone(), object.name.clone(), version))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn object(name: &str, version: &str) -> ObjectMeta {
+        let (name, resource_version) = (Some(name.to_owned()), Some(version.to_owned()));
+        ObjectMeta { name, resource_version, uid: Some("uid".to_owned()), ..ObjectMeta::default() }
+    }
+
+    fn wakes(changes: &Changes) -> bool {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async { timeout(BURST * 2, changes.foreign()).await.is_ok() })
+    }
+
+    #[test]
+    fn an_echo_does_not_wake_whichever_comes_first() {
+        let changes = Changes::default();
+        changes.written(&object("bins", "7"));
+        changes.seen(&object("bins", "7"));
+        changes.seen(&object("contacts", "8"));
+        changes.written(&object("contacts", "8"));
+        changes.deleted(Some("uid"));
+        changes.seen_gone(&object("bins", "9"));
+        assert!(!wakes(&changes));
+    }
+
+    #[test]
+    fn what_others_wrote_wakes_until_it_is_taken() {
+        let changes = Changes::default();
+        changes.written(&object("bins", "7"));
+        changes.seen(&object("bins", "9"));
+        assert!(wakes(&changes));
+        assert!(wakes(&changes));
+        changes.take();
+        assert!(!wakes(&changes));
+        changes.anything();
+        assert!(wakes(&changes));
+    }
+}

@@ -1,0 +1,366 @@
+//! Who writes, where several replicas run: whoever holds a Lease of `coordination.k8s.io`.
+//!
+//! No replica believes another's clock. The holder counts from the moment *before* it asked to renew, and stops
+//! writing [`VALID`] later. The others count from the moment *after* they saw the renewal, and take the lease no
+//! sooner than its duration later. Between the two lies the time that one call may take: a write that was begun in
+//! time is given up before anybody else can begin.
+//!
+//! What remains is a request that is given up here and yet arrives at the API server later. It can only say what was
+//! planned when it was sent, and the new holder, which watches, takes it back.
+//!
+//! A leader that dies takes the lease's duration and one [`RETRY`] with it: for so long a withdrawal may wait for the
+//! next leader. One that ends in order lets go of the lease, and then it is one [`RETRY`].
+
+use std::fmt::Debug;
+use std::hash::{BuildHasher as _, Hasher as _};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
+use kube::{Api, Client};
+use tokio::sync::watch as signal;
+use tokio::time::sleep;
+use tracing::{debug, info, warn};
+
+use super::execute::{DEADLINE, chain, deadline};
+use super::health::Pulse;
+use crate::core::plan::FIELD_MANAGER;
+
+/// How long a lease lasts after its last renewal: long enough for a short outage, short enough for a withdrawal.
+const DURATION: Duration = Duration::from_secs(15);
+/// How long the holder may begin writes after its last renewal.
+const VALID: Duration = DURATION.saturating_sub(DEADLINE);
+/// How often the holder renews, and the others look.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// The name of the lease, unless told otherwise.
+pub const DEFAULT_LEASE_NAME: &str = "concordat-operator";
+
+/// Which lease is held by whoever leads.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Election {
+    /// The namespace of the lease; without one, that of the pod or of the kubeconfig's context.
+    pub namespace: Option<String>,
+    pub name: String,
+}
+
+/// Whether this replica may write.
+#[derive(Clone, Debug)]
+pub(super) struct Leadership(Option<signal::Receiver<Option<Instant>>>);
+
+impl Leadership {
+    /// There is no other replica.
+    pub(super) fn alone() -> Self {
+        Self(None)
+    }
+
+    /// Whether a write may begin now.
+    pub(super) fn holds(&self) -> bool {
+        match &self.0 {
+            None => true,
+            Some(until) => until.borrow().is_some_and(|until| Instant::now() < until),
+        }
+    }
+
+    /// Waits until the lease is won or lost.
+    pub(super) async fn changed(&mut self) {
+        let changed = match &mut self.0 {
+            None => false,
+            Some(until) => until.changed().await.is_ok(),
+        };
+        if !changed {
+            // nobody else, or the election is over, and that comes when the process ends
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Takes part in the election.
+pub(super) struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    until: signal::Sender<Option<Instant>>,
+    pulse: Pulse,
+    /// The lease as it was last seen here, and when that version was first seen.
+    seen: Option<(Lease, Instant)>,
+    /// Whether a write of it may have arrived of which nothing is known, so that it has to be read first.
+    stale: bool,
+    /// What was last said about who leads.
+    told: String,
+}
+
+/// What to do about a lease.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Move {
+    Create,
+    Take,
+    Renew,
+    Wait,
+}
+
+impl Candidate {
+    pub(super) fn new(client: &Client, election: &Election, pulse: Pulse) -> (Self, Leadership) {
+        let namespace = election.namespace.as_deref().unwrap_or(client.default_namespace());
+        let (until, leadership) = signal::channel(None);
+        let candidate = Self {
+            api: Api::namespaced(client.clone(), namespace),
+            name: election.name.clone(),
+            identity: identity(),
+            until,
+            pulse,
+            seen: None,
+            stale: false,
+            told: String::new(),
+        };
+        info!(
+            lease = format!("{namespace}/{}", candidate.name),
+            identity = candidate.identity,
+            "standing for election"
+        );
+        (candidate, Leadership(Some(leadership)))
+    }
+
+    /// Stands until told to stop, and then lets go of the lease.
+    pub(super) async fn run(mut self, mut stopping: signal::Receiver<bool>) {
+        while !*stopping.borrow() {
+            self.pulse.turn();
+            match self.turn().await {
+                Ok(()) => self.pulse.hear(),
+                Err(trouble) => {
+                    self.pulse.fail(&trouble);
+                    self.tell(format!("the lease cannot be read or written: {trouble}; trying again"), true);
+                    self.stale = true;
+                }
+            }
+            if self.until.borrow().is_some_and(|until| until <= Instant::now()) {
+                self.hold(None);
+            }
+            tokio::select! {
+                () = sleep(RETRY) => {}
+                // an error means that nobody is left to say so, which is the same
+                _ = stopping.changed() => {}
+            }
+        }
+        self.release().await;
+    }
+
+    async fn turn(&mut self) -> Result<(), String> {
+        let asked = Instant::now();
+        // the holder knows the lease from its own last write; the others have to look
+        let holds = self.until.borrow().is_some();
+        if self.stale || !holds || self.seen.is_none() {
+            let read = deadline(self.api.get_opt(&self.name)).await.ok_or("no answer in time")?;
+            let lease = read.map_err(|error| trouble(&error))?;
+            self.see(lease);
+            self.stale = false;
+        }
+        let lease = self.seen.as_ref().map(|(lease, at)| (lease, at.elapsed()));
+        let next = next(lease, &self.identity);
+        debug!(?next, "the lease");
+        let written = match next {
+            Move::Wait => {
+                self.hold(None);
+                let holder = self.seen.as_ref().and_then(|(lease, _)| holder(lease)).unwrap_or_default();
+                self.tell(format!("standing by: `{holder}` leads"), false);
+                return Ok(());
+            }
+            Move::Create => {
+                let lease = self.lease(None);
+                deadline(self.api.create(&params(), &lease)).await
+            }
+            Move::Take | Move::Renew => {
+                let lease = self.lease(self.seen.as_ref().map(|(lease, _)| lease));
+                deadline(self.api.replace(&self.name, &params(), &lease)).await
+            }
+        };
+        match written.ok_or("no answer in time")? {
+            Ok(lease) => {
+                self.see(Some(lease));
+                self.hold(Some(asked + VALID));
+                self.tell("leading".to_owned(), false);
+                Ok(())
+            }
+            // somebody was faster, or has deleted it: what is there is read next
+            Err(kube::Error::Api(status)) if status.code == 409 || status.code == 404 => {
+                self.hold(None);
+                self.stale = true;
+                Ok(())
+            }
+            Err(error) => Err(trouble(&error)),
+        }
+    }
+
+    /// Lets go of the lease, so that nobody has to wait for it to run out.
+    async fn release(&mut self) {
+        let held = self.until.borrow().is_some();
+        self.hold(None);
+        let Some((lease, _)) = self.seen.take().filter(|_| held) else { return };
+        let mut spec = lease.spec.clone().unwrap_or_default();
+        spec.holder_identity = None;
+        let lease = Lease { metadata: meta(&lease), spec: Some(spec) };
+        match deadline(self.api.replace(&self.name, &params(), &lease)).await {
+            Some(Ok(_)) => info!("let go of the lease"),
+            Some(Err(error)) => warn!("the lease is left to run out: {}", chain(&error)),
+            None => warn!("the lease is left to run out: no answer in time"),
+        }
+    }
+
+    fn see(&mut self, lease: Option<Lease>) {
+        let version = |lease: &Lease| (lease.metadata.uid.clone(), lease.metadata.resource_version.clone());
+        self.seen = lease.map(|lease| match &self.seen {
+            Some((known, at)) if version(known) == version(&lease) => (lease, *at),
+            _ => (lease, Instant::now()),
+        });
+    }
+
+    fn hold(&self, until: Option<Instant>) {
+        self.until.send_if_modified(|held| {
+            let turned = held.is_some() != until.is_some();
+            *held = until;
+            if turned && until.is_none() {
+                warn!("leading no longer: nothing more is written here");
+            }
+            turned
+        });
+    }
+
+    /// The lease as this replica writes it. The times in it are for people.
+    fn lease(&self, present: Option<&Lease>) -> Lease {
+        let now = Some(MicroTime(Timestamp::now()));
+        let was = present.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let renewed = present.and_then(holder) == Some(self.identity.as_str());
+        let transitions = was.lease_transitions.unwrap_or_default();
+        let metadata = present
+            .map_or_else(|| ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, meta);
+        let spec = LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
+            acquire_time: if renewed { was.acquire_time } else { now.clone() },
+            renew_time: now,
+            lease_transitions: match present {
+                Some(_) if !renewed => Some(transitions.saturating_add(1)),
+                _ => Some(transitions),
+            },
+            ..LeaseSpec::default()
+        };
+        Lease { metadata, spec: Some(spec) }
+    }
+
+    fn tell(&mut self, what: String, bad: bool) {
+        if self.told == what {
+            return;
+        }
+        if bad {
+            warn!("{what}");
+        } else {
+            info!("{what}");
+        }
+        self.told = what;
+    }
+}
+
+fn trouble(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => format!(
+            "{}; help: let the operator's account get, create and update leases in that namespace",
+            status.message
+        ),
+        error => chain(error),
+    }
+}
+
+/// What to do about the lease, which was first seen as it is now so long ago.
+fn next(lease: Option<(&Lease, Duration)>, identity: &str) -> Move {
+    let Some((lease, seen)) = lease else { return Move::Create };
+    match holder(lease) {
+        None => Move::Take,
+        Some(holder) if holder == identity => Move::Renew,
+        Some(_) => {
+            let says = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+            let says = Duration::from_secs(says.and_then(|it| u64::try_from(it).ok()).unwrap_or_default());
+            if seen < says.max(DURATION) { Move::Wait } else { Move::Take }
+        }
+    }
+}
+
+fn holder(lease: &Lease) -> Option<&str> {
+    lease.spec.as_ref()?.holder_identity.as_deref().filter(|holder| !holder.is_empty())
+}
+
+/// What has to come back with a write, so that it is refused if somebody else wrote in between.
+fn meta(lease: &Lease) -> ObjectMeta {
+    let ObjectMeta { name, namespace, uid, resource_version, labels, annotations, .. } =
+        lease.metadata.clone();
+    ObjectMeta { name, namespace, uid, resource_version, labels, annotations, ..ObjectMeta::default() }
+}
+
+fn params() -> PostParams {
+    PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// The pod's name, for people, and something that no other process has.
+fn identity() -> String {
+    let from = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let file = || std::fs::read_to_string("/etc/hostname").ok().map(|it| it.trim().to_owned());
+    let host =
+        from("POD_NAME").or_else(|| from("HOSTNAME")).or_else(file).unwrap_or_else(|| "concordat".to_owned());
+    // each `RandomState` has keys of its own, from the system's randomness
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    format!("{host}_{random:016x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(holder: Option<&str>, seconds: i32) -> Lease {
+        let spec = LeaseSpec {
+            holder_identity: holder.map(str::to_owned),
+            lease_duration_seconds: Some(seconds),
+            ..LeaseSpec::default()
+        };
+        Lease { spec: Some(spec), ..Lease::default() }
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_free_or_has_not_moved_for_its_duration() {
+        let seconds = Duration::from_secs;
+        let other = lease(Some("other"), 15);
+        assert_eq!(next(None, "me"), Move::Create);
+        assert_eq!(next(Some((&lease(None, 15), seconds(0))), "me"), Move::Take);
+        assert_eq!(next(Some((&lease(Some(""), 15), seconds(0))), "me"), Move::Take);
+        assert_eq!(next(Some((&lease(Some("me"), 15), seconds(99))), "me"), Move::Renew);
+        assert_eq!(next(Some((&other, seconds(14))), "me"), Move::Wait);
+        assert_eq!(next(Some((&other, seconds(15))), "me"), Move::Take);
+        // one that promises itself longer is given it, and one that promises itself less is given ours
+        assert_eq!(next(Some((&lease(Some("other"), 60), seconds(59))), "me"), Move::Wait);
+        assert_eq!(next(Some((&lease(Some("other"), 1), seconds(14))), "me"), Move::Wait);
+    }
+
+    #[test]
+    fn the_holder_stops_before_another_can_begin() {
+        assert!(VALID + DEADLINE <= DURATION);
+        assert!(VALID >= RETRY * 2 + DEADLINE, "one renewal may fail");
+    }
+
+    #[test]
+    fn leading_ends_by_itself() {
+        let (until, receiver) = signal::channel(Some(Instant::now() + Duration::from_millis(20)));
+        let leadership = Leadership(Some(receiver));
+        assert!(leadership.holds());
+        std::thread::sleep(Duration::from_millis(25));
+        assert!(!leadership.holds());
+        until.send(None).unwrap();
+        assert!(!leadership.holds());
+        assert!(Leadership::alone().holds());
+    }
+
+    #[test]
+    fn no_two_replicas_have_one_identity() {
+        assert_ne!(identity(), identity());
+    }
+}

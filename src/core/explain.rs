@@ -1,0 +1,473 @@
+//! Why an agreement is or is not in force: what each party still has to do, what is open, and what the clock brings.
+//!
+//! Nothing is judged here a second time. What happens next is found by judging the same snapshot at that moment.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use kube::ResourceExt as _;
+use serde::{Serialize, Serializer};
+use thiserror::Error;
+
+use super::finding::{Code, Finding};
+use super::judge::Judgement;
+use super::model::{Agreement, FunctionRef, Model};
+use super::policy::{Assessment, BrokenRule, ClosedFlow, FlowPurpose, PartyState};
+use super::report;
+use super::sign::{self, SignatureRequest};
+use super::snapshot::Snapshot;
+use super::validate::shape::nearest;
+use crate::api::{
+    AgreementSignature, ConditionStatus, DataAction, DataSharingAgreement, DataSharingAgreementStatus,
+    Identifiability, ObjectRef, PartyRole, Phase, Standing,
+};
+
+/// How many moments ahead are judged before it is said that nothing is in sight.
+const LOOKED_AT: usize = 24;
+
+/// How an agreement stands, and why.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Explanation {
+    #[serde(serialize_with = "as_text")]
+    pub agreement: ObjectRef,
+    pub title: String,
+    pub reference: String,
+    /// The moment that this is about.
+    pub at: Timestamp,
+    pub in_force: bool,
+    pub phase: Phase,
+    /// The phase in a sentence.
+    pub reason: String,
+    pub conditions: Vec<ExplainedCondition>,
+    /// National rules that refuse it or, with accession, keep one party out.
+    pub broken: Vec<ExplainedRule>,
+    pub parties: Vec<ExplainedParty>,
+    pub open: Vec<OpenPath>,
+    pub closed: Vec<ClosedPath>,
+    /// The next moment at which the clock changes something about it, everything else staying as it is.
+    pub next: Option<NextChange>,
+    /// When it ends at the latest, and the date that says so.
+    pub ends: Option<NamedMoment>,
+    /// What else is found wrong with the agreement's own object.
+    pub findings: Vec<Finding>,
+}
+
+/// A condition of its status.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedCondition {
+    #[serde(rename = "type")]
+    pub type_: String,
+    pub status: ConditionStatus,
+    pub reason: String,
+    pub message: String,
+}
+
+/// A broken rule, and what would mend it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedRule {
+    pub rule: String,
+    pub party: Option<String>,
+    pub purpose: Option<String>,
+    pub reason: String,
+    pub field: Option<String>,
+    pub help: String,
+    /// Whether it keeps out only that party, and the agreement carries on without it.
+    pub keeps_out_only: bool,
+}
+
+/// A party, and what it still has to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedParty {
+    pub org: String,
+    /// Such as `Controller`, or `Recipient (meals)`.
+    pub roles: Vec<String>,
+    pub standing: Standing,
+    /// The purposes that it stands signed for.
+    pub purposes: Vec<String>,
+    /// The hash that its signature has to carry.
+    pub terms_hash: String,
+    pub needed: Option<String>,
+    /// The signature that would do, where one is needed, ready to be applied by an account of its namespace.
+    pub signature: Option<AgreementSignature>,
+}
+
+/// A path that is open.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OpenPath {
+    #[serde(serialize_with = "as_text")]
+    pub product: ObjectRef,
+    pub recipient: String,
+    pub purpose: String,
+    pub actions: Vec<DataAction>,
+    pub roles: Option<Vec<String>>,
+    pub max_identifiability: Identifiability,
+    pub until: Timestamp,
+}
+
+/// A path that the terms list and that is closed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClosedPath {
+    #[serde(serialize_with = "as_text")]
+    pub product: ObjectRef,
+    pub recipient: String,
+    pub purpose: String,
+    /// Who keeps it closed; none where the agreement as a whole is not in force.
+    pub org: Option<String>,
+    pub reason: String,
+}
+
+/// A moment, and the fields that name it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NamedMoment {
+    pub at: Timestamp,
+    /// Such as `spec.term.end`, or `spec.ico.validUntil of PartnerOrg x`.
+    pub causes: Vec<String>,
+}
+
+/// What the clock brings.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NextChange {
+    pub at: Timestamp,
+    pub causes: Vec<String>,
+    /// How it stands from then on.
+    pub phase: Phase,
+    pub reason: String,
+    /// `product -> recipient, purpose`.
+    pub opens: Vec<String>,
+    pub closes: Vec<String>,
+}
+
+/// An agreement that is not there, or not read.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("there is no agreement `{agreement}`")]
+pub struct UnknownAgreement {
+    pub agreement: ObjectRef,
+    /// The one that was probably meant.
+    pub near: Option<String>,
+}
+
+fn as_text<S: Serializer>(reference: &ObjectRef, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reference)
+}
+
+/// Explains how an agreement stands at the moment of a judgement, which has to be one of the same snapshot.
+pub fn explain(
+    snapshot: &Snapshot,
+    judgement: &Judgement,
+    reference: &ObjectRef,
+) -> Result<Explanation, UnknownAgreement> {
+    let named = |object: &DataSharingAgreement| {
+        object.name_any() == reference.name
+            && object.namespace().as_deref() == Some(reference.namespace.as_str())
+    };
+    let wire = snapshot.agreements.iter().map(|sourced| &sourced.object).find(|object| named(object));
+    let Some(wire) = wire else {
+        let names: Vec<String> = snapshot
+            .agreements
+            .iter()
+            .map(|sourced| {
+                format!("{}/{}", sourced.object.namespace().unwrap_or_default(), sourced.object.name_any())
+            })
+            .collect();
+        let near = nearest(&reference.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
+        return Err(UnknownAgreement { agreement: reference.clone(), near });
+    };
+    let own: Vec<&Finding> = judgement
+        .findings
+        .iter()
+        .filter(|finding| finding.origin.object.as_ref() == Some(&report::agreement_key(reference)))
+        .collect();
+    let model = &judgement.model;
+    let found = model.agreements.get(reference).zip(judgement.assessments.agreements.get(reference));
+    let status = match found {
+        Some((agreement, assessment)) => report::agreement_status(agreement, assessment),
+        None => report::invalid_status(None, wire.metadata.deletion_timestamp.is_some(), &own),
+    };
+    let DataSharingAgreementStatus { phase, conditions, .. } = status;
+    let phase = phase.unwrap_or(Phase::Invalid);
+    let conditions: Vec<ExplainedCondition> = conditions
+        .into_iter()
+        .map(|condition| ExplainedCondition {
+            type_: condition.type_,
+            status: condition.status,
+            reason: condition.reason,
+            message: condition.message,
+        })
+        .collect();
+    let reason = conditions
+        .iter()
+        .find(|condition| condition.type_ == "InForce")
+        .map(|condition| condition.message.clone())
+        .unwrap_or_default();
+    let mut explanation = Explanation {
+        agreement: reference.clone(),
+        title: wire.spec.title.clone(),
+        reference: wire.spec.reference.clone(),
+        at: judgement.at,
+        in_force: phase == Phase::Active,
+        phase,
+        reason,
+        conditions,
+        broken: Vec::new(),
+        parties: Vec::new(),
+        open: Vec::new(),
+        closed: Vec::new(),
+        next: None,
+        ends: None,
+        findings: own
+            .into_iter()
+            .filter(|finding| !matches!(finding.code, Code::RuleBroken | Code::FrameworkNotEffective))
+            .cloned()
+            .collect(),
+    };
+    if let Some((agreement, assessment)) = found {
+        let rule = |broken: &BrokenRule, keeps_out_only| rule(model, wire, broken, keeps_out_only);
+        explanation.broken.extend(assessment.broken.iter().map(|broken| rule(broken, false)));
+        explanation.broken.extend(assessment.kept_out.iter().map(|broken| rule(broken, true)));
+        explanation.parties = parties(snapshot, agreement, assessment);
+        explanation.open = open(assessment);
+        explanation.closed = closed(model, agreement, assessment);
+        explanation.ends = Some(NamedMoment {
+            at: assessment.ends,
+            causes: named_dates(model, agreement)
+                .into_iter()
+                .filter(|(date, cause)| *date == assessment.ends && ENDS.contains(&cause.as_str()))
+                .map(|(_, cause)| cause)
+                .collect(),
+        });
+        explanation.next = next(snapshot, judgement, agreement, assessment);
+    }
+    Ok(explanation)
+}
+
+/// The fields that end an agreement, whatever else holds.
+const ENDS: [&str; 3] = ["spec.term.end", "spec.confidentiality.validUntil", "spec.emergency.expires"];
+
+fn rule(
+    model: &Model,
+    wire: &DataSharingAgreement,
+    broken: &BrokenRule,
+    keeps_out_only: bool,
+) -> ExplainedRule {
+    let (field, help) = report::mend(model, wire, broken);
+    let BrokenRule { rule, org, purpose, reason } = broken.clone();
+    ExplainedRule {
+        rule,
+        party: org,
+        purpose,
+        reason,
+        field: Some(field).filter(|field| !field.is_empty()),
+        help,
+        keeps_out_only,
+    }
+}
+
+fn parties(snapshot: &Snapshot, agreement: &Agreement, assessment: &Assessment) -> Vec<ExplainedParty> {
+    // nobody waits for a signature on what is over
+    let over = matches!(assessment.phase, Phase::Expired | Phase::Superseded | Phase::Terminating);
+    let party = |(org, state): (&String, &PartyState)| {
+        let mut party = party(snapshot, agreement, org, state);
+        if over {
+            (party.needed, party.signature) = (None, None);
+        }
+        party
+    };
+    assessment.parties.iter().map(party).collect()
+}
+
+fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartyState) -> ExplainedParty {
+    let rows = agreement.spec.parties.iter().filter(|row| row.org == org);
+    let roles: BTreeSet<(PartyRole, Option<&str>)> =
+        rows.map(|row| (row.role, row.function.as_deref())).collect();
+    let signs = match state.standing {
+        Standing::OtherTerms => true,
+        // of two signatures one has to go first
+        Standing::NotSigned => !state.twice,
+        Standing::Signed | Standing::Withdrawn => false,
+    };
+    let request = SignatureRequest {
+        agreement: agreement.reference.clone(),
+        party: org.to_owned(),
+        purposes: None,
+        withdraw: false,
+        acting_role: None,
+        signed_on: None,
+    };
+    ExplainedParty {
+        org: org.to_owned(),
+        roles: roles
+            .into_iter()
+            .map(|(role, function)| match function {
+                Some(function) => format!("{} ({function})", role.as_str()),
+                None => role.as_str().to_owned(),
+            })
+            .collect(),
+        standing: state.standing,
+        purposes: state.purposes.iter().cloned().collect(),
+        terms_hash: state.terms_hash.clone(),
+        needed: report::needed(agreement, org, state),
+        signature: signs.then(|| sign::signature(snapshot, &request).ok()).flatten(),
+    }
+}
+
+fn open(assessment: &Assessment) -> Vec<OpenPath> {
+    let paths = assessment.flows.iter().flat_map(|flow| {
+        flow.purposes.iter().map(move |purpose| {
+            let FlowPurpose { code, actions, roles, max_identifiability, not_after } = purpose.clone();
+            OpenPath {
+                product: flow.product.clone(),
+                recipient: flow.recipient.to_string(),
+                purpose: code,
+                actions,
+                roles,
+                max_identifiability,
+                until: not_after,
+            }
+        })
+    });
+    paths.collect()
+}
+
+/// What the terms list and is not open: all of it while the agreement is not in force.
+fn closed(model: &Model, agreement: &Agreement, assessment: &Assessment) -> Vec<ClosedPath> {
+    if assessment.in_force() {
+        let closed = assessment.closed.iter().map(|flow| {
+            let ClosedFlow { product, recipient, purpose, org, reason } = flow.clone();
+            ClosedPath { product, recipient: recipient.to_string(), purpose, org: Some(org), reason }
+        });
+        return closed.collect();
+    }
+    let reason = format!("the agreement is {}", assessment.phase.as_str());
+    let mut closed = Vec::new();
+    for purpose in &agreement.spec.purposes {
+        for product in &purpose.products {
+            for recipient in agreement.recipients(purpose, &model.orgs) {
+                closed.push(ClosedPath {
+                    product: product.clone(),
+                    recipient: recipient.to_string(),
+                    purpose: purpose.code.clone(),
+                    org: None,
+                    reason: reason.clone(),
+                });
+            }
+        }
+    }
+    closed
+}
+
+/// The next moment at which its phase or its paths change, found by judging the snapshot at each moment ahead.
+fn next(
+    snapshot: &Snapshot,
+    judgement: &Judgement,
+    agreement: &Agreement,
+    assessment: &Assessment,
+) -> Option<NextChange> {
+    let reference = &agreement.reference;
+    let before = paths(assessment);
+    let mut ahead = upcoming(judgement, reference);
+    for _ in 0..LOOKED_AT {
+        let at = ahead?;
+        let then = Judgement::new(snapshot, at);
+        let later = then.assessments.agreements.get(reference)?;
+        let after = paths(later);
+        if later.phase != assessment.phase || before != after {
+            let reason = then
+                .model
+                .agreements
+                .get(reference)
+                .map(|agreement| report::agreement_status(agreement, later).conditions)
+                .into_iter()
+                .flatten()
+                .find(|condition| condition.type_ == "InForce")
+                .map(|condition| condition.message)
+                .unwrap_or_default();
+            let causes = named_dates(&judgement.model, agreement);
+            return Some(NextChange {
+                at,
+                causes: causes.into_iter().filter(|(date, _)| *date == at).map(|(_, cause)| cause).collect(),
+                phase: later.phase,
+                reason,
+                opens: after.difference(&before).cloned().collect(),
+                closes: before.difference(&after).cloned().collect(),
+            });
+        }
+        ahead = upcoming(&then, reference);
+    }
+    None
+}
+
+/// The next moment that an agreement, or one that would take its place, reads.
+fn upcoming(judgement: &Judgement, reference: &ObjectRef) -> Option<Timestamp> {
+    let successors = judgement
+        .model
+        .agreements
+        .values()
+        .filter(|agreement| agreement.spec.supersedes.as_ref() == Some(reference))
+        .map(|agreement| &agreement.reference);
+    successors
+        .chain([reference])
+        .filter_map(|reference| judgement.assessments.agreements.get(reference)?.next)
+        .min()
+}
+
+fn paths(assessment: &Assessment) -> BTreeSet<String> {
+    let paths = assessment.flows.iter().flat_map(|flow| {
+        let path = |product: &ObjectRef, recipient: &FunctionRef, purpose: &str| {
+            format!("{product} -> {recipient}, {purpose}")
+        };
+        flow.purposes.iter().map(move |purpose| path(&flow.product, &flow.recipient, &purpose.code))
+    });
+    paths.collect()
+}
+
+/// The dates that bear on an agreement, with the field that says each.
+pub fn named_dates(model: &Model, agreement: &Agreement) -> Vec<(Timestamp, String)> {
+    let spec = &agreement.spec;
+    let mut dates: Vec<(Option<Timestamp>, String)> = vec![
+        (Some(spec.term.start), "spec.term.start".to_owned()),
+        (Some(spec.term.end), "spec.term.end".to_owned()),
+        (Some(spec.term.review_by), "spec.term.reviewBy".to_owned()),
+        (Some(spec.confidentiality.valid_until), "spec.confidentiality.validUntil".to_owned()),
+        (spec.emergency.as_ref().map(|emergency| emergency.expires), "spec.emergency.expires".to_owned()),
+        (spec.dpia.as_ref().map(|dpia| dpia.approved_on), "spec.dpia.approvedOn".to_owned()),
+        (spec.dpia.as_ref().map(|dpia| dpia.review_by), "spec.dpia.reviewBy".to_owned()),
+    ];
+    if let Some(framework) = model.frameworks.get(&spec.framework) {
+        let of = |field: &str| format!("spec.{field} of PolicyFramework {}", framework.reference);
+        dates.push((Some(framework.spec.effective_from), of("effectiveFrom")));
+        dates.push((framework.spec.retires_on, of("retiresOn")));
+    }
+    for org in agreement.orgs().into_iter().filter_map(|org| model.orgs.get(org)) {
+        let of = |field: &str| format!("spec.{field} of PartnerOrg {}", org.name);
+        let assurance = org.spec.assurance.as_ref();
+        let dspt = assurance.and_then(|assurance| assurance.dspt.as_ref()?.valid_until);
+        let equivalent = assurance.and_then(|assurance| Some(assurance.equivalent.as_ref()?.valid_until));
+        dates.push((dspt, of("assurance.dspt.validUntil")));
+        dates.push((equivalent, of("assurance.equivalent.validUntil")));
+        dates.push((org.spec.ico.as_ref().and_then(|ico| ico.valid_until), of("ico.validUntil")));
+        let delegations = &org.spec.delegated_signing;
+        dates.extend(delegations.iter().map(|one| (Some(one.until), of("delegatedSigning[].until"))));
+    }
+    for exception in &model.exceptions {
+        if model.footprints.lies_in(&spec.footprint, &exception.footprint) {
+            let of = |field: &str| format!("spec.{field} of FrameworkException {}", exception.name);
+            dates.push((Some(exception.from), of("from")));
+            dates.push((Some(exception.until), of("until")));
+        }
+    }
+    for successor in model.agreements.values() {
+        if successor.spec.supersedes.as_ref() == Some(&agreement.reference) {
+            let of = format!("spec.term.start of DataSharingAgreement {}", successor.reference);
+            dates.push((Some(successor.spec.term.start), of));
+        }
+    }
+    dates.into_iter().filter_map(|(date, cause)| Some((date?, cause))).collect()
+}

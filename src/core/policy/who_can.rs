@@ -1,0 +1,372 @@
+//! Who may do what to which product, for what, and until when: the open flows of a judgement, read the other way
+//! round.
+//!
+//! What is listed here is what the terms open, as far as the national ceiling lets it. Local rules are named beside it and not evaluated, as whether they
+//! apply depends on each request: a permit of the place may add roles, and a forbid may still deny.
+
+use std::collections::BTreeMap;
+
+use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use thiserror::Error;
+
+use super::{FlowPurpose, LocalPolicy, names};
+use crate::api::{
+    AccessRequest, DataAction, DecisionTier, Identifiability, ObjectRef, RequestAction, RequestContext,
+    RequestResource, Subject, SubjectType,
+};
+use crate::core::judge::Judgement;
+use crate::core::model::{Agreement, FunctionRef, Model};
+use crate::core::validate::shape::nearest;
+
+/// What is asked about; what is left out matches everything.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Filter {
+    pub product: Option<ObjectRef>,
+    pub org: Option<String>,
+    pub function: Option<String>,
+    pub purpose: Option<String>,
+    pub action: Option<DataAction>,
+    pub agreement: Option<ObjectRef>,
+}
+
+/// A filter names something that there is not.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[error("there is no {what} `{name}`")]
+pub struct UnknownName {
+    pub what: &'static str,
+    pub name: String,
+    /// The name that was probably meant.
+    pub near: Option<String>,
+}
+
+/// Something that a recipient may do.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Permission {
+    pub org: String,
+    pub function: String,
+    #[serde(serialize_with = "as_text")]
+    pub product: ObjectRef,
+    pub purpose: String,
+    pub actions: Vec<DataAction>,
+    /// Who of the recipient; none means that the terms name no roles.
+    pub roles: Option<Vec<String>>,
+    /// The highest level at which neither the terms nor a guardrail stand in the way.
+    pub max_identifiability: Identifiability,
+    #[serde(serialize_with = "as_text")]
+    pub agreement: ObjectRef,
+    /// When it ends by itself, if nothing ends it before.
+    pub until: Timestamp,
+    /// Local permits that may add roles here, under conditions of their own.
+    pub may_add: Vec<LocalWord>,
+    /// Local forbids that may deny a request here; never what the floor guarantees.
+    pub may_forbid: Vec<LocalWord>,
+}
+
+/// A local rule that has a say.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LocalWord {
+    /// `namespace/name#id`.
+    pub rule: String,
+    pub reason: String,
+}
+
+fn as_text<S: Serializer>(reference: &ObjectRef, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reference)
+}
+
+/// Everything that a filter matches, by product, recipient, purpose and agreement.
+///
+/// A filter that names something which nobody has is an error, as an empty answer would look like a denial.
+pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<Vec<Permission>, UnknownName> {
+    check(judgement, filter)?;
+    let Judgement { at: _, model, findings: _, assessments, reviews: _ } = judgement;
+    let mut permissions = Vec::new();
+    for (reference, assessment) in &assessments.agreements {
+        let Some(agreement) = model.agreements.get(reference) else {
+            continue;
+        };
+        for flow in &assessment.flows {
+            for purpose in &flow.purposes {
+                let FlowPurpose { code, actions, roles, max_identifiability, not_after } = purpose;
+                let actions: Vec<DataAction> = actions
+                    .iter()
+                    .copied()
+                    .filter(|action| filter.action.is_none_or(|wanted| wanted == *action))
+                    .collect();
+                if actions.is_empty() || !filter.matches(reference, &flow.product, &flow.recipient, code) {
+                    continue;
+                }
+                let local = Local { model, agreement, product: &flow.product, recipient: &flow.recipient };
+                // the ceiling may be lower than the terms, and differ from one action to the next
+                let mut by_level: BTreeMap<Identifiability, Vec<DataAction>> = BTreeMap::new();
+                for action in actions {
+                    let asked = Asked { judgement, local: &local, code, roles, action };
+                    if let Some(level) = asked.highest_level(*max_identifiability) {
+                        by_level.entry(level).or_default().push(action);
+                    }
+                }
+                for (max_identifiability, actions) in by_level.into_iter().rev() {
+                    let (may_add, may_forbid) = local.words(&actions);
+                    permissions.push(Permission {
+                        org: flow.recipient.org.clone(),
+                        function: flow.recipient.function.clone(),
+                        product: flow.product.clone(),
+                        purpose: code.clone(),
+                        actions,
+                        roles: roles.clone(),
+                        max_identifiability,
+                        agreement: reference.clone(),
+                        until: *not_after,
+                        may_add,
+                        may_forbid,
+                    });
+                }
+            }
+        }
+    }
+    permissions.sort_by(|a, b| order(a).cmp(&order(b)));
+    Ok(permissions)
+}
+
+fn order(permission: &Permission) -> (&ObjectRef, &str, &str, &str, &ObjectRef) {
+    let Permission { org, function, product, purpose, agreement, .. } = permission;
+    (product, org, function, purpose, agreement)
+}
+
+impl Filter {
+    /// Whether a listed path is one of those that are asked about, whatever its actions.
+    pub fn matches(
+        &self,
+        agreement: &ObjectRef,
+        product: &ObjectRef,
+        recipient: &FunctionRef,
+        purpose: &str,
+    ) -> bool {
+        let Self { product: of, org, function, purpose: code, action: _, agreement: by } = self;
+        of.as_ref().is_none_or(|wanted| wanted == product)
+            && org.as_ref().is_none_or(|wanted| *wanted == recipient.org)
+            && function.as_ref().is_none_or(|wanted| *wanted == recipient.function)
+            && code.as_ref().is_none_or(|wanted| wanted == purpose)
+            && by.as_ref().is_none_or(|wanted| wanted == agreement)
+    }
+}
+
+/// One action of one path, for one purpose.
+struct Asked<'a> {
+    judgement: &'a Judgement,
+    local: &'a Local<'a>,
+    code: &'a str,
+    roles: &'a Option<Vec<String>>,
+    action: DataAction,
+}
+
+impl Asked<'_> {
+    /// The highest level at which no guardrail stands in the way of a request that brings all that rules ask for;
+    /// none where there is no such level, and so nothing that anybody may do.
+    fn highest_level(&self, most: Identifiability) -> Option<Identifiability> {
+        use Identifiability::{AggregateSmallNumbers, AggregateSuppressed, Identifiable, Pseudonymised};
+        [Identifiable, Pseudonymised, AggregateSmallNumbers, AggregateSuppressed]
+            .into_iter()
+            .filter(|level| *level <= most)
+            .find(|level| self.passes(*level))
+    }
+
+    fn passes(&self, level: Identifiability) -> bool {
+        let Local { model: _, agreement, product, recipient } = self.local;
+        let onward = &agreement.spec.onward_sharing.to;
+        let receivers: Vec<Option<&String>> = match self.action {
+            DataAction::ShareOnward if !onward.is_empty() => onward.iter().map(Some).collect(),
+            _ => vec![None],
+        };
+        receivers.into_iter().any(|onward_to| {
+            let request = AccessRequest {
+                subject: Subject { type_: SubjectType::OrgFunction, id: recipient.to_string() },
+                action: RequestAction { name: self.action.as_str().to_owned() },
+                resource: RequestResource { type_: "DataProduct".to_owned(), id: product.to_string() },
+                context: RequestContext {
+                    purpose: Some(self.code.to_owned()),
+                    identifiability: Some(level),
+                    roles: self.roles.clone().unwrap_or_default(),
+                    legitimate_relationship: true,
+                    explicit_consent: true,
+                    opt_outs_applied: true,
+                    min_cell_count: Some(i64::from(u32::MAX)),
+                    case_reference: Some("any".to_owned()),
+                    break_glass: false,
+                    region: Some("GB".to_owned()),
+                    onward_to: onward_to.cloned(),
+                },
+            };
+            let name = agreement.reference.to_string();
+            let verdict = self.judgement.decide(&request);
+            let own = verdict.candidates.iter().find(|candidate| candidate.agreement == name);
+            own.is_some_and(|own| !matches!(own.tier, DecisionTier::Ceiling | DecisionTier::Error))
+        })
+    }
+}
+
+/// Refuses a filter that names something which nobody has.
+fn check(judgement: &Judgement, filter: &Filter) -> Result<(), UnknownName> {
+    let Filter { product, org, function, purpose, action: _, agreement } = filter;
+    let model = &judgement.model;
+    let objects = |kind: &'static str| {
+        model.objects.keys().filter(move |key| key.kind == kind).map(|key| match &key.namespace {
+            Some(namespace) => format!("{namespace}/{}", key.name),
+            None => key.name.clone(),
+        })
+    };
+    known("data product", product.as_ref().map(ToString::to_string), objects("DataProduct").collect())?;
+    known("organisation", org.clone(), objects("PartnerOrg").collect())?;
+    let orgs = model.orgs.values().filter(|it| org.as_ref().is_none_or(|wanted| *wanted == it.name));
+    let functions = orgs.flat_map(|it| &it.spec.functions).map(|function| function.name.clone());
+    known("function", function.clone(), functions.collect())?;
+    let vocabulary = model.frameworks.values().flat_map(|framework| &framework.spec.vocabulary.purposes);
+    let listed = model.agreements.values().flat_map(|agreement| &agreement.spec.purposes);
+    let purposes =
+        vocabulary.map(|purpose| purpose.code.clone()).chain(listed.map(|purpose| purpose.code.clone()));
+    known("purpose", purpose.clone(), purposes.collect())?;
+    let agreements = objects("DataSharingAgreement").collect();
+    known("agreement", agreement.as_ref().map(ToString::to_string), agreements)
+}
+
+fn known(what: &'static str, wanted: Option<String>, names: Vec<String>) -> Result<(), UnknownName> {
+    let Some(name) = wanted.filter(|wanted| !names.contains(wanted)) else {
+        return Ok(());
+    };
+    let near = nearest(&name, names.iter().map(String::as_str)).map(str::to_owned);
+    Err(UnknownName { what, name, near })
+}
+
+/// What local rules have to say about one path.
+struct Local<'a> {
+    model: &'a Model,
+    agreement: &'a Agreement,
+    product: &'a ObjectRef,
+    recipient: &'a FunctionRef,
+}
+
+impl Local<'_> {
+    /// The permits that may add, and the forbids that may deny.
+    fn words(&self, actions: &[DataAction]) -> (Vec<LocalWord>, Vec<LocalWord>) {
+        let (mut may_add, mut may_forbid) = (Vec::new(), Vec::new());
+        for policy in self.model.policies.values() {
+            let (own_data, own_people) = self.binds(policy);
+            for rule in &policy.rules {
+                let word = LocalWord { rule: rule.id.clone(), reason: rule.reason.clone() };
+                match rule.policy.effect() {
+                    Effect::Permit if own_data && self.concerns(&rule.policy, actions) => may_add.push(word),
+                    Effect::Forbid if (own_data || own_people) && self.concerns(&rule.policy, actions) => {
+                        may_forbid.push(word);
+                    }
+                    Effect::Permit | Effect::Forbid => {}
+                }
+            }
+        }
+        may_add.sort();
+        may_forbid.sort();
+        (may_add, may_forbid)
+    }
+
+    /// Whether the product's controller lies in a policy's footprint, and whether the recipient and the agreement do:
+    /// what the access gate goes by.
+    fn binds(&self, policy: &LocalPolicy) -> (bool, bool) {
+        let lies_in = |footprints: &[String]| {
+            footprints.iter().any(|inner| self.model.footprints.lies_in(inner, &policy.footprint))
+        };
+        let org_lies_in =
+            |org: &str| self.model.orgs.get(org).is_some_and(|org| lies_in(&org.spec.footprints));
+        let controller = self.model.products.get(self.product).map(|product| &product.spec.controller);
+        let spec = &self.agreement.spec;
+        let agreement = lies_in(std::slice::from_ref(&spec.footprint))
+            || spec.cross_boundary.as_ref().is_some_and(|cross| lies_in(&cross.footprints));
+        (controller.is_some_and(|org| org_lies_in(org)), agreement && org_lies_in(&self.recipient.org))
+    }
+
+    /// Whether a rule can be about this path. It is left out only where its own scope, or an agreement that it
+    /// demands, says that it is not.
+    fn concerns(&self, policy: &Policy, actions: &[DataAction]) -> bool {
+        let is_one = |uid: &EntityUid| {
+            let leaf = DataAction::ALL.into_iter().find(|action| names::action(*action) == *uid);
+            // what is no single action is a group of them
+            leaf.is_none_or(|action| actions.contains(&action))
+        };
+        let action = match policy.action_constraint() {
+            ActionConstraint::Any => true,
+            ActionConstraint::In(uids) => uids.iter().any(is_one),
+            ActionConstraint::Eq(uid) => is_one(&uid),
+        };
+        let resource = match policy.resource_constraint() {
+            ResourceConstraint::Eq(uid) => uid == names::product(self.product),
+            _ => true,
+        };
+        let function = names::function(self.recipient);
+        let principal = match policy.principal_constraint() {
+            // a workload may be one of the recipient's
+            PrincipalConstraint::Eq(uid) => uid.type_name() != function.type_name() || uid == function,
+            _ => true,
+        };
+        let agreement = policy
+            .to_json()
+            .ok()
+            .and_then(|json| demanded_agreement(&json))
+            .is_none_or(|demanded| demanded == self.agreement.reference.to_string());
+        action && resource && principal && agreement
+    }
+}
+
+/// The agreement that a rule demands in a top-level `context.agreement == …` of a `when`.
+fn demanded_agreement(rule: &Value) -> Option<String> {
+    let conditions = rule.get("conditions")?.as_array()?;
+    let when = conditions.iter().filter(|condition| condition.get("kind").is_some_and(|kind| kind == "when"));
+    when.filter_map(|condition| condition.get("body")).find_map(demanded_in)
+}
+
+fn demanded_in(body: &Value) -> Option<String> {
+    if let Some(both) = body.get("&&") {
+        return both.get("left").and_then(demanded_in).or_else(|| both.get("right").and_then(demanded_in));
+    }
+    let (left, right) = (body.get("==")?.get("left")?, body.get("==")?.get("right")?);
+    let is_agreement = |side: &Value| {
+        side.pointer("/./attr").is_some_and(|attr| attr == "agreement")
+            && side.pointer("/./left/Var").is_some_and(|var| var == "context")
+    };
+    let named = |side: &Value| Some(side.pointer("/Value/__entity/id")?.as_str()?.to_owned());
+    if is_agreement(left) { named(right) } else { named(left).filter(|_| is_agreement(right)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn demanded(condition: &str) -> Option<String> {
+        let text = format!("permit (principal, action, resource) {condition};");
+        demanded_agreement(&Policy::parse(None, text).unwrap().to_json().unwrap())
+    }
+
+    #[test]
+    fn only_a_top_level_equation_demands_an_agreement() {
+        let equation = r#"context.agreement == Concordat::Agreement::"a/b""#;
+        for condition in [
+            format!("when {{ {equation} }}"),
+            format!("when {{ principal.providesCare && {equation} && context.breakGlass }}"),
+            format!("when {{ context.breakGlass }} when {{ {equation} }}"),
+            r#"when { Concordat::Agreement::"a/b" == context.agreement }"#.to_owned(),
+        ] {
+            assert_eq!(demanded(&condition).as_deref(), Some("a/b"), "{condition}");
+        }
+        for condition in [
+            String::new(),
+            format!("unless {{ {equation} }}"),
+            format!("when {{ {equation} || context.breakGlass }}"),
+            format!("when {{ !({equation}) }}"),
+            r#"when { context.agreement != Concordat::Agreement::"a/b" }"#.to_owned(),
+        ] {
+            assert_eq!(demanded(&condition), None, "{condition}");
+        }
+    }
+}

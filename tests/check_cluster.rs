@@ -1,0 +1,149 @@
+//! `concordat check --cluster` on a real API server: what the operator has yet to write, what others have edited, and
+//! what other people's network policies let through.
+
+#![cfg(all(feature = "cli", feature = "controller"))]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail loudly"
+)]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::Process;
+use support::scenario::{Cluster, documents, eventually, namespaces};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn operator(kubeconfig: &Path) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_concordat"));
+    command.arg("run").arg("--kubeconfig").arg(kubeconfig).args(["--health-addr", "127.0.0.1:0"]);
+    Process::start("operator", &mut command).unwrap()
+}
+
+/// The findings about some namespaces, or about what has none: code, object and field.
+struct Found {
+    code: Option<i32>,
+    findings: Vec<Value>,
+}
+
+fn check(kubeconfig: &Path) -> Found {
+    let output = Command::new(env!("CARGO_BIN_EXE_concordat"))
+        .args(["check", "--cluster", "--format=json", "--kubeconfig"])
+        .arg(kubeconfig)
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {text}"));
+    Found { code: output.status.code(), findings: answer["findings"].as_array().unwrap().clone() }
+}
+
+impl Found {
+    /// How often each code was found in some namespaces.
+    fn in_places(&self, places: &BTreeSet<String>) -> BTreeMap<String, usize> {
+        let mut codes = BTreeMap::new();
+        for finding in &self.findings {
+            let namespace = finding["origin"]["object"]["namespace"].as_str();
+            if namespace.is_some_and(|namespace| places.contains(namespace)) {
+                *codes.entry(finding["code"].as_str().unwrap().to_owned()).or_default() += 1;
+            }
+        }
+        codes
+    }
+
+    fn of(&self, code: &str, name: &str) -> Vec<&Value> {
+        let is_it = |it: &&Value| it["code"] == code && it["origin"]["object"]["name"] == name;
+        self.findings.iter().filter(is_it).collect()
+    }
+}
+
+fn network_policy(namespace: &str, name: &str, labels: Value, spec: Value) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"namespace": namespace, "name": name, "labels": labels}, "spec": spec,
+    })
+}
+
+#[test]
+fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreements() {
+    let kubeconfig = support::kubeconfig().unwrap();
+    let mut cluster = Cluster::connect(kubeconfig).unwrap();
+    cluster.install_definitions().unwrap();
+    let folder = Path::new("examples/s01-chorley-assisted-bins");
+    let places = namespaces(folder).unwrap();
+    cluster.apply_folder(folder).unwrap();
+    for signature in ["chorley-council", "northvale-pcn"] {
+        for object in documents(&folder.join(format!("signatures/{signature}.yaml"))).unwrap() {
+            cluster.apply(object).unwrap();
+        }
+    }
+
+    // nobody has written anything yet
+    let before = check(kubeconfig);
+    assert_eq!(before.code, Some(1), "{:#?}", before.findings);
+    let codes = before.in_places(&places);
+    for code in ["CON903", "CON904", "CON907"] {
+        assert!(codes.contains_key(code), "{code}: {codes:?}");
+    }
+    assert!(before.findings.iter().any(|it| it["code"] == "CON908"), "there is no network plugin here");
+
+    let running = operator(kubeconfig);
+    let nothing = BTreeMap::new();
+    let quiet = eventually("a cluster that is as planned", SOON, || {
+        (check(kubeconfig).in_places(&places) == nothing).then_some(())
+    });
+    assert!(quiet.is_ok(), "{:?}\n{}", check(kubeconfig).in_places(&places), running.tail());
+
+    // other people's policies: one that opens nothing new, one that opens to everybody
+    let all_pods = json!({});
+    let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-public"}}});
+    let deny = json!({"podSelector": all_pods, "policyTypes": ["Ingress"]});
+    let open = json!({"podSelector": all_pods, "ingress": [{"from": [peer]}]});
+    cluster.apply(network_policy("chorley-council", "deny-all", json!({}), deny)).unwrap();
+    cluster.apply(network_policy("chorley-council", "let-in", json!({}), open)).unwrap();
+    let wide = check(kubeconfig);
+    assert_eq!(wide.code, Some(1));
+    assert_eq!(wide.of("CON906", "deny-all").len(), 0);
+    let found = wide.of("CON906", "let-in");
+    assert!(!found.is_empty(), "{:#?}", wide.findings);
+    for finding in &found {
+        assert_eq!(finding["severity"], "Error");
+        assert_eq!(finding["origin"]["field"], "spec.ingress[0].from[0]");
+        assert!(
+            finding["message"].as_str().unwrap().contains("every pod of namespace `kube-public`"),
+            "{finding}"
+        );
+    }
+
+    // our own, edited and made by others, with nobody there to put it right
+    drop(running);
+    let ours = cluster.policies(&places).unwrap();
+    let allow =
+        ours.iter().find(|it| it.metadata.labels.as_ref().unwrap()["concordat.dev/part"] == "ingress");
+    let allow = allow.unwrap();
+    let name = allow.metadata.name.clone().unwrap();
+    let namespace = allow.metadata.namespace.clone().unwrap();
+    let mut spec = serde_json::to_value(allow.spec.as_ref().unwrap()).unwrap();
+    spec["ingress"] = json!([{"from": [peer]}]);
+    let labels = json!(allow.metadata.labels);
+    cluster.apply(network_policy(&namespace, &name, labels.clone(), spec)).unwrap();
+    let orphan = json!({"podSelector": {"matchLabels": {"app": "left"}}, "policyTypes": ["Ingress"], "ingress": [{"from": [peer]}]});
+    cluster.apply(network_policy(&namespace, "left-over", labels, orphan)).unwrap();
+    let edited = check(kubeconfig);
+    assert_eq!(edited.code, Some(1));
+    assert_eq!(edited.of("CON904", &name).len(), 1, "{:#?}", edited.findings);
+    assert_eq!(edited.of("CON905", "left-over").len(), 1, "{:#?}", edited.findings);
+
+    // it takes its finalizer off what is deleted
+    let _running = operator(kubeconfig);
+    cluster.clean_up().unwrap();
+}
