@@ -213,7 +213,7 @@ fn an_uninstalled_operator_takes_its_policies_along_and_leaves_the_definitions()
     world.apply(&world.operator(), &owned_policy(&place, "left")).unwrap();
     let root = world.acting(ROOT.0, &[ROOT.1]);
     world.denied("concordat-network-policies", || {
-        world.delete_dry::<NetworkPolicy>(&root, &place, "left-0123456789")
+        world.delete_dry::<NetworkPolicy>(&root, &place, "left-over-a")
     });
 
     // an upgrade may change what it likes
@@ -229,7 +229,7 @@ fn an_uninstalled_operator_takes_its_policies_along_and_leaves_the_definitions()
     let policies = "admissionregistration.k8s.io/v1";
     assert_eq!(world.get(policies, "ValidatingAdmissionPolicy", None, "concordat-grants"), None);
     eventually("the policies to be forgotten", SOON, || {
-        world.delete_dry::<NetworkPolicy>(&root, &place, "left-0123456789").ok()
+        world.delete_dry::<NetworkPolicy>(&root, &place, "left-over-a").ok()
     })
     .unwrap();
 

@@ -388,7 +388,7 @@ fn a_local_rule_does_not_go_by_the_name_of_a_national_one() {
         assert_eq!(said, [("CON707", format!("rule `{id}`: its `@id` reads like a national rule"))]);
         let found = judgement.findings.iter().find(|finding| finding.code.as_str() == "CON707").unwrap();
         let origin = (found.origin.file.as_deref(), found.origin.line, found.origin.column);
-        assert_eq!(origin, (Some("policies/local/lv-01.yaml"), Some(13), Some(5)), "where the text begins");
+        assert_eq!(origin, (Some("policies/local/lv-01.yaml"), Some(14), Some(5)), "where the text begins");
         let lv_01 = ObjectRef { namespace: "chorley-council".to_owned(), name: "lv-01".to_owned() };
         assert!(!judgement.model.policies.contains_key(&lv_01));
     }

@@ -25,7 +25,9 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-static WORLD: LazyLock<Snapshot> = LazyLock::new(folders::one_world);
+/// Two agreements with all that agreements have: small, as each law is asked of it many times.
+static WORLD: LazyLock<Snapshot> =
+    LazyLock::new(|| folders::world_of(|name| name.starts_with("s01-") || name.starts_with("s25-")));
 
 fn at() -> Timestamp {
     "2026-11-22T09:00:00Z".parse().unwrap()
@@ -280,15 +282,13 @@ fn what_is_being_deleted_gives_no_access_whatever_holds_it() {
 fn changed_terms_close_everything_until_they_are_signed_again() {
     for index in 0..WORLD.agreements.len() {
         let mut world = WORLD.clone();
-        let spec = &mut world.agreements[index].object.spec;
-        spec.retention.days += 1;
-        let products: BTreeSet<String> =
-            spec.purposes.iter().flat_map(|it| &it.products).map(ToString::to_string).collect();
-        let left: Vec<String> = open(&world)
-            .into_iter()
-            .filter(|flow| products.contains(flow.split(' ').next().unwrap()))
-            .collect();
-        assert_eq!(left, Vec::<String>::new());
+        world.agreements[index].object.spec.retention.days += 1;
+        let key = world.agreements[index].key();
+        let agreement = ObjectRef { namespace: key.namespace.unwrap(), name: key.name };
+        let before = &HERE.assessments.agreements[&agreement].flows;
+        assert!(!before.is_empty(), "{agreement}");
+        let judgement = Judgement::new(&world, at());
+        assert_eq!(judgement.assessments.agreements[&agreement].flows, [], "{agreement}");
     }
     // a product that grows is not what was signed either
     let mut world = WORLD.clone();
@@ -470,7 +470,7 @@ fn taking_any_entry_out_of_any_list_of_an_agreement_adds_nothing_though_all_sign
             }
         }
     }
-    assert!(tried > 40 && closing > 20, "{tried} tried, {closing} close something");
+    assert!(tried > 30 && closing > 20, "{tried} tried, {closing} close something");
 }
 
 #[test]

@@ -533,6 +533,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether it has ended for good, so that nobody has anything left to do about it.
+    pub fn is_over(self) -> bool {
+        matches!(self, Self::Terminating | Self::Superseded | Self::Expired)
+    }
+
     /// The value in YAML.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -8,9 +8,11 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::future::Future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
@@ -72,7 +74,7 @@ pub(super) struct Executor {
     changes: Changes,
     metrics: Metrics,
     /// Failures that have been logged, so that each is logged once.
-    told: Failures,
+    told: Mutex<Failures>,
 }
 
 /// What one pass over steps has brought so far.
@@ -86,8 +88,8 @@ struct Pass<'a> {
     policies: &'a BTreeMap<ObjectRef, NetworkPolicy>,
 }
 
-impl Pass<'_> {
-    fn present(&self, policy: &NetworkPolicy) -> Option<&NetworkPolicy> {
+impl<'a> Pass<'a> {
+    fn present(&self, policy: &NetworkPolicy) -> Option<&'a NetworkPolicy> {
         let at = ObjectRef { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
         self.policies.get(&at)
     }
@@ -103,6 +105,22 @@ fn instead_of(present: &NetworkPolicy, planned: &NetworkPolicy) -> NetworkPolicy
         metadata.owner_references.clone_from(&planned.metadata.owner_references);
     }
     NetworkPolicy { metadata, spec: planned.spec.clone() }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    // held for a moment, never across a call, and nothing panics meanwhile
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a step can begin, after what has failed in its pass.
+fn may_begin(step: &Step, pass: &Pass<'_>) -> Result<(), Failure> {
+    if let Some((object, failure)) = step.after.iter().find_map(|it| pass.failures.get_key_value(it)) {
+        let message = format!("waits for {object}, which could not be written: {}", failure.message);
+        // what passes by itself there passes here
+        let reason = if failure.reason.passes() { failure.reason } else { FailureReason::Waiting };
+        return Err(Failure { reason, message });
+    }
+    if pass.silent >= SILENT { Err(unreachable_server()) } else { Ok(()) }
 }
 
 /// How a write went that did not fail.
@@ -122,7 +140,7 @@ impl Executor {
             leadership,
             changes,
             metrics,
-            told: Failures::new(),
+            told: Mutex::default(),
         }
     }
 
@@ -136,33 +154,42 @@ impl Executor {
         is_cut_short: impl Fn() -> bool,
     ) -> Failures {
         let grants = observed.grants.iter().filter_map(|(at, grant)| Some((at.clone(), grant.uid()?)));
-        let mut pass = Pass {
+        let pass = Mutex::new(Pass {
             grants: grants.collect(),
             failures: Failures::new(),
             silent: 0,
             policies: &observed.policies,
-        };
-        // the steps of one stage do not rely on each other
-        let batches = steps.chunk_by(|a, b| a.stage == b.stage).flat_map(|stage| stage.chunks(AT_ONCE));
-        for batch in batches {
-            if is_cut_short() || !self.leadership.holds() {
+        });
+        // the steps of one stage do not rely on each other: as soon as one is done, the next begins
+        for stage in steps.chunk_by(|a, b| a.stage == b.stage) {
+            let (mut due, mut under_way) = (stage.iter().peekable(), FuturesUnordered::new());
+            loop {
+                while under_way.len() < AT_ONCE
+                    && !is_cut_short()
+                    && self.leadership.holds()
+                    && let Some(step) = due.next()
+                {
+                    let call = self.carry_out_one(step, &pass);
+                    under_way.push(async move { (step, call.await) });
+                }
+                pulse.turn();
+                let Some((step, outcome)) = under_way.next().await else { break };
+                self.take(step, outcome, &mut lock(&pass));
+            }
+            // the next stage relies on the whole of this one
+            if due.peek().is_some() {
                 break;
             }
-            pulse.turn();
-            let outcomes = join_all(batch.iter().map(|step| self.carry_out_one(step, &pass))).await;
-            for (step, outcome) in batch.iter().zip(outcomes) {
-                self.take(step, outcome, &mut pass);
-            }
         }
-        pass.failures
+        pass.into_inner().unwrap_or_else(PoisonError::into_inner).failures
     }
 
     /// Forgets the failures that have not come again, so that they are logged if they do.
     pub(super) fn forget_all_but(&mut self, failures: &[&Failures]) {
-        self.told.retain(|object, _| failures.iter().any(|failures| failures.contains_key(object)));
+        lock(&self.told).retain(|object, _| failures.iter().any(|failures| failures.contains_key(object)));
     }
 
-    fn take(&mut self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass<'_>) {
+    fn take(&self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass<'_>) {
         let object = step.object();
         match outcome {
             Ok(written) => {
@@ -183,39 +210,34 @@ impl Executor {
                 if failure == unreachable_server() {
                     pass.silent += 1;
                 }
-                if self.told.get(&object) != Some(&failure) {
+                let mut told = lock(&self.told);
+                if told.get(&object) != Some(&failure) {
                     warn!(object = %object, reason = failure.reason.as_str(), "not written: {}", failure.message);
-                    self.told.insert(object.clone(), failure.clone());
+                    told.insert(object.clone(), failure.clone());
                 }
+                drop(told);
                 pass.failures.insert(object, failure);
             }
         }
     }
 
-    async fn carry_out_one(&self, step: &Step, pass: &Pass<'_>) -> Result<Written, Failure> {
-        if let Some((object, failure)) = step.after.iter().find_map(|it| pass.failures.get_key_value(it)) {
-            let message = format!("waits for {object}, which could not be written: {}", failure.message);
-            // what passes by itself there passes here
-            let reason = if failure.reason.passes() { failure.reason } else { FailureReason::Waiting };
-            return Err(Failure { reason, message });
-        }
-        if pass.silent >= SILENT {
-            return Err(unreachable_server());
-        }
+    async fn carry_out_one(&self, step: &Step, pass: &Mutex<Pass<'_>>) -> Result<Written, Failure> {
+        may_begin(step, &lock(pass))?;
         match &step.act {
             Act::ApplyPolicy { policy, owner } => {
                 let mut policy = policy.clone();
                 if let Some(at) = owner {
-                    let uid = pass.grants.get(at).ok_or_else(|| Failure {
+                    let uid = lock(pass).grants.get(at).cloned().ok_or_else(|| Failure {
                         reason: FailureReason::Waiting,
                         message: format!("waits for its grant `{at}`"),
                     })?;
-                    policy.metadata.owner_references = Some(vec![owner_reference(&at.name, uid)]);
+                    policy.metadata.owner_references = Some(vec![owner_reference(&at.name, &uid)]);
                 }
+                let present = lock(pass).present(&policy);
                 let written = match self.apply(&policy).await {
                     // an apply keeps what others have put beside our fields, and an admission policy may refuse that
                     // very text: then it is taken out in the same write
-                    Err(failure) if !failure.reason.passes() => match pass.present(&policy) {
+                    Err(failure) if !failure.reason.passes() => match present {
                         Some(present) => self.replace(instead_of(present, &policy)).await?,
                         None => return Err(failure),
                     },

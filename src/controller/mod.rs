@@ -19,6 +19,7 @@ mod watch;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -162,7 +163,7 @@ pub async fn run_until(
 
     // whoever does not lead watches, and waits in the loop
     let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
-    let source = reconcile::Source { stores, view, changes, metrics };
+    let source = reconcile::Source { stores, view, changes, metrics, judge: Arc::default() };
     let reconcile = reconcile::Loop::new(executor, source, pulses.add("loop"), leadership, stopping);
     let reconcile = reconcile.run();
     tokio::pin!(reconcile, end);

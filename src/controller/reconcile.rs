@@ -4,6 +4,7 @@
 //! writes, and as soon as that judgement is there it takes the place of the old one, with its closings first. So a
 //! withdrawal does not wait for the end of a long round of openings.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use super::execute::Executor;
 use super::health::Pulse;
 use super::lease::Leadership;
 use super::metrics::Metrics;
-use crate::core::judge::Judgement;
+use crate::core::judge::Judge;
 use crate::core::plan::{Observed, Plan, Step, report, steps};
 use crate::core::snapshot::{ClusterView, Snapshot};
 use crate::source::cluster::Stores;
@@ -44,6 +45,8 @@ pub(super) struct Source {
     pub(super) view: ClusterView,
     pub(super) changes: Changes,
     pub(super) metrics: Metrics,
+    /// Remembers the last judgement, so that the next takes less time.
+    pub(super) judge: Arc<Judge>,
 }
 
 /// A snapshot, judged: what ought to be, what is, and the writes in between.
@@ -226,7 +229,7 @@ impl Source {
     /// Judges, and counts.
     async fn judge(&self, snapshot: Snapshot, observed: Observed) -> Result<Judged, Broken> {
         let began = Instant::now();
-        let judged = judge(snapshot, observed).await;
+        let judged = judge(Arc::clone(&self.judge), snapshot, observed).await;
         if let Ok(judged) = &judged {
             self.metrics.judged(&judged.plan, began.elapsed());
         }
@@ -236,10 +239,10 @@ impl Source {
 
 /// From the snapshot to the steps, in one go. Judging is work for a processor; elsewhere, it does not hold up the
 /// watches, and a panic ends just this round.
-async fn judge(snapshot: Snapshot, observed: Observed) -> Result<Judged, Broken> {
+async fn judge(judge: Arc<Judge>, snapshot: Snapshot, observed: Observed) -> Result<Judged, Broken> {
     let at = Timestamp::now();
     let judged = tokio::task::spawn_blocking(move || {
-        let plan = Judgement::new(&snapshot, at).plan();
+        let plan = judge.plan(&snapshot, at);
         let steps = steps(&plan, &observed);
         Judged { plan, observed, steps }
     });

@@ -188,7 +188,7 @@ pub fn explain(
     let model = &judgement.model;
     let found = model.agreements.get(reference).zip(judgement.assessments.agreements.get(reference));
     let status = match found {
-        Some((agreement, assessment)) => report::agreement_status(agreement, assessment),
+        Some((agreement, assessment)) => report::agreement_status(model, agreement, assessment),
         None => report::invalid_status(None, wire.metadata.deletion_timestamp.is_some(), &own),
     };
     let DataSharingAgreementStatus { phase, conditions, .. } = status;
@@ -257,7 +257,7 @@ fn rule(
     broken: &BrokenRule,
     keeps_out_only: bool,
 ) -> ExplainedRule {
-    let (field, help) = report::mend(model, wire, broken);
+    let (field, help) = report::mend(model, &wire.spec, broken);
     let BrokenRule { rule, org, purpose, reason } = broken.clone();
     ExplainedRule {
         rule,
@@ -383,7 +383,7 @@ fn next(
                 .model
                 .agreements
                 .get(reference)
-                .map(|agreement| report::agreement_status(agreement, later).conditions)
+                .map(|agreement| report::agreement_status(&then.model, agreement, later).conditions)
                 .into_iter()
                 .flatten()
                 .find(|condition| condition.type_ == "InForce")

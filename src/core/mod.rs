@@ -8,6 +8,7 @@ pub mod finding;
 pub mod judge;
 pub mod live;
 pub mod model;
+pub(crate) mod parallel;
 pub mod plan;
 pub mod policy;
 pub mod report;

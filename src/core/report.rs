@@ -7,8 +7,8 @@ use super::model::{Agreement, Model};
 use super::policy::{Assessment, Assessments, BrokenRule, PartyState};
 use super::snapshot::Snapshot;
 use crate::api::{
-    Condition, ConditionStatus, DataSharingAgreement, DataSharingAgreementStatus, ObjectRef, PartyStanding,
-    Phase, Purpose, Standing,
+    Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef,
+    PartyStanding, Phase, Purpose, Standing,
 };
 
 /// A finding for each rule that refuses an agreement, at the field that could mend it.
@@ -23,15 +23,19 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
         let Some(assessment) = assessments.agreements.get(&reference) else {
             continue;
         };
+        // what is over breaks no rule that anybody could mend
+        if assessment.phase.is_over() {
+            continue;
+        }
         for broken in &assessment.broken {
-            let (field, help) = mend(model, &sourced.object, broken);
+            let (field, help) = mend(model, &sourced.object.spec, broken);
             let code =
                 if broken.rule == "framework" { Code::FrameworkNotEffective } else { Code::RuleBroken };
             findings.push(sourced.finding(code, &field, broken_text(broken)).help(help));
         }
         // with accession they keep one party out, and nobody else
         for broken in &assessment.kept_out {
-            let (field, help) = mend(model, &sourced.object, broken);
+            let (field, help) = mend(model, &sourced.object.spec, broken);
             let mut finding = sourced.finding(Code::RuleBroken, &field, broken_text(broken)).help(help);
             finding.severity = Severity::Warning;
             findings.push(finding);
@@ -52,8 +56,7 @@ fn broken_text(broken: &BrokenRule) -> String {
 }
 
 /// Where a broken rule can be mended, and how: in the words of the framework that judges the agreement.
-pub(crate) fn mend(model: &Model, agreement: &DataSharingAgreement, broken: &BrokenRule) -> (String, String) {
-    let spec = &agreement.spec;
+pub(crate) fn mend(model: &Model, spec: &DataSharingAgreementSpec, broken: &BrokenRule) -> (String, String) {
     if broken.rule == "framework" {
         return ("spec.framework".to_owned(), "name a version that is in effect".to_owned());
     }
@@ -100,7 +103,11 @@ pub fn needed(agreement: &Agreement, org: &str, party: &PartyState) -> Option<St
 }
 
 /// The status of an agreement that can be used.
-pub fn agreement_status(agreement: &Agreement, assessment: &Assessment) -> DataSharingAgreementStatus {
+pub fn agreement_status(
+    model: &Model,
+    agreement: &Agreement,
+    assessment: &Assessment,
+) -> DataSharingAgreementStatus {
     let spec = &agreement.spec;
     let standings: Vec<PartyStanding> = assessment
         .parties
@@ -117,7 +124,7 @@ pub fn agreement_status(agreement: &Agreement, assessment: &Assessment) -> DataS
             }
         })
         .collect();
-    let conditions = Conditions { agreement, assessment };
+    let conditions = Conditions { model, agreement, assessment };
     DataSharingAgreementStatus {
         observed_generation: agreement.generation,
         phase: Some(assessment.phase),
@@ -244,13 +251,14 @@ pub fn simple_conditions(generation: Option<i64>, findings: &[&Finding]) -> Vec<
 
 /// The conditions of an agreement that can be used.
 struct Conditions<'a> {
+    model: &'a Model,
     agreement: &'a Agreement,
     assessment: &'a Assessment,
 }
 
 impl Conditions<'_> {
     fn all(&self) -> Vec<Condition> {
-        let Self { agreement, assessment } = self;
+        let Self { model: _, agreement, assessment } = self;
         let generation = agreement.generation;
         let (in_force, phase_message) = (assessment.in_force(), self.phase_message());
         let truth = |holds: bool| {
@@ -260,8 +268,7 @@ impl Conditions<'_> {
         let compliant_message = if compliant {
             "every rule of the agreement gate allows it".to_owned()
         } else {
-            let texts: Vec<String> = assessment.broken.iter().map(broken_text).collect();
-            texts.join("; ")
+            self.broken_rules()
         };
         let first_rule = assessment.broken.first().map_or("Compliant", |broken| match broken.rule.as_str() {
             "framework" => "FrameworkNotEffective",
@@ -299,6 +306,17 @@ impl Conditions<'_> {
         ]
     }
 
+    /// Each rule that refuses it: about whom, why, at which field, and what would help.
+    fn broken_rules(&self) -> String {
+        let Self { model, agreement, assessment } = self;
+        let told = |broken: &BrokenRule| {
+            let (field, help) = mend(model, &agreement.spec, broken);
+            let place = if field.is_empty() { String::new() } else { format!("`{field}`: ") };
+            format!("{} ({place}{help})", broken_text(broken))
+        };
+        assessment.broken.iter().map(told).collect::<Vec<_>>().join("; ")
+    }
+
     fn phase_reason(&self) -> String {
         match self.assessment.phase {
             Phase::Refused => self
@@ -311,7 +329,7 @@ impl Conditions<'_> {
     }
 
     fn signed_message(&self) -> String {
-        let Self { agreement, assessment } = self;
+        let Self { model: _, agreement, assessment } = self;
         let waiting: Vec<String> = assessment
             .parties
             .iter()
@@ -335,7 +353,7 @@ impl Conditions<'_> {
     }
 
     fn phase_message(&self) -> String {
-        let Self { agreement, assessment } = self;
+        let Self { model: _, agreement, assessment } = self;
         let spec = &agreement.spec;
         match assessment.phase {
             Phase::Terminating => "it is being deleted, and what it opened is taken away".to_owned(),
@@ -358,7 +376,7 @@ impl Conditions<'_> {
                     assessment.ends
                 )
             }
-            Phase::Refused => assessment.broken.iter().map(broken_text).collect::<Vec<_>>().join("; "),
+            Phase::Refused => self.broken_rules(),
             Phase::AwaitingSignatures => self.signed_message(),
             Phase::Scheduled => format!("it starts on {}", spec.term.start),
             Phase::Active => {

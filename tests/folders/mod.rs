@@ -97,9 +97,18 @@ fn folders(within: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// What there is in the first state of every scenario, all in one world: for laws that hold whatever there is.
+/// What there is in the first state of every scenario, all in one world.
 pub fn one_world() -> Snapshot {
-    let first = scenarios().into_iter().filter_map(|scenario| scenario.states.into_iter().next());
+    world_of(|_| true)
+}
+
+/// What there is in the first state of some scenarios, chosen by the names of their folders.
+pub fn world_of(chosen: impl Fn(&str) -> bool) -> Snapshot {
+    let name = |scenario: &Scenario| scenario.folder.file_name().unwrap().to_string_lossy().into_owned();
+    let first = scenarios()
+        .into_iter()
+        .filter(|scenario| chosen(&name(scenario)))
+        .filter_map(|scenario| scenario.states.into_iter().next());
     read(&first.flat_map(|state| state.paths).collect::<Vec<_>>())
 }
 

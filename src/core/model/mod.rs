@@ -68,6 +68,8 @@ pub struct Looked {
     pub accepted: bool,
     /// Whether the object is being deleted.
     pub deleting: bool,
+    /// The uid and the version in which none of its texts is refused; nothing where it has none, or where one is.
+    pub clean: Option<(String, String)>,
 }
 
 /// An organisation.

@@ -13,6 +13,7 @@ pub use types::*;
 use super::finding::{Code, Finding, ObjectKey};
 use super::judge::Judgement;
 use super::model::Agreement;
+use super::parallel;
 use super::policy::{Assessment, Flow};
 use super::report;
 use crate::api::{
@@ -31,29 +32,21 @@ pub fn plan(judgement: &Judgement) -> Plan {
     objects.extend(network.function_isolation().map(PlannedObject::Isolation));
     let mut finalizers = BTreeSet::new();
     let mut allows = Vec::new();
-    for (reference, assessment) in &assessments.agreements {
-        let Some(agreement) = model.agreements.get(reference) else {
+    let agreements: Vec<_> = assessments.agreements.iter().collect();
+    let effects = parallel::map(&agreements, |(reference, assessment)| {
+        let agreement = model.agreements.get(*reference)?;
+        Some(effect(judgement, &network, agreement, assessment))
+    });
+    for ((reference, _), effect) in agreements.into_iter().zip(effects) {
+        let Some(Effect { is_held, grants, allows: opened, findings: found }) = effect else {
             continue;
         };
-        for flow in &assessment.flows {
-            let Some(grant) = grant(judgement, agreement, flow) else {
-                continue;
-            };
+        if is_held {
             finalizers.insert(reference.clone());
-            let (policies, unreachable) = network.allow(agreement, flow, &grant);
-            findings.extend(unreachable.into_iter().map(|message| {
-                let origin = super::finding::Origin {
-                    object: Some(report::agreement_key(reference)),
-                    ..Default::default()
-                };
-                Finding::new(Code::NoGateway, origin, message)
-                    .help("give the organisation a gateway with `gateways[]` for that cluster")
-            }));
-            if network.is_product_local(&flow.product) {
-                objects.push(PlannedObject::Grant(grant));
-            }
-            allows.extend(policies);
         }
+        objects.extend(grants);
+        allows.extend(opened);
+        findings.extend(found);
     }
     objects.extend(allows);
     super::finding::sort(&mut findings);
@@ -71,6 +64,44 @@ pub fn plan(judgement: &Judgement) -> Plan {
         findings,
         next: transitions.chain(reviews).min(),
     }
+}
+
+/// What ought to exist because of one agreement.
+#[derive(Default)]
+struct Effect {
+    is_held: bool,
+    grants: Vec<PlannedObject>,
+    allows: Vec<PlannedObject>,
+    findings: Vec<Finding>,
+}
+
+fn effect(
+    judgement: &Judgement,
+    network: &network::Network<'_>,
+    agreement: &Agreement,
+    assessment: &Assessment,
+) -> Effect {
+    let mut effect = Effect::default();
+    for flow in &assessment.flows {
+        let Some(grant) = grant(judgement, agreement, flow) else {
+            continue;
+        };
+        effect.is_held = true;
+        let (policies, unreachable) = network.allow(agreement, flow, &grant);
+        effect.findings.extend(unreachable.into_iter().map(|message| {
+            let origin = super::finding::Origin {
+                object: Some(report::agreement_key(&agreement.reference)),
+                ..Default::default()
+            };
+            Finding::new(Code::NoGateway, origin, message)
+                .help("give the organisation a gateway with `gateways[]` for that cluster")
+        }));
+        if network.is_product_local(&flow.product) {
+            effect.grants.push(PlannedObject::Grant(grant));
+        }
+        effect.allows.extend(policies);
+    }
+    effect
 }
 
 /// The grant of a flow, in the controller's namespace; none where the product is not there any more.
@@ -123,39 +154,35 @@ fn statuses(judgement: &Judgement, findings: &[Finding]) -> Vec<PlannedStatus> {
         }
     }
     let none = Vec::new();
-    judgement
-        .model
-        .objects
-        .iter()
-        .map(|(key, looked)| {
-            let findings = by_object.get(key).unwrap_or(&none);
-            let reference =
-                ObjectRef { namespace: key.namespace.clone().unwrap_or_default(), name: key.name.clone() };
-            let generation = looked.generation;
-            let status = match key.kind.as_str() {
-                "DataSharingAgreement" => {
-                    let assessed = judgement.model.agreements.get(&reference);
-                    let assessment = judgement.assessments.agreements.get(&reference);
-                    StatusBody::Agreement(Box::new(match (assessed, assessment) {
-                        (Some(agreement), Some(assessment)) => {
-                            report::agreement_status(agreement, assessment)
-                        }
-                        _ => report::invalid_status(generation, looked.deleting, findings),
-                    }))
-                }
-                "LocalPolicy" => StatusBody::Policy(LocalPolicyStatus {
-                    observed_generation: generation,
-                    loaded: judgement.model.policies.get(&reference).map(|policy| policy.text.clone()),
-                    conditions: report::simple_conditions(generation, findings),
-                }),
-                _ => StatusBody::Simple(ObjectStatus {
-                    observed_generation: generation,
-                    conditions: report::simple_conditions(generation, findings),
-                }),
-            };
-            PlannedStatus { object: key.clone(), status }
-        })
-        .collect()
+    let objects: Vec<_> = judgement.model.objects.iter().collect();
+    parallel::map(&objects, |(key, looked)| {
+        let findings = by_object.get(key).unwrap_or(&none);
+        let reference =
+            ObjectRef { namespace: key.namespace.clone().unwrap_or_default(), name: key.name.clone() };
+        let generation = looked.generation;
+        let status = match key.kind.as_str() {
+            "DataSharingAgreement" => {
+                let assessed = judgement.model.agreements.get(&reference);
+                let assessment = judgement.assessments.agreements.get(&reference);
+                StatusBody::Agreement(Box::new(match (assessed, assessment) {
+                    (Some(agreement), Some(assessment)) => {
+                        report::agreement_status(&judgement.model, agreement, assessment)
+                    }
+                    _ => report::invalid_status(generation, looked.deleting, findings),
+                }))
+            }
+            "LocalPolicy" => StatusBody::Policy(LocalPolicyStatus {
+                observed_generation: generation,
+                loaded: judgement.model.policies.get(&reference).map(|policy| policy.text.clone()),
+                conditions: report::simple_conditions(generation, findings),
+            }),
+            _ => StatusBody::Simple(ObjectStatus {
+                observed_generation: generation,
+                conditions: report::simple_conditions(generation, findings),
+            }),
+        };
+        PlannedStatus { object: (*key).clone(), status }
+    })
 }
 
 /// What does not exist yet because somebody has to do something.
@@ -206,7 +233,7 @@ fn waiting_for_parties(
     assessment: &Assessment,
 ) -> Vec<Waiting> {
     // nobody waits for a signature on what is over
-    if matches!(assessment.phase, Phase::Expired | Phase::Superseded | Phase::Terminating) {
+    if assessment.phase.is_over() {
         return Vec::new();
     }
     assessment

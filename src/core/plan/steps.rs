@@ -28,6 +28,7 @@ mod narrow;
 mod observed;
 mod report;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -141,20 +142,20 @@ pub fn says_the_same(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
 }
 
 /// The plan's objects by name, with what only a cluster knows filled in.
-struct Wanted {
-    isolation: BTreeMap<ObjectRef, NetworkPolicy>,
-    grants: BTreeMap<ObjectRef, DataAccessGrant>,
-    allows: BTreeMap<ObjectRef, (NetworkPolicy, Option<ObjectRef>)>,
+struct Wanted<'a> {
+    isolation: BTreeMap<ObjectRef, &'a NetworkPolicy>,
+    grants: BTreeMap<ObjectRef, Cow<'a, DataAccessGrant>>,
+    allows: BTreeMap<ObjectRef, (&'a NetworkPolicy, Option<ObjectRef>)>,
 }
 
-impl Wanted {
-    fn new(plan: &Plan, observed: &Observed) -> Self {
+impl<'a> Wanted<'a> {
+    fn new(plan: &'a Plan, observed: &Observed) -> Self {
         let mut wanted =
             Self { isolation: BTreeMap::new(), grants: BTreeMap::new(), allows: BTreeMap::new() };
         for object in &plan.objects {
             match object {
                 PlannedObject::Isolation(policy) => {
-                    wanted.isolation.insert(reference(policy), policy.clone());
+                    wanted.isolation.insert(reference(policy), policy);
                 }
                 PlannedObject::Grant(grant) => {
                     wanted.grants.insert(reference(grant), stamped(grant, observed));
@@ -162,7 +163,7 @@ impl Wanted {
                 PlannedObject::Allow { policy, grant } => {
                     let at = reference(policy);
                     let owner = grant.clone().map(|name| ObjectRef { namespace: at.namespace.clone(), name });
-                    wanted.allows.insert(at, (policy.clone(), owner));
+                    wanted.allows.insert(at, (policy, owner));
                 }
             }
         }
@@ -208,11 +209,14 @@ impl PlannedKey {
 }
 
 /// A grant bound to the very object that it comes from: one made anew under the same name is another agreement.
-fn stamped(grant: &DataAccessGrant, observed: &Observed) -> DataAccessGrant {
-    let mut grant = grant.clone();
-    let agreement = &mut grant.spec.agreement;
+fn stamped<'a>(grant: &'a DataAccessGrant, observed: &Observed) -> Cow<'a, DataAccessGrant> {
+    let mut grant = Cow::Borrowed(grant);
+    let agreement = &grant.spec.agreement;
     let at = ObjectRef { namespace: agreement.namespace.clone(), name: agreement.name.clone() };
-    if let Some(present) = observed.agreements.get(&at) {
+    if let Some(present) = observed.agreements.get(&at)
+        && (&agreement.uid, agreement.generation) != (&present.uid, present.generation)
+    {
+        let agreement = &mut grant.to_mut().spec.agreement;
         agreement.uid.clone_from(&present.uid);
         agreement.generation = present.generation;
     }
@@ -284,21 +288,26 @@ fn grant_agreement(grant: &DataAccessGrant) -> String {
 
 /// What of this round's steps others rely on.
 struct Relies {
-    /// Isolation that is being written: its key, its namespace, and its product, where it has one.
-    isolation: Vec<(ObjectKey, String, Option<String>)>,
+    /// Isolation that is being written, of products, by `namespace/name`.
+    products: BTreeMap<String, BTreeSet<ObjectKey>>,
+    /// Isolation that is being written, of functions, by namespace.
+    functions: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// Agreements that are getting the finalizer, by `namespace/name`.
     held: BTreeMap<String, ObjectKey>,
 }
 
 impl Relies {
     fn on(steps: &[Step]) -> Self {
-        let mut relies = Self { isolation: Vec::new(), held: BTreeMap::new() };
+        let mut relies =
+            Self { products: BTreeMap::new(), functions: BTreeMap::new(), held: BTreeMap::new() };
         for step in steps {
             match (&step.act, step.stage) {
                 (Act::ApplyPolicy { policy, .. }, Stage::Isolate) => {
-                    let namespace = policy.namespace().unwrap_or_default();
-                    let product = policy.annotations().get(PRODUCT).cloned();
-                    relies.isolation.push((step.object(), namespace, product));
+                    let isolation = match policy.annotations().get(PRODUCT) {
+                        Some(product) => relies.products.entry(product.clone()).or_default(),
+                        None => relies.functions.entry(policy.namespace().unwrap_or_default()).or_default(),
+                    };
+                    isolation.insert(step.object());
                 }
                 (Act::SetFinalizers { agreement, .. }, Stage::Hold) => {
                     relies.held.insert(agreement.to_string(), step.object());
@@ -312,33 +321,30 @@ impl Relies {
     /// What an object that opens relies on: its product's isolation, its function's, its agreement's finalizer.
     fn of(&self, object: &impl Resource) -> BTreeSet<ObjectKey> {
         let annotations = object.annotations();
-        let namespace = object.namespace().unwrap_or_default();
-        let product = annotations.get(PRODUCT);
-        let isolation = self.isolation.iter().filter(|(_, at, of)| match of {
-            Some(of) => product == Some(of),
-            None => *at == namespace,
-        });
+        let product = annotations.get(PRODUCT).and_then(|product| self.products.get(product));
+        let function = self.functions.get(&object.namespace().unwrap_or_default());
         let held = annotations.get(AGREEMENT).and_then(|agreement| self.held.get(agreement));
-        isolation.map(|(key, _, _)| key).chain(held).cloned().collect()
+        product.into_iter().chain(function).flatten().chain(held).cloned().collect()
     }
 
     /// The isolation that is being written in a namespace.
     fn isolation_in(&self, namespace: &str) -> BTreeSet<ObjectKey> {
-        self.isolation.iter().filter(|(_, at, _)| at == namespace).map(|(key, _, _)| key.clone()).collect()
+        let isolation = self.products.values().chain(self.functions.values()).flatten();
+        isolation.filter(|key| key.namespace.as_deref() == Some(namespace)).cloned().collect()
     }
 }
 
-fn isolate(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
+fn isolate(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     for (at, planned) in &wanted.isolation {
         if observed.policies.get(at).is_some_and(|present| isolation_stands(planned, present)) {
             continue;
         }
-        let act = Act::ApplyPolicy { policy: planned.clone(), owner: None };
+        let act = Act::ApplyPolicy { policy: (*planned).clone(), owner: None };
         steps.push(Step::new(Stage::Isolate, act));
     }
 }
 
-fn close(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
+fn close(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     for (at, present) in &observed.policies {
         if wanted.isolation.contains_key(at) {
             continue;
@@ -394,7 +400,7 @@ fn remove_policy(at: &ObjectRef, present: &NetworkPolicy, steps: &mut Vec<Step>)
     }
 }
 
-fn revoke(wanted: &Wanted, observed: &Observed, steps: &mut Vec<Step>) {
+fn revoke(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     for (at, present) in &observed.grants {
         if wanted.grants.contains_key(at) || present.metadata.deletion_timestamp.is_some() {
             continue;
@@ -432,17 +438,18 @@ fn set_finalizers(at: &ObjectRef, present: &ObservedAgreement, finalizers: Vec<S
     }
 }
 
-fn grant(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+fn grant(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
     for (at, planned) in &wanted.grants {
         if observed.grants.get(at).is_some_and(|present| grant_stands(planned, present)) {
             continue;
         }
-        let after = relies.of(planned);
-        steps.push(Step { stage: Stage::Grant, act: Act::ApplyGrant(planned.clone()), after });
+        let after = relies.of(planned.as_ref());
+        let act = Act::ApplyGrant(planned.as_ref().clone());
+        steps.push(Step { stage: Stage::Grant, act, after });
     }
 }
 
-fn open(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+fn open(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
     let granting: BTreeSet<ObjectKey> =
         steps.iter().filter(|step| step.stage == Stage::Grant).map(Step::object).collect();
     for (at, (planned, owner)) in &wanted.allows {
@@ -450,14 +457,14 @@ fn open(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec<S
         if present.is_some_and(|present| allow_stands(planned, owner.as_ref(), present, observed)) {
             continue;
         }
-        let mut after = relies.of(planned);
+        let mut after = relies.of(*planned);
         after.extend(owner.as_ref().map(grant_key).filter(|key| granting.contains(key)));
-        let act = Act::ApplyPolicy { policy: planned.clone(), owner: owner.clone() };
+        let act = Act::ApplyPolicy { policy: (*planned).clone(), owner: owner.clone() };
         steps.push(Step { stage: Stage::Open, act, after });
     }
 }
 
-fn retire(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+fn retire(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
     for (at, present) in &observed.policies {
         let planned = wanted.isolation.contains_key(at) || wanted.allows.contains_key(at);
         if planned || !is_isolation(present) {
@@ -481,7 +488,7 @@ fn retire(wanted: &Wanted, observed: &Observed, relies: &Relies, steps: &mut Vec
 }
 
 /// Whether a function may still be Managed although this isolation of it is not in the plan.
-fn may_be_managed(isolation: &NetworkPolicy, wanted: &Wanted, observed: &Observed) -> bool {
+fn may_be_managed(isolation: &NetworkPolicy, wanted: &Wanted<'_>, observed: &Observed) -> bool {
     let Some(function) = isolation.annotations().get(RECIPIENT) else {
         return false;
     };

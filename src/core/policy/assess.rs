@@ -14,8 +14,10 @@ use super::framework::Framework;
 use super::gate::questions;
 use super::moments::next_transition;
 use super::names;
+use super::since::Since;
 use crate::api::{ObjectRef, PartyRole, Phase, Standing};
 use crate::core::model::{Agreement, FunctionRef, Model, Signature};
+use crate::core::parallel;
 
 /// Whose word is taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -55,6 +57,8 @@ pub struct PartyState {
 /// How an agreement stands.
 #[derive(Clone, Debug)]
 pub struct Assessment {
+    /// The moment that it was made for. It holds from then on until `next`.
+    pub at: Timestamp,
     pub phase: Phase,
     pub parties: BTreeMap<String, PartyState>,
     pub signed: Signed,
@@ -86,7 +90,7 @@ impl Assessment {
 /// How every agreement stands, with an index of those in force.
 #[derive(Clone, Debug, Default)]
 pub struct Assessments {
-    pub agreements: BTreeMap<ObjectRef, Assessment>,
+    pub agreements: BTreeMap<ObjectRef, Arc<Assessment>>,
     /// Agreements in force by what they list: product and recipient function.
     pub candidates: BTreeMap<(ObjectRef, FunctionRef), BTreeSet<ObjectRef>>,
     /// Entities of everything but agreements.
@@ -95,38 +99,144 @@ pub struct Assessments {
 
 /// Assesses every agreement of the model at `now`. The store is made of the same model; it knows no time.
 pub fn assess(model: &Model, store: &Arc<EntityStore>, now: Timestamp, signing: Signing) -> Assessments {
-    let first: BTreeMap<&ObjectRef, (&Agreement, Gate)> = model
-        .agreements
-        .iter()
-        .map(|(reference, agreement)| {
-            (reference, (agreement, Gate::ask(model, store, agreement, now, signing)))
-        })
-        .collect();
-    let mut successors: BTreeMap<ObjectRef, ObjectRef> = BTreeMap::new();
-    for (reference, (agreement, gate)) in &first {
-        if let Some(old) = &agreement.spec.supersedes
-            && gate.supersedes(agreement, model.agreements.get(old), now)
-        {
-            successors.entry(old.clone()).or_insert_with(|| (*reference).clone());
+    let assessor = Assessor { model, store, now, signing, since: None };
+    assessor.assess(model.agreements.iter().collect())
+}
+
+/// The same as [`assess`] with signatures as they stand, in less time: an agreement that reads nothing that has
+/// changed since an earlier assessment, at no moment that has been reached since, stands as it stood.
+pub fn reassess(
+    model: &Model,
+    store: &Arc<EntityStore>,
+    now: Timestamp,
+    earlier: (&Model, &Assessments),
+) -> Assessments {
+    let since = Since::new(model, earlier);
+    let assessor = Assessor { model, store, now, signing: Signing::AsSigned, since: since.as_ref() };
+    assessor.assess(model.agreements.iter().collect())
+}
+
+/// Agreements by the products that they list: what a question about one product can touch.
+pub(super) struct Listings<'m> {
+    model: &'m Model,
+    by_product: BTreeMap<&'m ObjectRef, BTreeSet<&'m ObjectRef>>,
+    successors: BTreeMap<&'m ObjectRef, BTreeSet<&'m ObjectRef>>,
+}
+
+impl<'m> Listings<'m> {
+    pub(super) fn new(model: &'m Model) -> Self {
+        let mut listings = Self { model, by_product: BTreeMap::new(), successors: BTreeMap::new() };
+        for (reference, agreement) in &model.agreements {
+            for product in agreement.spec.purposes.iter().flat_map(|purpose| &purpose.products) {
+                listings.by_product.entry(product).or_default().insert(reference);
+            }
+            if let Some(old) = &agreement.spec.supersedes {
+                listings.successors.entry(old).or_default().insert(reference);
+            }
         }
+        listings
     }
-    let mut assessments = Assessments { store: Arc::clone(store), ..Assessments::default() };
-    for (reference, (agreement, gate)) in first {
-        let successor = successors.get(reference).or_else(|| remembered(agreement, signing)).cloned();
-        let assessment = gate.conclude(model, &assessments.store, agreement, successor, now, signing);
-        if assessment.in_force() {
-            for purpose in &agreement.spec.purposes {
-                for recipient in agreement.recipients(purpose, &model.orgs) {
-                    for product in &purpose.products {
-                        let listed = (product.clone(), recipient.clone());
-                        assessments.candidates.entry(listed).or_default().insert(reference.clone());
+
+    /// Assesses the agreements that list a product, `namespace/name`, and with them those that may have taken their
+    /// place. A question about that product gets the same answer as if all had been assessed.
+    pub(super) fn assess(
+        &self,
+        product: &str,
+        store: &Arc<EntityStore>,
+        now: Timestamp,
+        signing: Signing,
+    ) -> Assessments {
+        let product = product
+            .split_once('/')
+            .map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() });
+        let listed = product.and_then(|product| self.by_product.get(&product));
+        let mut touched = listed.cloned().unwrap_or_default();
+        let successors = touched.iter().filter_map(|listed| self.successors.get(*listed)).flatten();
+        let successors: Vec<&ObjectRef> = successors.copied().collect();
+        touched.extend(successors);
+        let agreements = touched.into_iter().filter_map(|it| self.model.agreements.get_key_value(it));
+        let assessor = Assessor { model: self.model, store, now, signing, since: None };
+        assessor.assess(agreements.collect())
+    }
+}
+
+struct Assessor<'a> {
+    model: &'a Model,
+    store: &'a Arc<EntityStore>,
+    now: Timestamp,
+    signing: Signing,
+    since: Option<&'a Since<'a>>,
+}
+
+/// An agreement on the way to its assessment.
+enum Found {
+    /// It stands as it stood, unless another one has come to take its place.
+    Kept(Arc<Assessment>),
+    Asked(Gate),
+}
+
+impl Assessor<'_> {
+    fn assess(&self, agreements: Vec<(&ObjectRef, &Agreement)>) -> Assessments {
+        let Self { model, store, now, signing, since } = *self;
+        let ask = |agreement: &Agreement| Gate::ask(model, store, agreement, now, signing);
+        let found = parallel::map(&agreements, |(_, agreement)| {
+            let kept = since.and_then(|since| since.kept(agreement, now));
+            kept.map_or_else(|| Found::Asked(ask(agreement)), Found::Kept)
+        });
+        let mut successors: BTreeMap<&ObjectRef, &ObjectRef> = BTreeMap::new();
+        for ((reference, agreement), found) in agreements.iter().zip(&found) {
+            if let Some(old) = &agreement.spec.supersedes
+                && found.supersedes(agreement, model.agreements.get(old), now)
+            {
+                successors.entry(old).or_insert(*reference);
+            }
+        }
+        let found: Vec<_> = agreements.into_iter().zip(found).collect();
+        let concluded = parallel::map(&found, |((reference, agreement), found)| {
+            let successor = successors.get(reference).copied().or_else(|| remembered(agreement, signing));
+            let conclude = |gate: &Gate| {
+                Arc::new(gate.clone().conclude(model, store, agreement, successor.cloned(), now, signing))
+            };
+            match found {
+                Found::Kept(kept) if kept.superseded_by.as_ref() == successor => Arc::clone(kept),
+                Found::Kept(_) => conclude(&ask(agreement)),
+                Found::Asked(gate) => conclude(gate),
+            }
+        });
+        let mut assessments = Assessments { store: Arc::clone(store), ..Assessments::default() };
+        for (((reference, agreement), _), assessment) in found.into_iter().zip(concluded) {
+            if assessment.in_force() {
+                for purpose in &agreement.spec.purposes {
+                    for recipient in agreement.recipients(purpose, &model.orgs) {
+                        for product in &purpose.products {
+                            let listed = (product.clone(), recipient.clone());
+                            assessments.candidates.entry(listed).or_default().insert(reference.clone());
+                        }
                     }
                 }
             }
+            assessments.agreements.insert(reference.clone(), assessment);
         }
-        assessments.agreements.insert(reference.clone(), assessment);
+        assessments
     }
-    assessments
+}
+
+impl Found {
+    /// Whether this agreement takes the place of `old`: from specs and signatures alone, so that suspending it or
+    /// its expiry revives nothing.
+    fn supersedes(&self, agreement: &Agreement, old: Option<&Agreement>, now: Timestamp) -> bool {
+        let (broken, fully_signed, signed) = match self {
+            Self::Kept(kept) => (&kept.broken, kept.fully_signed, &kept.signed),
+            Self::Asked(gate) => (&gate.broken, gate.fully_signed, &gate.signed),
+        };
+        broken.is_empty()
+            && fully_signed
+            && agreement.spec.term.start <= now
+            && old.is_some_and(|old| {
+                old.reference != agreement.reference
+                    && old.orgs_as(PartyRole::Controller).iter().all(|org| signed.orgs.contains(*org))
+            })
+    }
 }
 
 /// A successor that the status remembers counts also after it is gone: status may close, and never open.
@@ -138,6 +248,7 @@ fn remembered(agreement: &Agreement, signing: Signing) -> Option<&ObjectRef> {
 }
 
 /// What the agreement gate says, and who stands signed, before one agreement's fate touches another's.
+#[derive(Clone)]
 struct Gate {
     parties: BTreeMap<String, PartyState>,
     signed: Signed,
@@ -202,18 +313,6 @@ impl Gate {
         Self { parties, signed, fully_signed, broken, kept_out, framework, lifted }
     }
 
-    /// Whether this agreement takes the place of `old`: from specs and signatures alone, so that suspending it or
-    /// its expiry revives nothing.
-    fn supersedes(&self, agreement: &Agreement, old: Option<&Agreement>, now: Timestamp) -> bool {
-        self.broken.is_empty()
-            && self.fully_signed
-            && agreement.spec.term.start <= now
-            && old.is_some_and(|old| {
-                old.reference != agreement.reference
-                    && old.orgs_as(PartyRole::Controller).iter().all(|org| self.signed.orgs.contains(*org))
-            })
-    }
-
     fn conclude(
         self,
         model: &Model,
@@ -255,6 +354,7 @@ impl Gate {
         let entity = entities::agreement(model, agreement, &signed);
         let next = next_transition(model, agreement, framework.as_deref(), now);
         let mut assessment = Assessment {
+            at: now,
             phase,
             parties,
             signed,

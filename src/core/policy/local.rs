@@ -7,7 +7,7 @@ use cedar_policy::{Effect, Policy, PolicyId};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::assess::{Signing, assess};
+use super::assess::{Listings, Signing};
 use super::clauses::Clause;
 use super::decide::{decide, refused_agreement};
 use super::effect::{NoEffect, no_effect};
@@ -294,7 +294,8 @@ fn test_all(
     findings: &mut Vec<Finding>,
 ) -> Tested {
     let mut tested = Tested::default();
-    let mut moments = BTreeMap::new();
+    let listings = Listings::new(model);
+    let mut assessed = BTreeMap::new();
     for (reference, sourced) in wire {
         // a policy that waits has rules left out, so that its tests say nothing yet
         let Some(policy) = model.policies.get(reference).filter(|policy| policy.held_back.is_none()) else {
@@ -302,7 +303,11 @@ fn test_all(
         };
         for (index, case) in sourced.object.spec.tests.iter().enumerate() {
             let at = case.at.unwrap_or(now);
-            let assessments = moments.entry(at).or_insert_with(|| assess(model, store, at, Signing::Assumed));
+            // whatever lists another product has no part in the answer
+            let product = case.request.resource.id.as_str();
+            let assessments = assessed
+                .entry((at, product))
+                .or_insert_with(|| listings.assess(product, store, at, Signing::Assumed));
             let verdict = decide(model, [policy], assessments, &case.request, at);
             let outcome = test::compare(verdict.answer, &case.expect);
             if outcome.passed {

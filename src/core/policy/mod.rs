@@ -5,6 +5,7 @@
 mod assess;
 mod authorize;
 mod clauses;
+mod clock;
 mod decide;
 mod effect;
 mod entities;
@@ -18,10 +19,11 @@ mod moments;
 mod names;
 mod parity;
 mod schema;
+mod since;
 mod test;
 mod who_can;
 
-pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess};
+pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess, reassess};
 pub use decide::{CandidateVerdict, Verdict, decide};
 pub use entities::EntityStore;
 pub use flows::{ClosedFlow, Flow, FlowPurpose};

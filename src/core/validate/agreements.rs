@@ -13,7 +13,7 @@ use crate::core::model::{Agreement, Model};
 use crate::core::policy::Framework;
 use crate::core::snapshot::Snapshot;
 
-pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let references = doubled_references(snapshot);
     let successions: BTreeMap<ObjectRef, &ObjectRef> = snapshot
         .agreements

@@ -15,7 +15,7 @@ use crate::core::snapshot::{Snapshot, Unreadable};
 /// Rules that no exception may lift, with all their letters.
 const NEVER_LIFTED: [&str; 5] = ["NF-01", "NF-12", "NF-14a", "NF-19", "NF-21"];
 
-pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let own = built_in();
     let mut refused: BTreeSet<FrameworkRef> = BTreeSet::new();
     for sourced in &snapshot.frameworks {
@@ -78,7 +78,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
     exceptions(snapshot, checked);
 }
 
-fn exceptions(snapshot: &Snapshot, checked: &mut Checked) {
+fn exceptions(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let mut exceptions = Vec::new();
     for sourced in &snapshot.exceptions {
         let Some(mut check) = checked.start(sourced) else {

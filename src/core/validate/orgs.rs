@@ -13,7 +13,7 @@ use crate::core::finding::Code;
 use crate::core::model::{Claim, FunctionRef, Organisation, clusters_meet};
 use crate::core::snapshot::{ClusterView, Snapshot};
 
-pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let names: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();
     let mut homes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for org in &snapshot.orgs {

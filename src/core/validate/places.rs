@@ -20,7 +20,7 @@ fn usual_population(tier: Tier) -> Option<(i64, i64)> {
     }
 }
 
-pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let names: BTreeSet<String> =
         snapshot.footprints.iter().map(|footprint| footprint.object.name_any()).collect();
     let orgs: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();

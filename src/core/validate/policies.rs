@@ -12,7 +12,7 @@ use crate::core::snapshot::Snapshot;
 /// How far ahead a review may be set where no framework says it.
 const REVIEW_MONTHS: i64 = 12;
 
-pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     for sourced in &snapshot.policies {
         let Some(mut check) = checked.start(sourced) else {
             continue;

@@ -9,7 +9,7 @@ use crate::core::finding::Code;
 use crate::core::model::{Organisation, Product};
 use crate::core::snapshot::Snapshot;
 
-pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let all: BTreeMap<ObjectRef, &DataProductSpec> =
         snapshot.products.iter().map(|product| (reference(&product.object), &product.object.spec)).collect();
     checked.model.isolated.products =

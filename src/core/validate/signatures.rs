@@ -10,14 +10,14 @@ use crate::api::{
     AgreementSignature, DataProductSpec, DataSharingAgreementSpec, ObjectRef, PartnerOrgSpec, SignatureState,
 };
 use crate::core::finding::Code;
-use crate::core::model::{Model, Signature, Signer};
+use crate::core::model::{Agreement, Model, Signature, Signer};
 use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::core::terms;
 
 /// Whose signature on what.
 type Slot = (ObjectRef, String);
 
-pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked) {
+pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     let hashes = hashes(checked);
     let specs: BTreeMap<ObjectRef, &DataSharingAgreementSpec> = snapshot
         .agreements
@@ -107,15 +107,17 @@ fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Mode
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.
-fn hashes(checked: &Checked) -> BTreeMap<Slot, String> {
+fn hashes(checked: &Checked<'_>) -> BTreeMap<Slot, String> {
     let model = &checked.model;
     let products: BTreeMap<ObjectRef, &DataProductSpec> =
         model.products.iter().map(|(reference, product)| (reference.clone(), &product.spec)).collect();
     let mut hashes = BTreeMap::new();
     for (reference, agreement) in &model.agreements {
         let mut common: Option<String> = None;
+        let before = checked.earlier.and_then(|earlier| same_terms(agreement, model, earlier));
         for org in agreement.orgs() {
-            let hash = match &common {
+            let known = before.and_then(|before| before.signers.get(org)).map(|signer| &signer.terms_hash);
+            let hash = match common.as_ref().or(known) {
                 Some(hash) => hash.clone(),
                 // products have been found, so that only text which canonical JSON cannot carry has no digest; no
                 // signature matches an empty one
@@ -128,6 +130,14 @@ fn hashes(checked: &Checked) -> BTreeMap<Slot, String> {
         }
     }
     hashes
+}
+
+/// The agreement as an earlier model has it, if its terms are the same, those of its products among them.
+fn same_terms<'e>(agreement: &Agreement, model: &Model, earlier: &'e Model) -> Option<&'e Agreement> {
+    let before = earlier.agreements.get(&agreement.reference)?;
+    let mut products = agreement.spec.purposes.iter().flat_map(|purpose| &purpose.products);
+    let same = products.all(|product| model.products.get(product) == earlier.products.get(product));
+    (same && before.spec == agreement.spec).then_some(before)
 }
 
 /// By what right a signature stands where it does.

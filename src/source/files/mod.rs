@@ -17,6 +17,7 @@ pub use walk::STDIN;
 
 use crate::api::{AccessRequest, GROUP};
 use crate::core::finding::{self, Code, Finding, Origin};
+use crate::core::parallel;
 use crate::core::snapshot::Snapshot;
 use crate::core::text::{NhsNumber, nhs_numbers};
 use crate::core::validate::shape;
@@ -42,37 +43,49 @@ pub struct FilesReport {
 pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
     let walk::Walk { entries, findings, links } = walk::walk(paths);
     let mut loader = objects::Loader { findings, ..objects::Loader::default() };
-    let mut report = FilesReport { links, ..FilesReport::default() };
-    for entry in &entries {
-        report.files += 1;
-        let text = match walk::text(entry) {
-            Ok(text) if entry.name.ends_with(".json") => json::join_surrogates(text),
-            Ok(text) => text,
-            Err(finding) => {
-                loader.findings.push(*finding);
-                continue;
-            }
-        };
-        let yaml::Parsed { documents, stopped } = parse(&text);
-        match stopped {
-            Some(_) if !entry.named && is_template(&text) => report.templates += 1,
-            Some(problem) => loader.findings.push(objects::finding(&entry.name, &problem, None)),
-            None => {}
-        }
-        let before = loader.objects;
-        for document in &documents {
-            loader.document(&entry.name, document);
-        }
-        if loader.objects > before {
-            loader.findings.extend(beside(&entry.name, &text, &documents));
-        }
-        if entry.name == STDIN {
-            report.stdin = Some(text);
-        }
+    let mut report = FilesReport { files: entries.len(), links, ..FilesReport::default() };
+    for File { loader: read, is_template, stdin } in parallel::map(&entries, file) {
+        loader.absorb(read);
+        report.templates += usize::from(is_template);
+        report.stdin = report.stdin.or(stdin);
     }
     let objects::Loader { snapshot, mut findings, objects, skipped } = loader;
     finding::sort(&mut findings);
     (snapshot, findings, FilesReport { objects, skipped, ..report })
+}
+
+/// What one file holds.
+#[derive(Default)]
+struct File {
+    loader: objects::Loader,
+    is_template: bool,
+    stdin: Option<String>,
+}
+
+fn file(entry: &walk::Entry) -> File {
+    let mut file = File::default();
+    let text = match walk::text(entry) {
+        Ok(text) if entry.name.ends_with(".json") => json::join_surrogates(text),
+        Ok(text) => text,
+        Err(finding) => {
+            file.loader.findings.push(*finding);
+            return file;
+        }
+    };
+    let yaml::Parsed { documents, stopped } = parse(&text);
+    match stopped {
+        Some(_) if !entry.named && is_template(&text) => file.is_template = true,
+        Some(problem) => file.loader.findings.push(objects::finding(&entry.name, &problem, None)),
+        None => {}
+    }
+    for document in &documents {
+        file.loader.document(&entry.name, document);
+    }
+    if file.loader.objects > 0 {
+        file.loader.findings.extend(beside(&entry.name, &text, &documents));
+    }
+    file.stdin = (entry.name == STDIN).then_some(text);
+    file
 }
 
 /// Reads one request from a file, `-` being standard input. The findings' fields are those of the request.

@@ -76,6 +76,38 @@ enum Identity<'node> {
 }
 
 impl Loader {
+    /// Takes up what another one has, after its own.
+    pub(super) fn absorb(&mut self, Self { snapshot, findings, objects, skipped }: Self) {
+        let Snapshot {
+            cluster: _,
+            frameworks,
+            exceptions,
+            footprints,
+            orgs,
+            products,
+            agreements,
+            signatures,
+            policies,
+            tests,
+            unreadable,
+        } = snapshot;
+        self.snapshot.frameworks.extend(frameworks);
+        self.snapshot.exceptions.extend(exceptions);
+        self.snapshot.footprints.extend(footprints);
+        self.snapshot.orgs.extend(orgs);
+        self.snapshot.products.extend(products);
+        self.snapshot.agreements.extend(agreements);
+        self.snapshot.signatures.extend(signatures);
+        self.snapshot.policies.extend(policies);
+        self.snapshot.tests.extend(tests);
+        self.snapshot.unreadable.extend(unreadable);
+        self.findings.extend(findings);
+        self.objects += objects;
+        for (kind, count) in skipped {
+            *self.skipped.entry(kind).or_default() += count;
+        }
+    }
+
     /// Takes up what a document holds.
     pub(super) fn document(&mut self, file: &str, document: &Document) {
         let Document { root, problems } = document;

@@ -40,12 +40,19 @@ pub(super) fn walk(paths: &[PathBuf]) -> Walk {
     let mut seen = BTreeSet::new();
     for path in paths {
         if path.as_os_str() == "-" {
-            walk.add(Entry { path: path.clone(), name: STDIN.to_owned(), named: true }, &mut seen);
+            walk.add(
+                Entry { path: path.clone(), name: STDIN.to_owned(), named: true },
+                path.clone(),
+                &mut seen,
+            );
             continue;
         }
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => walk.folder(path, &mut seen),
-            Ok(_) => walk.add(Entry { path: path.clone(), name: name(path), named: true }, &mut seen),
+            Ok(_) => {
+                let entry = Entry { path: path.clone(), name: name(path), named: true };
+                walk.add(entry, identity(path), &mut seen);
+            }
             Err(error) => walk.findings.push(unreadable(&name(path), &error)),
         }
     }
@@ -54,6 +61,8 @@ pub(super) fn walk(paths: &[PathBuf]) -> Walk {
 
 impl Walk {
     fn folder(&mut self, root: &Path, seen: &mut BTreeSet<PathBuf>) {
+        // no link below it is followed, so that what it is itself says what every file in it is
+        let real = identity(root);
         let hidden = |entry: &DirEntry| {
             entry.depth() > 0
                 && entry.file_type().is_dir()
@@ -68,7 +77,9 @@ impl Walk {
                 }
                 Ok(entry) if entry.file_type().is_file() && is_manifest(entry.path()) => {
                     let path = entry.into_path();
-                    self.add(Entry { name: name(&path), path, named: false }, seen);
+                    let identity =
+                        path.strip_prefix(root).map_or_else(|_| identity(&path), |it| real.join(it));
+                    self.add(Entry { name: name(&path), path, named: false }, identity, seen);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -82,12 +93,16 @@ impl Walk {
         }
     }
 
-    fn add(&mut self, entry: Entry, seen: &mut BTreeSet<PathBuf>) {
-        let identity = fs::canonicalize(&entry.path).unwrap_or_else(|_| entry.path.clone());
+    fn add(&mut self, entry: Entry, identity: PathBuf, seen: &mut BTreeSet<PathBuf>) {
         if seen.insert(identity) {
             self.entries.push(entry);
         }
     }
+}
+
+/// A path that is the same however it was reached.
+fn identity(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
 }
 
 /// The text of a file, or what is wrong with it.

@@ -1,0 +1,102 @@
+//! Which rules read the clock in no other way than by holding it against a date of an entity.
+//!
+//! The answer of such a rule changes only when one of those dates is reached, and each of them is known before. A rule
+//! that calculates with the moment, or holds it against a date of its own, can change its mind at any time.
+
+use cedar_policy::Policy;
+use serde_json::{Map, Value};
+
+/// Whether the moments at which these rules change their minds are all dates of entities.
+pub(super) fn is_plain<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> bool {
+    policies.into_iter().all(|policy| policy.to_json().is_ok_and(|json| plain(&json)))
+}
+
+const COMPARISONS: [&str; 6] = ["<", "<=", ">", ">=", "==", "!="];
+
+fn plain(expression: &Value) -> bool {
+    match expression {
+        Value::Object(fields) => comparison(fields).unwrap_or_else(|| {
+            !is_now(expression)
+                && !is_whole_context(expression)
+                && fields.iter().all(|(name, value)| match (name.as_str(), value) {
+                    // an attribute of the context other than the moment
+                    ("." | "has", Value::Object(access)) => {
+                        access.get("left").is_some_and(|left| is_whole_context(left) || plain(left))
+                    }
+                    _ => plain(value),
+                })
+        }),
+        Value::Array(items) => items.iter().all(plain),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+/// Whether a comparison is plain; none if this is not one.
+fn comparison(fields: &Map<String, Value>) -> Option<bool> {
+    let (_, sides) = fields.iter().find(|(name, _)| COMPARISONS.contains(&name.as_str()))?;
+    let (left, right) = (sides.get("left")?, sides.get("right")?);
+    Some(match (is_now(left), is_now(right)) {
+        (false, false) => plain(left) && plain(right),
+        (true, false) => is_attribute(right),
+        (false, true) => is_attribute(left),
+        (true, true) => true,
+    })
+}
+
+/// `context.now`.
+fn is_now(expression: &Value) -> bool {
+    let access = expression.get(".");
+    access.and_then(|access| access.get("attr")).is_some_and(|name| name == "now")
+        && access.and_then(|access| access.get("left")).is_some_and(is_whole_context)
+}
+
+fn is_whole_context(expression: &Value) -> bool {
+    expression.get("Var").is_some_and(|name| name == "context")
+}
+
+/// Such as `resource.term.end`.
+fn is_attribute(expression: &Value) -> bool {
+    if let Some(name) = expression.get("Var") {
+        return name == "principal" || name == "resource";
+    }
+    expression.get(".").and_then(|access| access.get("left")).is_some_and(is_attribute)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::policy::built_in;
+
+    fn rule(condition: &str) -> bool {
+        let text = format!("forbid (principal, action, resource) when {{ {condition} }};");
+        is_plain([&text.parse::<Policy>().unwrap()])
+    }
+
+    #[test]
+    fn a_date_of_an_entity_is_plain() {
+        assert!(rule("resource.term.end <= context.now"));
+        assert!(rule(
+            "context.now < principal.org.assurance.dspt.validUntil && context.role == \"Controller\""
+        ));
+        assert!(rule("context.data.personalData && !(resource.dpia.reviewBy > context.now)"));
+    }
+
+    #[test]
+    fn a_date_of_its_own_or_a_calculation_is_not() {
+        assert!(!rule("context.now >= datetime(\"2027-01-01\")"));
+        assert!(!rule("context.now.offset(duration(\"30d\")) >= resource.term.end"));
+        assert!(!rule("resource.term.end.durationSince(context.now) < duration(\"30d\")"));
+        assert!(!rule("resource.term.end <= context.now.toDate()"));
+        assert!(!rule(
+            "if context.now > resource.term.end then true else [context.now].contains(resource.term.end)"
+        ));
+        assert!(!rule("context == {}"));
+    }
+
+    #[test]
+    fn the_built_in_framework_is_plain() {
+        let framework = built_in();
+        let guardrails = framework.flow_guardrails.iter().flat_map(|(_, alone)| alone.policies());
+        assert!(is_plain(framework.gate.policies().chain(guardrails)));
+    }
+}
