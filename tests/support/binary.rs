@@ -44,6 +44,15 @@ const HELM: Program = Program {
                  or newer, and set HELM if it is not on the path",
 };
 
+/// kubectl, of the same version as the control plane, whose module it shares.
+const KUBECTL: Program = Program {
+    name: "kubectl",
+    folder: "tests/controlplane",
+    package: "k8s.io/kubernetes/cmd/kubectl",
+    about: "building it from source, a one-off on this machine (about 2 minutes on two cores after the control plane)",
+    without_go: "the tour of the platform is run with kubectl: install kubectl, or Go 1.26 or newer, which builds it",
+};
+
 impl Program {
     /// What its files in the cache begin with.
     fn prefix(&self) -> String {
@@ -54,6 +63,9 @@ impl Program {
         Path::new(env!("CARGO_MANIFEST_DIR")).join(self.folder)
     }
 }
+
+/// How a tool is built that needs no version of its own.
+const TOOL_FLAGS: [&str; 3] = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"];
 
 /// Binaries are 60 to 110 MB each: the one in use, and the one of the branch you just came from.
 const KEPT: usize = 2;
@@ -76,8 +88,12 @@ pub fn binary_in(cache: &Path) -> Result<PathBuf, String> {
 
 /// Helm, built likewise.
 pub fn helm_binary() -> Result<PathBuf, String> {
-    let flags = ["-mod=readonly", "-trimpath", "-ldflags=-s -w"].map(str::to_owned);
-    program_in(&cache_folder()?, &HELM, &flags)
+    program_in(&cache_folder()?, &HELM, &TOOL_FLAGS.map(str::to_owned))
+}
+
+/// kubectl, built likewise.
+pub fn kubectl_binary() -> Result<PathBuf, String> {
+    program_in(&cache_folder()?, &KUBECTL, &TOOL_FLAGS.map(str::to_owned))
 }
 
 fn program_in(cache: &Path, program: &Program, flags: &[String]) -> Result<PathBuf, String> {

@@ -48,7 +48,8 @@ pub fn template(chart: &Path, namespace: &str, more: &[&str]) -> Result<Vec<Valu
     Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
-fn program() -> Result<&'static Path, String> {
+/// Where Helm is.
+pub fn program() -> Result<&'static Path, String> {
     static PROGRAM: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     PROGRAM.get_or_init(find).as_deref().map_err(Clone::clone)
 }

@@ -17,6 +17,7 @@ mod assets;
 mod binary;
 mod control_plane;
 pub mod helm;
+pub mod kubectl;
 mod process;
 #[cfg(all(feature = "cli", feature = "controller"))]
 pub mod scenario;
