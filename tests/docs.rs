@@ -10,6 +10,8 @@
 
 #[path = "docs/api.rs"]
 mod api;
+#[path = "docs/finding_codes.rs"]
+mod finding_codes;
 
 use std::path::Path;
 
@@ -28,4 +30,9 @@ fn committed(page: &str, text: &str) {
 #[test]
 fn the_api_reference_is_what_the_definitions_say() {
     committed("docs/api.md", &api::page());
+}
+
+#[test]
+fn the_page_of_finding_codes_is_what_the_codes_say() {
+    committed("docs/finding-codes.md", &finding_codes::page());
 }
