@@ -1,8 +1,9 @@
 //! The loop: waits for a change or for the next moment, judges, carries out, reports, and waits again.
 //!
 //! While a judgement is carried out, the loop goes on listening. What others change meanwhile is judged beside the
-//! writes, and as soon as that judgement is there it takes the place of the old one, with its closings first. So a
-//! withdrawal does not wait for the end of a long round of openings.
+//! writes. As soon as that judgement is there the writes stop, and once they have come back it is judged again, which
+//! takes little, and carried out, its closings first. So a withdrawal does not wait for the end of a long round of
+//! openings.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,8 +70,8 @@ enum Outcome {
         /// Whether every write succeeded.
         settled: bool,
     },
-    /// Others have changed something, and this takes its place.
-    Newer(Box<Result<Judged, Broken>>),
+    /// Others have changed something, and there is a newer judgement.
+    Newer,
     /// The operator ends, or another replica may lead.
     CutShort,
 }
@@ -93,7 +94,7 @@ impl Loop {
         while !*self.stopping.borrow() {
             self.pulse.turn();
             let mut echoes = false;
-            let wait = match self.source.read() {
+            let wait = match self.source.settled().await {
                 None => LOOK_AGAIN,
                 Some((snapshot, observed)) => {
                     if first {
@@ -137,9 +138,13 @@ impl Loop {
             let outcome = self.carry_out(current).await;
             self.source.metrics.round(outcome.name(), began.elapsed());
             match outcome {
-                Outcome::Newer(newer) => {
+                Outcome::Newer => {
                     debug!("others have changed something: going on with a new plan");
-                    judged = *newer;
+                    // judged anew: what was just written was not all there when the newer judgement was begun
+                    judged = match self.source.settled().await {
+                        Some((snapshot, observed)) => self.source.judge(snapshot, observed).await,
+                        None => Err(Broken),
+                    };
                 }
                 Outcome::Done { next, wrote, settled: true } => {
                     self.backoff.reset();
@@ -197,11 +202,11 @@ impl Loop {
                 }
                 outcome
             }
-            judged = &mut newer => {
+            _judged = &mut newer => {
                 superseded.store(true, Ordering::Relaxed);
                 // calls under way are finished, not dropped
                 let _cut_short = work.await;
-                Outcome::Newer(Box::new(judged))
+                Outcome::Newer
             }
         }
     }
@@ -212,7 +217,7 @@ impl Outcome {
         match self {
             Self::Done { settled: true, .. } => "settled",
             Self::Done { settled: false, .. } => "unsettled",
-            Self::Newer(_) => "superseded",
+            Self::Newer => "superseded",
             Self::CutShort => "cut short",
         }
     }
@@ -224,6 +229,13 @@ impl Source {
         // what changes from here on wakes the loop again
         self.changes.take();
         self.stores.read(self.view.clone())
+    }
+
+    /// The same, once what was written here has come back through the watches: a plan made from what stood before
+    /// would take a finalizer for set that was just taken off.
+    async fn settled(&self) -> Option<(Snapshot, Observed)> {
+        self.changes.echoed(ECHO).await;
+        self.read()
     }
 
     /// Judges, and counts.

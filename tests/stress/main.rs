@@ -334,9 +334,9 @@ fn what_is_edited_suspended_withdrawn_or_deleted_closes_and_what_others_meddle_w
                 story.meddle("a grant is deleted", || {
                     hands.delete::<DataAccessGrant>(&grant.namespace, &grant.name);
                 });
-                let purposes = json!({"spec": {"purposes": []}});
+                let longer = json!({"spec": {"notAfter": "2099-01-01T00:00:00Z"}});
                 story.meddle("a grant is edited", || {
-                    hands.patch::<DataAccessGrant>(&grant.namespace, &grant.name, &purposes);
+                    hands.patch::<DataAccessGrant>(&grant.namespace, &grant.name, &longer);
                 });
             }
             story.step("everybody withdraws", nothing(), || {
@@ -491,7 +491,7 @@ fn an_operator_that_is_killed_after_so_many_writes_gets_there_all_the_same() {
                 proxy.trip_after(usize::MAX);
                 let operator = Replica::start(&proxy);
                 world.until("it gets there", || is_open(&world) == then && is_as_planned(&world));
-                operator.terminate();
+                operator.kill();
             });
         }
         story.verify();
