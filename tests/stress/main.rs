@@ -264,7 +264,7 @@ fn every_entry_of_every_list_that_is_taken_out_closes_and_opens_nothing() {
             "agreement: {taken} entries taken out ({refused} refused), {revisions} revisions; bins and the \
              organisations: {counts:?}, {more} revisions"
         ));
-        assert!(taken >= 10, "{taken}");
+        assert!(taken >= 9 && refused >= 7, "{taken} taken out, {refused} refused");
     });
     drop((agreement, others));
     operator.terminate();
