@@ -213,7 +213,7 @@ fn an_uninstalled_operator_takes_its_policies_along_and_leaves_the_definitions()
     world.apply(&world.operator(), &owned_policy(&place, "left")).unwrap();
     let root = world.acting(ROOT.0, &[ROOT.1]);
     world.denied("concordat-network-policies", || {
-        world.delete_dry::<NetworkPolicy>(&root, &place, "left-over-a")
+        world.delete_dry::<NetworkPolicy>(&root, &place, "left-abcdefabcd")
     });
 
     // an upgrade may change what it likes
@@ -229,7 +229,7 @@ fn an_uninstalled_operator_takes_its_policies_along_and_leaves_the_definitions()
     let policies = "admissionregistration.k8s.io/v1";
     assert_eq!(world.get(policies, "ValidatingAdmissionPolicy", None, "concordat-grants"), None);
     eventually("the policies to be forgotten", SOON, || {
-        world.delete_dry::<NetworkPolicy>(&root, &place, "left-over-a").ok()
+        world.delete_dry::<NetworkPolicy>(&root, &place, "left-abcdefabcd").ok()
     })
     .unwrap();
 
@@ -342,9 +342,9 @@ fn what_rbac_cannot_tell_the_operator_is_kept_to_by_admission() {
     // taking its label off, with a change or without
     let off = json!({"app.kubernetes.io/managed-by": null, "concordat.dev/part": null});
     let sly = json!({"metadata": {"labels": off}, "spec": {"ingress": []}});
-    world.denied(policies, || world.merge_dry::<NetworkPolicy>(&operator, &place, "own-0123456789", &sly));
+    world.denied(policies, || world.merge_dry::<NetworkPolicy>(&operator, &place, "own-abcdefabcd", &sly));
     let off = json!({"metadata": {"labels": off}});
-    world.merge::<NetworkPolicy>(&operator, &place, "own-0123456789", &off).unwrap();
+    world.merge::<NetworkPolicy>(&operator, &place, "own-abcdefabcd", &off).unwrap();
 
     // an agreement: its finalizer, and nothing else
     let agreement = &documents(Path::new("examples/s01-chorley-assisted-bins/agreement.yaml")).unwrap()[0];
@@ -380,7 +380,7 @@ fn nobody_else_writes_what_the_operator_writes() {
     world.bind(&place, "edit", "editor@example.org");
     let editor = world.acting("editor@example.org", &[]);
     let root = world.acting(ROOT.0, &[ROOT.1]);
-    let name = "own-0123456789";
+    let name = "own-abcdefabcd";
     let off =
         json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": null, "concordat.dev/part": null}}});
     world.apply(&operator, &owned_policy(&place, "own")).unwrap();
@@ -980,7 +980,7 @@ fn owned_policy(place: &str, stem: &str) -> Value {
     json!({
         "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
         "metadata": {
-            "name": format!("{stem}-0123456789"), "namespace": place,
+            "name": format!("{stem}-abcdefabcd"), "namespace": place,
             "labels": {"app.kubernetes.io/managed-by": "concordat", "concordat.dev/part": "ingress"},
         },
         "spec": {
