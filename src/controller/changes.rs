@@ -16,8 +16,6 @@ use tokio::time::{sleep, timeout};
 const QUIET: Duration = Duration::from_millis(50);
 /// But not longer than this in all.
 const BURST: Duration = Duration::from_millis(250);
-/// An echo that has not come by now does not come: the write changed nothing, or a fresh list has swallowed it.
-const FORGET: Duration = Duration::from_secs(60);
 
 /// One version of one object.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -116,9 +114,10 @@ impl Changes {
                 self.0.echo.notified().await;
             }
         };
-        // an apply that changed nothing has no echo
+        // an apply that changed nothing has no echo; nobody waits for it twice, and should one come after all, it is
+        // looked at as if others had made it
         let _some_may_be_missing = timeout(most, all).await;
-        self.state().awaited.retain(|_, at| at.elapsed() < FORGET);
+        self.state().awaited.retain(|_, at| at.elapsed() < most);
     }
 
     /// Waits for the end of a burst.

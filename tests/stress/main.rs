@@ -92,7 +92,8 @@ fn falls_silent(audit: &Audit, silence: Duration) {
     let began = Instant::now();
     loop {
         let before = audit.writes().len();
-        std::thread::sleep(Duration::from_secs(2));
+        // a status follows what it tells of by up to a second for each missing echo
+        std::thread::sleep(Duration::from_secs(4));
         if audit.writes().len() == before {
             break;
         }
