@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::finding::{Code, Finding};
 use super::judge::Judgement;
 use super::model::{Agreement, FunctionRef, Model};
-use super::policy::{Assessment, BrokenRule, ClosedFlow, FlowPurpose, PartyState};
+use super::policy::{Assessment, BrokenRule, ClosedFlow, FlowPurpose, PartyState, written_dates};
 use super::report;
 use super::sign::{self, SignatureRequest};
 use super::snapshot::Snapshot;
@@ -428,46 +428,16 @@ fn paths(assessment: &Assessment) -> BTreeSet<String> {
     paths.collect()
 }
 
-/// The dates that bear on an agreement, with the field that says each.
+/// The dates that bear on an agreement, a successor's start among them, with the field that says each.
 pub fn named_dates(model: &Model, agreement: &Agreement) -> Vec<(Timestamp, String)> {
-    let spec = &agreement.spec;
-    let mut dates: Vec<(Option<Timestamp>, String)> = vec![
-        (Some(spec.term.start), "spec.term.start".to_owned()),
-        (Some(spec.term.end), "spec.term.end".to_owned()),
-        (Some(spec.term.review_by), "spec.term.reviewBy".to_owned()),
-        (Some(spec.confidentiality.valid_until), "spec.confidentiality.validUntil".to_owned()),
-        (spec.emergency.as_ref().map(|emergency| emergency.expires), "spec.emergency.expires".to_owned()),
-        (spec.dpia.as_ref().map(|dpia| dpia.approved_on), "spec.dpia.approvedOn".to_owned()),
-        (spec.dpia.as_ref().map(|dpia| dpia.review_by), "spec.dpia.reviewBy".to_owned()),
-    ];
-    if let Some(framework) = model.frameworks.get(&spec.framework) {
-        let of = |field: &str| format!("spec.{field} of PolicyFramework {}", framework.reference);
-        dates.push((Some(framework.spec.effective_from), of("effectiveFrom")));
-        dates.push((framework.spec.retires_on, of("retiresOn")));
-    }
-    for org in agreement.orgs().into_iter().filter_map(|org| model.orgs.get(org)) {
-        let of = |field: &str| format!("spec.{field} of PartnerOrg {}", org.name);
-        let assurance = org.spec.assurance.as_ref();
-        let dspt = assurance.and_then(|assurance| assurance.dspt.as_ref()?.valid_until);
-        let equivalent = assurance.and_then(|assurance| Some(assurance.equivalent.as_ref()?.valid_until));
-        dates.push((dspt, of("assurance.dspt.validUntil")));
-        dates.push((equivalent, of("assurance.equivalent.validUntil")));
-        dates.push((org.spec.ico.as_ref().and_then(|ico| ico.valid_until), of("ico.validUntil")));
-        let delegations = &org.spec.delegated_signing;
-        dates.extend(delegations.iter().map(|one| (Some(one.until), of("delegatedSigning[].until"))));
-    }
-    for exception in &model.exceptions {
-        if model.footprints.lies_in(&spec.footprint, &exception.footprint) {
-            let of = |field: &str| format!("spec.{field} of FrameworkException {}", exception.name);
-            dates.push((Some(exception.from), of("from")));
-            dates.push((Some(exception.until), of("until")));
-        }
-    }
-    for successor in model.agreements.values() {
-        if successor.spec.supersedes.as_ref() == Some(&agreement.reference) {
-            let of = format!("spec.term.start of DataSharingAgreement {}", successor.reference);
-            dates.push((Some(successor.spec.term.start), of));
-        }
-    }
-    dates.into_iter().filter_map(|(date, cause)| Some((date?, cause))).collect()
+    let written = written_dates(model, agreement).into_iter().map(|date| (date.at, date.to_string()));
+    let successors = model
+        .agreements
+        .values()
+        .filter(|successor| successor.spec.supersedes.as_ref() == Some(&agreement.reference));
+    let starts = successors.map(|successor| {
+        let cause = format!("spec.term.start of DataSharingAgreement {}", successor.reference);
+        (successor.spec.term.start, cause)
+    });
+    written.chain(starts).collect()
 }

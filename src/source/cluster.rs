@@ -254,9 +254,7 @@ impl Stores {
         let observed = Observed::new(&snapshot, self.network_policies.objects(), self.grants.objects());
         Some((snapshot, observed))
     }
-}
 
-impl Stores {
     /// Everything of every kind that cannot be decoded.
     fn unreadable(&self) -> Vec<Unreadable> {
         fn of<K>(store: &Store<K>, all: &mut Vec<Unreadable>)

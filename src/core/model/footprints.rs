@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::PlaceFootprintSpec;
+use crate::api::{DataSharingAgreementSpec, PartnerOrgSpec, PlaceFootprintSpec};
 
 /// The footprints, with every footprint that each lies in.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,5 +54,16 @@ impl Footprints {
     /// Whether `inner` is `outer` or lies in it.
     pub fn lies_in(&self, inner: &str, outer: &str) -> bool {
         inner == outer || self.ancestors.get(inner).is_some_and(|above| above.contains(outer))
+    }
+
+    /// Whether one of an organisation's footprints is `outer` or lies in it.
+    pub fn org_lies_in(&self, org: &PartnerOrgSpec, outer: &str) -> bool {
+        org.footprints.iter().any(|inner| self.lies_in(inner, outer))
+    }
+
+    /// Whether an agreement's footprint, or one that it declares across the boundary, is `outer` or lies in it.
+    pub fn agreement_lies_in(&self, agreement: &DataSharingAgreementSpec, outer: &str) -> bool {
+        let across = agreement.cross_boundary.iter().flat_map(|cross| &cross.footprints);
+        std::iter::once(&agreement.footprint).chain(across).any(|inner| self.lies_in(inner, outer))
     }
 }

@@ -131,6 +131,13 @@ pub enum Signature {
 }
 
 impl Agreement {
+    /// When it ends unless something ends it first: its term, its basis or its emergency.
+    pub fn ends(&self) -> Timestamp {
+        let Self { spec, .. } = self;
+        let ends = spec.term.end.min(spec.confidentiality.valid_until);
+        spec.emergency.as_ref().map_or(ends, |emergency| ends.min(emergency.expires))
+    }
+
     /// The organisations that are parties, each once.
     pub fn orgs(&self) -> BTreeSet<&str> {
         self.spec.parties.iter().map(|party| party.org.as_str()).collect()
@@ -180,6 +187,17 @@ pub struct Exception {
 }
 
 impl Model {
+    /// Whether an organisation, which there has to be, lies in a footprint.
+    pub fn org_lies_in(&self, org: &str, outer: &str) -> bool {
+        self.orgs.get(org).is_some_and(|org| self.footprints.org_lies_in(&org.spec, outer))
+    }
+
+    /// The exceptions for the place of an agreement, whatever their dates.
+    pub fn exceptions_for(&self, agreement: &Agreement) -> impl Iterator<Item = &Exception> {
+        let footprint = &agreement.spec.footprint;
+        self.exceptions.iter().filter(|exception| self.footprints.lies_in(footprint, &exception.footprint))
+    }
+
     /// Whether an object is used: it was looked at, and no finding keeps it out.
     pub fn accepted(&self, key: &ObjectKey) -> bool {
         self.objects.get(key).is_some_and(|looked| looked.accepted)

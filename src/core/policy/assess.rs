@@ -324,15 +324,7 @@ impl Gate {
     ) -> Assessment {
         let Self { parties, signed, fully_signed, broken, kept_out, framework, lifted } = self;
         let spec = &agreement.spec;
-        let ends = [
-            Some(spec.term.end),
-            Some(spec.confidentiality.valid_until),
-            spec.emergency.as_ref().map(|e| e.expires),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(spec.term.end);
+        let ends = agreement.ends();
         // the first that holds
         let phase = if agreement.deleting {
             Phase::Terminating
@@ -385,10 +377,8 @@ pub(super) fn lifted(
     now: Timestamp,
 ) -> BTreeSet<String> {
     model
-        .exceptions
-        .iter()
+        .exceptions_for(agreement)
         .filter(|exception| exception.from <= now && now < exception.until)
-        .filter(|exception| model.footprints.lies_in(&agreement.spec.footprint, &exception.footprint))
         .map(|exception| &exception.rule)
         // another framework may let a rule be lifted; this agreement is judged by its own
         .filter(|rule| framework.is_some_and(|own| own.spec.exceptable.contains(rule)))

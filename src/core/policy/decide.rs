@@ -448,30 +448,16 @@ impl Candidate<'_> {
         for policy in &self.framework.agreement {
             set.add(policy.clone()).map_err(|error| error.to_string())?;
         }
-        let local: Vec<&LocalRule> =
-            self.policies.iter().flat_map(|policy| self.binding_rules(policy)).collect();
+        let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
+        let local: Vec<&LocalRule> = self
+            .policies
+            .iter()
+            .flat_map(|policy| policy.binding_rules(self.model, self.agreement, controller, recipient))
+            .collect();
         for rule in &local {
             set.add(rule.policy.clone()).map_err(|error| error.to_string())?;
         }
         Ok((set, local))
-    }
-
-    /// The rules of a local policy that bind here, by construction: all of them where the product's controller
-    /// lies in its footprint; where only the recipient does, and the agreement too, its forbids.
-    fn binding_rules<'m>(&self, policy: &'m LocalPolicy) -> impl Iterator<Item = &'m LocalRule> + use<'m> {
-        let lies_in = |footprints: &[String]| {
-            footprints.iter().any(|inner| self.model.footprints.lies_in(inner, &policy.footprint))
-        };
-        let org_lies_in =
-            |org: &str| self.model.orgs.get(org).is_some_and(|org| lies_in(&org.spec.footprints));
-        let own_data = org_lies_in(&self.asked.product.spec.controller);
-        let cross = self.agreement.spec.cross_boundary.as_ref().map(|cross| cross.footprints.as_slice());
-        let own_people = org_lies_in(&self.asked.function.org)
-            && (lies_in(std::slice::from_ref(&self.agreement.spec.footprint)) || cross.is_some_and(lies_in));
-        policy.rules.iter().filter(move |rule| match rule.policy.effect() {
-            Effect::Permit => own_data,
-            Effect::Forbid => own_data || own_people,
-        })
     }
 
     fn national_reason(&self, rules: &[String]) -> String {

@@ -56,20 +56,14 @@ pub(super) fn no_effect(
     }
     let agreement = model.agreements.get(&reference)?;
     let framework = model.frameworks.get(&agreement.spec.framework)?;
-    let spec = &agreement.spec;
-    let ends = spec.term.end.min(spec.confidentiality.valid_until);
-    let ends = spec.emergency.as_ref().map_or(ends, |emergency| ends.min(emergency.expires));
+    let (spec, ends) = (&agreement.spec, agreement.ends());
     if ends <= now {
         return Some(NoEffect {
             message: format!("`{reference}` ended on {ends}, and no rule is asked about it any more"),
             help: "write it for the agreement that takes its place".to_owned(),
         });
     }
-    let own = |product: &Product| {
-        model.orgs.get(&product.spec.controller).is_some_and(|org| {
-            org.spec.footprints.iter().any(|inner| model.footprints.lies_in(inner, footprint))
-        })
-    };
+    let own = |product: &Product| model.org_lies_in(&product.spec.controller, footprint);
     let listed = spec.purposes.iter().flat_map(|purpose| &purpose.products);
     if !listed.filter_map(|product| model.products.get(product)).any(own) {
         return Some(NoEffect {

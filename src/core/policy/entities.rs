@@ -139,9 +139,7 @@ impl EntityStore {
                 .footprints
                 .iter()
                 .map(|(footprint, _)| footprint)
-                .filter(|outer| {
-                    org.spec.footprints.iter().any(|inner| model.footprints.lies_in(inner, outer))
-                })
+                .filter(|outer| model.footprints.org_lies_in(&org.spec, outer))
                 .cloned()
                 .collect();
             store.orgs.extend(org_entity(org).map(|entity| (name.clone(), (entity, within))));

@@ -222,13 +222,11 @@ impl Flows<'_> {
         // while an exception lifts the rule nobody asks for assurance
         let excepted = self
             .model
-            .exceptions
-            .iter()
+            .exceptions_for(self.agreement)
             .filter(|exception| {
                 assured && exception.rule == ASSURANCE && assessment.lifted.contains(ASSURANCE)
             })
             .filter(|exception| exception.from <= self.now)
-            .filter(|exception| self.model.footprints.lies_in(&spec.footprint, &exception.footprint))
             .map(|exception| exception.until)
             .max();
         // one product with personal data brings the whole agreement under the rule on the DPIA

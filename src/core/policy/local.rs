@@ -16,7 +16,7 @@ use super::load::{PolicyProblem, Rule, load};
 use super::{lint, names, test};
 use crate::api::{LocalPolicy as WirePolicy, ObjectRef, PolicyTestCase};
 use crate::core::finding::{Code, Finding};
-use crate::core::model::Model;
+use crate::core::model::{Agreement, Model};
 use crate::core::snapshot::{Snapshot, Sourced};
 use crate::core::terms;
 
@@ -32,6 +32,27 @@ pub struct LocalPolicy {
     pub held_back: Option<String>,
     /// Its own tests.
     pub tests: Vec<PolicyTestCase>,
+}
+
+impl LocalPolicy {
+    /// The rules that bind on the path from a product of `controller` to a function of `recipient`, by construction:
+    /// all of them where the controller lies in its footprint; where only the recipient does, and the agreement too,
+    /// its forbids.
+    pub(super) fn binding_rules<'a>(
+        &'a self,
+        model: &Model,
+        agreement: &Agreement,
+        controller: &str,
+        recipient: &str,
+    ) -> impl Iterator<Item = &'a LocalRule> + use<'a> {
+        let own_data = model.org_lies_in(controller, &self.footprint);
+        let own_people = model.org_lies_in(recipient, &self.footprint)
+            && model.footprints.agreement_lies_in(&agreement.spec, &self.footprint);
+        self.rules.iter().filter(move |rule| match rule.policy.effect() {
+            Effect::Permit => own_data,
+            Effect::Forbid => own_data || own_people,
+        })
+    }
 }
 
 /// One rule of a local policy.

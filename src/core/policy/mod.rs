@@ -30,7 +30,7 @@ pub use flows::{ClosedFlow, Flow, FlowPurpose};
 pub use framework::{Framework, RuleText, built_in, built_in_spec, load_framework};
 pub use load::PolicyProblem;
 pub use local::{LocalPolicy, LocalRule, load_local_policies};
-pub(crate) use moments::add_months;
+pub(crate) use moments::{add_months, written_dates};
 pub use names::{rule_order, rule_sort_key};
 pub use schema::{SCHEMA_TEXT, schema};
 pub use test::{TestOutcome, run_test};

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{FlowPurpose, LocalPolicy, names};
+use super::{FlowPurpose, names};
 use crate::api::{
     AccessRequest, DataAction, DecisionTier, Identifiability, ObjectRef, RequestAction, RequestContext,
     RequestResource, Subject, SubjectType,
@@ -253,38 +253,24 @@ struct Local<'a> {
 impl Local<'_> {
     /// The permits that may add, and the forbids that may deny.
     fn words(&self, actions: &[DataAction]) -> (Vec<LocalWord>, Vec<LocalWord>) {
+        let Self { model, agreement, product, recipient } = self;
         let (mut may_add, mut may_forbid) = (Vec::new(), Vec::new());
-        for policy in self.model.policies.values() {
-            let (own_data, own_people) = self.binds(policy);
-            for rule in &policy.rules {
-                let word = LocalWord { rule: rule.id.clone(), reason: rule.reason.clone() };
-                match rule.policy.effect() {
-                    Effect::Permit if own_data && self.concerns(&rule.policy, actions) => may_add.push(word),
-                    Effect::Forbid if (own_data || own_people) && self.concerns(&rule.policy, actions) => {
-                        may_forbid.push(word);
-                    }
-                    Effect::Permit | Effect::Forbid => {}
-                }
+        let Some(product) = model.products.get(product) else {
+            return (may_add, may_forbid);
+        };
+        let rules = model.policies.values().flat_map(|policy| {
+            policy.binding_rules(model, agreement, &product.spec.controller, &recipient.org)
+        });
+        for rule in rules.filter(|rule| self.concerns(&rule.policy, actions)) {
+            let word = LocalWord { rule: rule.id.clone(), reason: rule.reason.clone() };
+            match rule.policy.effect() {
+                Effect::Permit => may_add.push(word),
+                Effect::Forbid => may_forbid.push(word),
             }
         }
         may_add.sort();
         may_forbid.sort();
         (may_add, may_forbid)
-    }
-
-    /// Whether the product's controller lies in a policy's footprint, and whether the recipient and the agreement do:
-    /// what the access gate goes by.
-    fn binds(&self, policy: &LocalPolicy) -> (bool, bool) {
-        let lies_in = |footprints: &[String]| {
-            footprints.iter().any(|inner| self.model.footprints.lies_in(inner, &policy.footprint))
-        };
-        let org_lies_in =
-            |org: &str| self.model.orgs.get(org).is_some_and(|org| lies_in(&org.spec.footprints));
-        let controller = self.model.products.get(self.product).map(|product| &product.spec.controller);
-        let spec = &self.agreement.spec;
-        let agreement = lies_in(std::slice::from_ref(&spec.footprint))
-            || spec.cross_boundary.as_ref().is_some_and(|cross| lies_in(&cross.footprints));
-        (controller.is_some_and(|org| org_lies_in(org)), agreement && org_lies_in(&self.recipient.org))
     }
 
     /// Whether a rule can be about this path. It is left out only where its own scope, or an agreement that it

@@ -157,7 +157,7 @@ fn approves_itself<'a>(
         .iter()
         .map(|org| (org.object.metadata.name.as_deref().unwrap_or_default(), &org.object.spec))
         .filter(|(_, spec)| spec.sector != Sector::National)
-        .filter(|(_, spec)| spec.footprints.iter().any(|inner| model.footprints.lies_in(inner, footprint)))
+        .filter(|(_, spec)| model.footprints.org_lies_in(spec, footprint))
         .find(|(name, spec)| {
             approver == name.to_lowercase() || approver.contains(&spec.display_name.to_lowercase())
         })

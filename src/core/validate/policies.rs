@@ -58,17 +58,11 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
 
 /// How far ahead a review may be set: the least of what the frameworks say that are in use in the footprint.
 fn review_months(model: &Model, footprint: &str) -> i64 {
-    let lies_in = |inner: &String| model.footprints.lies_in(inner, footprint);
     let concerns = |spec: &DataSharingAgreementSpec| {
-        let cross = spec.cross_boundary.iter().flat_map(|cross| &cross.footprints);
-        let mut products = spec.purposes.iter().flat_map(|purpose| &purpose.products);
-        std::iter::once(&spec.footprint).chain(cross).any(lies_in)
-            || products.any(|product| {
-                let controller = model.products.get(product).map(|product| &product.spec.controller);
-                controller
-                    .and_then(|controller| model.orgs.get(controller))
-                    .is_some_and(|org| org.spec.footprints.iter().any(lies_in))
-            })
+        let listed = spec.purposes.iter().flat_map(|purpose| &purpose.products);
+        let mut products = listed.filter_map(|product| model.products.get(product));
+        model.footprints.agreement_lies_in(spec, footprint)
+            || products.any(|product| model.org_lies_in(&product.spec.controller, footprint))
     };
     model
         .agreements

@@ -53,11 +53,8 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                     slot.1,
                     slot.0
                 );
-                let mut check = Check::new(sourced);
-                check
-                    .finding(Code::SecondSignature, "metadata.name", message)
-                    .help("mend it or delete it, or run a version of concordat that can read it");
-                checked.finish(check);
+                let help = "mend it or delete it, or run a version of concordat that can read it";
+                void(sourced, message, help, checked);
                 Signature::Twice
             }
             ([(sourced, authority)], None) => {
@@ -71,11 +68,8 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                         several.len(),
                         slot.0
                     );
-                    let mut check = Check::new(sourced);
-                    check
-                        .finding(Code::SecondSignature, "metadata.name", message)
-                        .help("keep one of them; `concordat sign` always gives the same name, so that a later one replaces it");
-                    checked.finish(check);
+                    let help = "keep one of them; `concordat sign` always gives the same name, so that a later one replaces it";
+                    void(sourced, message, help, checked);
                 }
                 Signature::Twice
             }
@@ -88,6 +82,13 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
             agreement.signers.insert(org, Signer { terms_hash, signature });
         }
     }
+}
+
+/// Says of a signature that it does not count beside another.
+fn void(sourced: &Sourced<AgreementSignature>, message: String, help: &str, checked: &mut Checked<'_>) {
+    let mut check = Check::new(sourced);
+    check.finding(Code::SecondSignature, "metadata.name", message).help(help);
+    checked.finish(check);
 }
 
 /// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
