@@ -34,8 +34,13 @@ use std::env;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use mimalloc::MiMalloc;
 
 use world::Size;
+
+/// The command's own, so that what parses here has no other than what checks there.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() {
     // cargo says `--bench` to every bench

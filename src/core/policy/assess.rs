@@ -116,7 +116,7 @@ pub fn reassess(
     assessor.assess(model.agreements.iter().collect())
 }
 
-/// Agreements by the products that they list: what a question about one product can touch.
+/// Agreements by what they list: what a question about one product can touch.
 pub(super) struct Listings<'m> {
     model: &'m Model,
     by_product: BTreeMap<&'m ObjectRef, BTreeSet<&'m ObjectRef>>,
@@ -137,20 +137,28 @@ impl<'m> Listings<'m> {
         listings
     }
 
-    /// Assesses the agreements that list a product, `namespace/name`, and with them those that may have taken their
-    /// place. A question about that product gets the same answer as if all had been assessed.
+    /// Assesses the agreements that list a product, and with them those that may have taken their place. A question
+    /// about that product gets the same answer as if all had been assessed, and comes as close to one.
+    ///
+    /// Where a recipient is given, only those that list it too: fewer, with the same answer about the two, but not
+    /// the same near miss.
     pub(super) fn assess(
         &self,
-        product: &str,
+        product: &ObjectRef,
+        recipient: Option<&FunctionRef>,
         store: &Arc<EntityStore>,
         now: Timestamp,
         signing: Signing,
     ) -> Assessments {
-        let product = product
-            .split_once('/')
-            .map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() });
-        let listed = product.and_then(|product| self.by_product.get(&product));
-        let mut touched = listed.cloned().unwrap_or_default();
+        let lists_both = |reference: &&&ObjectRef| {
+            let Some((agreement, recipient)) = self.model.agreements.get(**reference).zip(recipient) else {
+                return recipient.is_none();
+            };
+            let mut purposes = agreement.spec.purposes.iter().filter(|it| it.products.contains(product));
+            purposes.any(|purpose| agreement.recipients(purpose, &self.model.orgs).contains(recipient))
+        };
+        let listed = self.by_product.get(product).into_iter().flatten();
+        let mut touched: BTreeSet<&ObjectRef> = listed.filter(lists_both).copied().collect();
         let successors = touched.iter().filter_map(|listed| self.successors.get(*listed)).flatten();
         let successors: Vec<&ObjectRef> = successors.copied().collect();
         touched.extend(successors);
@@ -170,18 +178,30 @@ struct Assessor<'a> {
 
 /// An agreement on the way to its assessment.
 enum Found {
-    /// It stands as it stood, unless another one has come to take its place.
-    Kept(Arc<Assessment>),
-    Asked(Gate),
+    /// How it stands, unless another one has come to take its place, or is gone from there.
+    Assessed(Arc<Assessment>),
+    /// Another one may take its place, and what the gate says of that one decides.
+    Asked(Box<Gate>),
 }
 
 impl Assessor<'_> {
     fn assess(&self, agreements: Vec<(&ObjectRef, &Agreement)>) -> Assessments {
         let Self { model, store, now, signing, since } = *self;
+        let conclude = |gate: Gate, agreement: &Agreement, successor: Option<&ObjectRef>| {
+            Arc::new(gate.conclude(model, store, agreement, successor.cloned(), now, signing))
+        };
         let ask = |agreement: &Agreement| Gate::ask(model, store, agreement, now, signing);
-        let found = parallel::map(&agreements, |(_, agreement)| {
-            let kept = since.and_then(|since| since.kept(agreement, now));
-            kept.map_or_else(|| Found::Asked(ask(agreement)), Found::Kept)
+        let contested: BTreeSet<&ObjectRef> =
+            agreements.iter().filter_map(|(_, agreement)| agreement.spec.supersedes.as_ref()).collect();
+        let found = parallel::map(&agreements, |(reference, agreement)| {
+            if let Some(kept) = since.and_then(|since| since.kept(agreement, now)) {
+                return Found::Assessed(kept);
+            }
+            let gate = ask(agreement);
+            if contested.contains(reference) {
+                return Found::Asked(Box::new(gate));
+            }
+            Found::Assessed(conclude(gate, agreement, remembered(agreement, signing)))
         });
         let mut successors: BTreeMap<&ObjectRef, &ObjectRef> = BTreeMap::new();
         for ((reference, agreement), found) in agreements.iter().zip(&found) {
@@ -194,13 +214,10 @@ impl Assessor<'_> {
         let found: Vec<_> = agreements.into_iter().zip(found).collect();
         let concluded = parallel::map(&found, |((reference, agreement), found)| {
             let successor = successors.get(reference).copied().or_else(|| remembered(agreement, signing));
-            let conclude = |gate: &Gate| {
-                Arc::new(gate.clone().conclude(model, store, agreement, successor.cloned(), now, signing))
-            };
             match found {
-                Found::Kept(kept) if kept.superseded_by.as_ref() == successor => Arc::clone(kept),
-                Found::Kept(_) => conclude(&ask(agreement)),
-                Found::Asked(gate) => conclude(gate),
+                Found::Assessed(stands) if stands.superseded_by.as_ref() == successor => Arc::clone(stands),
+                Found::Assessed(_) => conclude(ask(agreement), agreement, successor),
+                Found::Asked(gate) => conclude(Gate::clone(gate), agreement, successor),
             }
         });
         let mut assessments = Assessments { store: Arc::clone(store), ..Assessments::default() };
@@ -226,7 +243,7 @@ impl Found {
     /// its expiry revives nothing.
     fn supersedes(&self, agreement: &Agreement, old: Option<&Agreement>, now: Timestamp) -> bool {
         let (broken, fully_signed, signed) = match self {
-            Self::Kept(kept) => (&kept.broken, kept.fully_signed, &kept.signed),
+            Self::Assessed(stands) => (&stands.broken, stands.fully_signed, &stands.signed),
             Self::Asked(gate) => (&gate.broken, gate.fully_signed, &gate.signed),
         };
         broken.is_empty()
@@ -257,6 +274,8 @@ struct Gate {
     kept_out: Vec<BrokenRule>,
     framework: Option<Arc<Framework>>,
     lifted: BTreeSet<String>,
+    /// The agreement as Cedar sees it.
+    entity: Option<Entity>,
 }
 
 /// Rules that are asked of a party, and with `accession` keep only that party out.
@@ -277,6 +296,9 @@ impl Gate {
             agreement.signers.keys().map(|org| (org.clone(), party_state(agreement, org, signing))).collect();
         let framework = model.frameworks.get(&spec.framework).cloned();
         let lifted = lifted(model, agreement, framework.as_deref(), now);
+        // with accession the gate itself may keep a party from standing signed
+        let expected = standing_signed(agreement, &parties);
+        let entity = entities::agreement(model, agreement, &expected);
         let mut broken = Vec::new();
         match &framework {
             None => broken.push(BrokenRule {
@@ -287,11 +309,14 @@ impl Gate {
             }),
             Some(framework) => {
                 broken.extend(out_of_effect(framework, now));
-                let entity = entities::agreement(model, agreement, &Signed::default());
+                let entities = match &entity {
+                    Some(entity) => store.gate_slice(agreement.orgs(), entity),
+                    None => Err(entities::UNWRITABLE.to_owned()),
+                };
                 let questions = questions(model, agreement, framework, &parties, now);
                 let policies = framework.gate_without(&lifted);
                 for question in questions {
-                    broken.extend(question.ask(store, &policies, entity.as_ref(), framework, agreement));
+                    broken.extend(question.ask(&policies, &entities, framework, agreement));
                 }
             }
         }
@@ -310,7 +335,8 @@ impl Gate {
         broken.dedup();
         let signed = standing_signed(agreement, &parties);
         let fully_signed = fully_signed(agreement, &parties, &signed);
-        Self { parties, signed, fully_signed, broken, kept_out, framework, lifted }
+        let entity = if signed == expected { entity } else { entities::agreement(model, agreement, &signed) };
+        Self { parties, signed, fully_signed, broken, kept_out, framework, lifted, entity }
     }
 
     fn conclude(
@@ -322,7 +348,7 @@ impl Gate {
         now: Timestamp,
         signing: Signing,
     ) -> Assessment {
-        let Self { parties, signed, fully_signed, broken, kept_out, framework, lifted } = self;
+        let Self { parties, signed, fully_signed, broken, kept_out, framework, lifted, entity } = self;
         let spec = &agreement.spec;
         let ends = agreement.ends();
         // the first that holds
@@ -343,7 +369,6 @@ impl Gate {
         } else {
             Phase::Active
         };
-        let entity = entities::agreement(model, agreement, &signed);
         let next = next_transition(model, agreement, framework.as_deref(), now);
         let mut assessment = Assessment {
             at: now,
@@ -362,8 +387,9 @@ impl Gate {
             lifted,
         };
         if let (Phase::Active, Some(framework)) = (phase, framework) {
-            let flows = Flows { model, store, agreement, framework: &framework, now };
-            (assessment.flows, assessment.closed) = flows.open(&assessment);
+            let flows =
+                Flows { model, store, agreement, framework: &framework, assessment: &assessment, now };
+            (assessment.flows, assessment.closed) = flows.open();
         }
         assessment
     }

@@ -44,6 +44,21 @@ impl Question {
             .map_err(|error| error.to_string())
     }
 
+    /// The same question of others of the same types, so that what the schema says of it stands.
+    pub(super) fn alike(&self, principal: EntityUid, resource: EntityUid) -> Result<Self, String> {
+        let Self(request) = self;
+        let same = |uid: Option<&EntityUid>, other: &EntityUid| {
+            uid.is_some_and(|uid| uid.type_name() == other.type_name())
+        };
+        let asked = same(request.principal(), &principal) && same(request.resource(), &resource);
+        let (Some(action), Some(context)) = (request.action().filter(|_| asked), request.context()) else {
+            return Err("a question cannot be asked of another type".to_owned());
+        };
+        Request::new(principal, action.clone(), resource, context.clone(), None)
+            .map(Self)
+            .map_err(|error| error.to_string())
+    }
+
     /// Asks it of a policy set.
     pub(super) fn ask(&self, policies: &PolicySet, entities: &Entities) -> Outcome {
         let response = AUTHORIZER.is_authorized(&self.0, policies, entities);
@@ -60,6 +75,7 @@ impl Question {
             Decision::Deny => Outcome::Forbidden(rules),
         }
     }
+
     /// What an expression is worth here; none where it cannot be evaluated.
     pub(super) fn value(&self, expression: &Expression, entities: &Entities) -> Option<EvalResult> {
         eval_expression(&self.0, entities, expression).ok()

@@ -9,7 +9,6 @@ use super::authorize::{Outcome, Question};
 use super::clauses::{Clause, Seen, asker_says};
 use super::entities::{self, Value, flag, long, moment, text, texts};
 use super::framework::Framework;
-use super::gate::framework_terms;
 use super::{LocalPolicy, LocalRule, names, rule_order};
 use crate::api::{
     AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss,
@@ -240,6 +239,12 @@ fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
     model.workloads.resolve(cluster, namespace, account).cloned()
 }
 
+/// The product and the function that a request is about, where the model has both.
+pub(super) fn asked_flow(model: &Model, request: &AccessRequest) -> Option<(ObjectRef, FunctionRef)> {
+    let Asked { product, function, .. } = Asked::resolve(model, request).ok()?;
+    Some((product.reference.clone(), function))
+}
+
 /// The agreement that would be asked if it were not refused, where there is no other to ask.
 pub(super) fn refused_agreement(
     model: &Model,
@@ -348,8 +353,7 @@ impl Candidate<'_> {
 
     fn evaluate(&self, request: &AccessRequest) -> Result<CandidateVerdict, String> {
         let asked = self.asked;
-        let entity =
-            self.assessment.entity.as_ref().ok_or("the agreement's terms cannot be written for Cedar")?;
+        let entity = self.assessment.entity.as_ref().ok_or(entities::UNWRITABLE)?;
         let (principal_uid, principal) = match asked.workload {
             Some(id) => (names::workload(id), entities::workload(id, &asked.function, asked.provides_care)),
             None => (names::function(&asked.function), None),
@@ -425,7 +429,7 @@ impl Candidate<'_> {
         let is_table = self.asked.action == DataAction::QueryAggregate;
         let mut context = vec![
             ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
-            ("framework", framework_terms(self.framework)),
+            ("framework", self.framework.terms.clone()),
             ("now", moment(self.now)),
             ("purpose", text(self.asked.purpose)),
             ("identifiability", long(self.asked.identifiability.rank())),

@@ -14,7 +14,6 @@ use super::assess::lifted;
 use super::authorize::{Outcome, Question};
 use super::entities::{self, EntityStore, Signed, Value, flag, long, moment, text, texts};
 use super::framework::Framework;
-use super::gate::framework_terms;
 use super::load::Rule;
 use super::{lint, names, rule_order};
 use crate::api::{DataAction, Identifiability, ObjectRef, Purpose};
@@ -352,7 +351,7 @@ impl Questions<'_> {
             rest;
         let mut context = vec![
             ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
-            ("framework", framework_terms(self.framework)),
+            ("framework", self.framework.terms.clone()),
             ("now", moment(self.now)),
             ("purpose", text(self.purpose.code.clone())),
             ("identifiability", long(level.rank())),

@@ -1,5 +1,6 @@
 //! The model as Cedar entities, each under the names of the schema. What is left out gets the safe value.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
@@ -38,7 +39,17 @@ pub(super) fn uids(values: impl IntoIterator<Item = EntityUid>) -> Value {
 }
 
 pub(super) fn moment(value: Timestamp) -> Value {
-    Value::new_datetime(terms::date(value))
+    thread_local! {
+        /// The dates of agreements are mostly the same few, and Cedar parses a name anew for each that is made.
+        static MADE: RefCell<HashMap<Timestamp, Value>> = RefCell::default();
+    }
+    const MOST: usize = 1024;
+    MADE.with_borrow_mut(|made| {
+        if made.len() >= MOST {
+            made.clear();
+        }
+        made.entry(value).or_insert_with(|| Value::new_datetime(terms::date(value))).clone()
+    })
 }
 
 /// A date that a rule reads; one that is missing counts as long past.
@@ -165,9 +176,31 @@ impl EntityStore {
         found.map(|(entity, _)| entity.clone()).into_iter().chain(footprints.cloned())
     }
 
-    /// What the agreement gate needs for one organisation.
-    pub fn gate_slice(&self, org: &str, agreement: &Entity) -> Result<Entities, String> {
-        slice(self.org(org).chain([agreement.clone()]))
+    /// What the agreement gate needs: the agreement and its parties.
+    pub fn gate_slice<'a>(
+        &self,
+        orgs: impl IntoIterator<Item = &'a str>,
+        agreement: &Entity,
+    ) -> Result<Entities, String> {
+        slice(orgs.into_iter().flat_map(|org| self.org(org)).chain([agreement.clone()]))
+    }
+
+    /// What an agreement's flows need: its parties, their functions, and its products.
+    pub fn flows_slice<'a>(
+        &self,
+        orgs: impl IntoIterator<Item = &'a str>,
+        functions: &BTreeSet<FunctionRef>,
+        products: &BTreeSet<&ObjectRef>,
+        agreement: &Entity,
+    ) -> Result<Entities, String> {
+        let functions = functions.iter().filter_map(|function| self.functions.get(function));
+        let products = products.iter().filter_map(|product| self.products.get(*product));
+        slice(
+            orgs.into_iter()
+                .flat_map(|org| self.org(org))
+                .chain(functions.chain(products).cloned())
+                .chain([agreement.clone()]),
+        )
     }
 
     /// What the access gate needs for one request and one candidate.
@@ -286,6 +319,9 @@ fn product_entity(reference: &ObjectRef, spec: &DataProductSpec) -> Option<Entit
         [],
     )
 }
+
+/// What is said where an agreement has no entity.
+pub(super) const UNWRITABLE: &str = "the agreement's terms cannot be written for Cedar";
 
 /// Who stands signed in an agreement, and for which purposes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

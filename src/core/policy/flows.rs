@@ -1,15 +1,15 @@
 //! The flows of an agreement in force: which are open, and who keeps the others closed.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::PolicySet;
+use cedar_policy::{Entities, PolicySet};
 use jiff::Timestamp;
 
 use super::assess::Assessment;
 use super::authorize::{Outcome, Question};
-use super::entities::{EntityStore, Value, flag, long, moment, text, texts};
+use super::entities::{self, EntityStore, Value, flag, long, moment, text, texts};
 use super::framework::Framework;
-use super::gate::framework_terms;
 use super::names;
 use crate::api::{DataAction, Dspt, DsptStatus, Identifiability, ObjectRef, OrgState, Purpose, Standing};
 use crate::core::model::{Agreement, FunctionRef, Model, Product};
@@ -55,19 +55,29 @@ pub(super) struct Flows<'a> {
     pub(super) store: &'a EntityStore,
     pub(super) agreement: &'a Agreement,
     pub(super) framework: &'a Framework,
+    pub(super) assessment: &'a Assessment,
     pub(super) now: Timestamp,
 }
 
-impl Flows<'_> {
-    pub(super) fn open(&self, assessment: &Assessment) -> (Vec<Flow>, Vec<ClosedFlow>) {
+/// What the guardrails are asked with: the same for every flow, or for every flow of a purpose.
+struct Ceiling<'a> {
+    guardrails: Cow<'a, PolicySet>,
+    entities: Result<Entities, String>,
+    /// A question for each purpose, of one of its flows.
+    questions: BTreeMap<&'a str, Result<Question, String>>,
+}
+
+impl<'a> Flows<'a> {
+    pub(super) fn open(&self) -> (Vec<Flow>, Vec<ClosedFlow>) {
         let mut flows: BTreeMap<(ObjectRef, FunctionRef), Flow> = BTreeMap::new();
         let mut closed = Vec::new();
+        let ceiling = self.ceiling();
         for purpose in &self.agreement.spec.purposes {
             let recipients = self.agreement.recipients(purpose, &self.model.orgs);
             for product in purpose.products.iter().filter_map(|reference| self.model.products.get(reference))
             {
                 for recipient in &recipients {
-                    if let Some((org, reason)) = self.obstacle(assessment, purpose, product, recipient) {
+                    if let Some((org, reason)) = self.obstacle(&ceiling, purpose, product, recipient) {
                         closed.push(ClosedFlow {
                             product: product.reference.clone(),
                             recipient: recipient.clone(),
@@ -77,7 +87,7 @@ impl Flows<'_> {
                         });
                         continue;
                     }
-                    let until = self.not_after(assessment, purpose, product, recipient);
+                    let until = self.not_after(purpose, product, recipient);
                     let flow =
                         flows.entry((product.reference.clone(), recipient.clone())).or_insert_with(|| Flow {
                             product: product.reference.clone(),
@@ -104,7 +114,7 @@ impl Flows<'_> {
     /// Who keeps a listed flow closed, and why.
     fn obstacle(
         &self,
-        assessment: &Assessment,
+        ceiling: &Ceiling<'_>,
         purpose: &Purpose,
         product: &Product,
         recipient: &FunctionRef,
@@ -123,8 +133,8 @@ impl Flows<'_> {
                     .unwrap_or_default();
                 return Some((org.clone(), format!("`{org}` is {state}{successor}")));
             }
-            if !assessment.signed.for_purpose(&purpose.code, org) {
-                let reason = match assessment.parties.get(org) {
+            if !self.assessment.signed.for_purpose(&purpose.code, org) {
+                let reason = match self.assessment.parties.get(org) {
                     Some(party) if party.standing == Standing::Withdrawn => format!("`{org}` has withdrawn"),
                     Some(party) if party.standing == Standing::Signed && !party.broken.is_empty() => {
                         format!("`{org}` breaks {}", party.broken.join(", "))
@@ -137,71 +147,86 @@ impl Flows<'_> {
                 return Some((org.clone(), reason));
             }
         }
-        self.framework
-            .flow_guardrails
-            .iter()
-            .filter(|(rule, _)| !assessment.lifted.contains(rule))
-            .find_map(|rule| self.guardrail(assessment, rule, purpose, product, recipient))
-            .map(|reason| (recipient.org.clone(), reason))
+        self.guardrail(ceiling, purpose, product, recipient).map(|reason| (recipient.org.clone(), reason))
     }
 
-    /// Asks one guardrail of a flow before there is a request: at the purpose's highest level.
+    fn ceiling(&self) -> Ceiling<'a> {
+        let Self { model, store, agreement, framework, assessment, now: _ } = *self;
+        let purposes = &agreement.spec.purposes;
+        let products: BTreeSet<&ObjectRef> = purposes.iter().flat_map(|purpose| &purpose.products).collect();
+        let functions: BTreeSet<FunctionRef> =
+            purposes.iter().flat_map(|purpose| agreement.recipients(purpose, &model.orgs)).collect();
+        let entities = match &assessment.entity {
+            Some(entity) => store.flows_slice(agreement.orgs(), &functions, &products, entity),
+            None => Err(entities::UNWRITABLE.to_owned()),
+        };
+        Ceiling {
+            guardrails: framework.flow_guardrails_without(&assessment.lifted),
+            entities,
+            questions: purposes
+                .iter()
+                .filter_map(|purpose| Some((purpose.code.as_str(), self.question(purpose)?)))
+                .collect(),
+        }
+    }
+
+    /// What can be asked about a flow before there is a request: its purpose, at the highest level.
+    fn question(&self, purpose: &Purpose) -> Option<Result<Question, String>> {
+        let action = purpose.actions.first().copied()?;
+        let recipient = self.agreement.recipients(purpose, &self.model.orgs).pop_first()?;
+        let context = vec![
+            ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
+            ("framework", self.framework.terms.clone()),
+            ("now", moment(self.now)),
+            ("purpose", text(purpose.code.clone())),
+            ("identifiability", long(purpose.max_identifiability.rank())),
+            ("roles", texts(Vec::<String>::new())),
+            ("legitimateRelationship", flag(false)),
+            ("explicitConsent", flag(false)),
+            ("optOutsApplied", flag(false)),
+            ("minCellCount", long(0)),
+            ("caseReference", text("")),
+            ("breakGlass", flag(false)),
+            ("region", text("GB")),
+        ];
+        let product = purpose.products.first()?;
+        Some(Question::new(
+            names::function(&recipient),
+            names::action(action),
+            names::product(product),
+            context,
+        ))
+    }
+
+    /// Asks the guardrails of a flow, and says which of them keeps it closed, and why.
     fn guardrail(
         &self,
-        assessment: &Assessment,
-        (rule, alone): &(String, PolicySet),
+        Ceiling { guardrails, entities, questions }: &Ceiling<'_>,
         purpose: &Purpose,
         product: &Product,
         recipient: &FunctionRef,
     ) -> Option<String> {
-        let action = purpose.actions.first().copied()?;
         let outcome = (|| {
-            let entity =
-                assessment.entity.as_ref().ok_or("the agreement's terms cannot be written for Cedar")?;
-            let controller = &product.spec.controller;
-            let entities =
-                self.store.access_slice(None, recipient, &product.reference, controller, entity, None)?;
-            let context = vec![
-                ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
-                ("framework", framework_terms(self.framework)),
-                ("now", moment(self.now)),
-                ("purpose", text(purpose.code.clone())),
-                ("identifiability", long(purpose.max_identifiability.rank())),
-                ("roles", texts(Vec::<String>::new())),
-                ("legitimateRelationship", flag(false)),
-                ("explicitConsent", flag(false)),
-                ("optOutsApplied", flag(false)),
-                ("minCellCount", long(0)),
-                ("caseReference", text("")),
-                ("breakGlass", flag(false)),
-                ("region", text("GB")),
-            ];
-            let question = Question::new(
-                names::function(recipient),
-                names::action(action),
-                names::product(&product.reference),
-                context,
-            )?;
-            Ok::<_, String>(question.ask(alone, &entities))
+            let question = questions.get(purpose.code.as_str()).ok_or("the purpose lists no flow")?;
+            let question = question.as_ref().map_err(Clone::clone)?;
+            let question = question.alike(names::function(recipient), names::product(&product.reference))?;
+            Ok::<_, String>(question.ask(guardrails, entities.as_ref().map_err(Clone::clone)?))
         })()
         .unwrap_or_else(Outcome::Error);
         match outcome {
-            // alone in its set, a guardrail that does not fire leaves silence
+            // guardrails that do not fire leave silence
             Outcome::Silent | Outcome::Allowed(_) => None,
-            Outcome::Forbidden(_) => Some(format!("{rule}: {}", self.framework.reason(rule))),
-            Outcome::Error(error) => Some(format!("{rule} could not be evaluated: {error}")),
+            Outcome::Forbidden(rules) => {
+                let rule = rules.first().map_or("a guardrail", String::as_str);
+                Some(format!("{rule}: {}", self.framework.reason(rule)))
+            }
+            Outcome::Error(error) => Some(format!("a rule could not be evaluated: {error}")),
         }
     }
 
     /// When a flow ends by itself: the least of term end, review, basis, emergency, DPIA and assurance.
-    fn not_after(
-        &self,
-        assessment: &Assessment,
-        purpose: &Purpose,
-        product: &Product,
-        recipient: &FunctionRef,
-    ) -> Timestamp {
-        let spec = &self.agreement.spec;
+    fn not_after(&self, purpose: &Purpose, product: &Product, recipient: &FunctionRef) -> Timestamp {
+        let (spec, assessment) = (&self.agreement.spec, self.assessment);
         let assured = product.spec.confidential_patient_info
             && purpose.max_identifiability >= Identifiability::Pseudonymised;
         let assurance = self.model.orgs.get(&recipient.org).filter(|_| assured).and_then(|org| {

@@ -8,6 +8,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 use serde_json::json;
 
 use super::clauses::Clause;
+use super::entities::{Value, long, record, text, texts};
 use super::load::{PolicyProblem, Rule, load};
 use crate::api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
 use crate::core::terms;
@@ -36,8 +37,10 @@ pub struct Framework {
     pub national: PolicySet,
     /// The agreement permits, which stand beside local rules.
     pub agreement: Vec<Policy>,
-    /// The guardrails that are asked of a flow before there is a request, each alone in its set.
-    pub flow_guardrails: Vec<(String, PolicySet)>,
+    /// The guardrails that are asked of a flow before there is a request.
+    pub flow_guardrails: PolicySet,
+    /// What it says as data: the words and limits that rules read.
+    pub(super) terms: Value,
     /// What each rule says of itself, by `@id`.
     pub rules: BTreeMap<String, RuleText>,
     /// What each rule needs, or what keeps it from firing.
@@ -79,6 +82,11 @@ impl Framework {
     /// The national set without the rules that an exception lifts.
     pub fn national_without(&self, lifted: &BTreeSet<String>) -> Cow<'_, PolicySet> {
         without(&self.national, lifted)
+    }
+
+    /// The guardrails of flows without the rules that an exception lifts.
+    pub fn flow_guardrails_without(&self, lifted: &BTreeSet<String>) -> Cow<'_, PolicySet> {
+        without(&self.flow_guardrails, lifted)
     }
 
     /// The gate without the rules that an exception lifts.
@@ -159,7 +167,8 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         gate: PolicySet::new(),
         national: PolicySet::new(),
         agreement: Vec::new(),
-        flow_guardrails: Vec::new(),
+        flow_guardrails: PolicySet::new(),
+        terms: text(""),
         rules: BTreeMap::new(),
         clauses: BTreeMap::new(),
     };
@@ -177,12 +186,8 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         let fits = TIERS
             .iter()
             .any(|(name, effect)| *name == tier && effect.is_none_or(|effect| effect == policy.effect()));
-        if FLOW_GUARDRAILS.contains(&id.as_str()) {
-            let mut alone = PolicySet::new();
-            if alone.add(policy.clone()).is_ok() {
-                framework.flow_guardrails.push((id.clone(), alone));
-            }
-        }
+        let asked_of_flows =
+            !FLOW_GUARDRAILS.contains(&id.as_str()) || framework.flow_guardrails.add(policy.clone()).is_ok();
         let added = match tier {
             "Gate" => framework.gate.add(policy),
             "Ceiling" | "Floor" => framework.national.add(policy),
@@ -191,11 +196,21 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
                 Ok(())
             }
         };
-        if !fits || added.is_err() {
+        if !fits || added.is_err() || !asked_of_flows {
             problems.push(PolicyProblem::tier(&id));
         }
     }
+    framework.terms = terms(&framework);
     if problems.is_empty() { Ok(framework) } else { Err(problems) }
+}
+
+fn terms(framework: &Framework) -> Value {
+    record([
+        ("individualCare", texts(framework.individual_care())),
+        ("prohibited", texts(framework.prohibited())),
+        ("assuranceSchemes", texts(framework.spec.vocabulary.assurance_schemes.clone())),
+        ("minCell", long(framework.min_cell())),
+    ])
 }
 
 /// The built-in framework's spec: `england` 1.0.0.

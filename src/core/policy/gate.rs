@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use cedar_policy::{Entity, PolicySet};
+use cedar_policy::{Entities, PolicySet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::assess::{BrokenRule, PartyState, is_per_party};
 use super::authorize::{Outcome, Question};
-use super::entities::{DataFlags, EntityStore, Value, flag, long, moment, record, text, texts};
+use super::entities::{DataFlags, Value, flag, long, moment, text};
 use super::framework::Framework;
 use super::moments::add_months;
 use super::names;
@@ -25,23 +25,21 @@ pub(super) struct GateQuestion {
 impl GateQuestion {
     pub(super) fn ask(
         self,
-        store: &EntityStore,
         policies: &PolicySet,
-        entity: Option<&Entity>,
+        entities: &Result<Entities, String>,
         framework: &Framework,
         agreement: &Agreement,
     ) -> Vec<BrokenRule> {
         let Self { org, purpose, context } = self;
         let outcome = (|| {
-            let entity = entity.ok_or("the agreement's terms cannot be written for Cedar")?;
-            let entities = store.gate_slice(&org, entity)?;
+            let entities = entities.as_ref().map_err(Clone::clone)?;
             let question = Question::new(
                 names::org(&org),
                 names::activate_agreement(),
                 names::agreement(&agreement.reference),
                 context,
             )?;
-            Ok::<_, String>(question.ask(policies, &entities))
+            Ok::<_, String>(question.ask(policies, entities))
         })()
         .unwrap_or_else(Outcome::Error);
         let broken = |rule: String, reason: String| BrokenRule {
@@ -112,7 +110,7 @@ pub(super) fn questions(
         let purpose_data = purpose.map(|purpose| flags(&mut purpose.products.iter())).unwrap_or_default();
         vec![
             ("now", moment(now)),
-            ("framework", framework_terms(framework)),
+            ("framework", framework.terms.clone()),
             ("role", text(row.role.as_str())),
             ("article6", text(row.article6.clone().unwrap_or_default())),
             ("article9", text(row.article9.clone().unwrap_or_default())),
@@ -170,14 +168,4 @@ fn row_products<'a>(
             if receives { purpose.products.iter().collect() } else { Vec::new() }
         }
     }
-}
-
-/// What the framework says as data.
-pub(super) fn framework_terms(framework: &Framework) -> Value {
-    record([
-        ("individualCare", texts(framework.individual_care())),
-        ("prohibited", texts(framework.prohibited())),
-        ("assuranceSchemes", texts(framework.spec.vocabulary.assurance_schemes.clone())),
-        ("minCell", long(framework.min_cell())),
-    ])
 }

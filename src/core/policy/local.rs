@@ -7,9 +7,9 @@ use cedar_policy::{Effect, Policy, PolicyId};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::assess::{Listings, Signing};
+use super::assess::{Assessments, Listings, Signing};
 use super::clauses::Clause;
-use super::decide::{decide, refused_agreement};
+use super::decide::{asked_flow, decide, refused_agreement};
 use super::effect::{NoEffect, no_effect};
 use super::entities::EntityStore;
 use super::load::{PolicyProblem, Rule, load};
@@ -317,6 +317,7 @@ fn test_all(
     let mut tested = Tested::default();
     let listings = Listings::new(model);
     let mut assessed = BTreeMap::new();
+    let mut assessed_whole = BTreeMap::new();
     for (reference, sourced) in wire {
         // a policy that waits has rules left out, so that its tests say nothing yet
         let Some(policy) = model.policies.get(reference).filter(|policy| policy.held_back.is_none()) else {
@@ -324,16 +325,27 @@ fn test_all(
         };
         for (index, case) in sourced.object.spec.tests.iter().enumerate() {
             let at = case.at.unwrap_or(now);
-            // whatever lists another product has no part in the answer
-            let product = case.request.resource.id.as_str();
-            let assessments = assessed
-                .entry((at, product))
-                .or_insert_with(|| listings.assess(product, store, at, Signing::Assumed));
+            // whatever lists another product, or another recipient, has no part in the answer
+            let flow = asked_flow(model, &case.request);
+            let assessments = assessed.entry((at, flow.clone())).or_insert_with(|| match &flow {
+                Some((product, function)) => {
+                    listings.assess(product, Some(function), store, at, Signing::Assumed)
+                }
+                None => Assessments { store: Arc::clone(store), ..Assessments::default() },
+            });
             let verdict = decide(model, [policy], assessments, &case.request, at);
-            let outcome = test::compare(verdict.answer, &case.expect);
-            if outcome.passed {
+            if test::compare(verdict.answer, &case.expect).passed {
                 continue;
             }
+            // what to say about it takes a wider look
+            let assessments = match flow {
+                Some((product, _)) => &*assessed_whole
+                    .entry((at, product.clone()))
+                    .or_insert_with(|| listings.assess(&product, None, store, at, Signing::Assumed)),
+                None => assessments,
+            };
+            let verdict = decide(model, [policy], assessments, &case.request, at);
+            let outcome = test::compare(verdict.answer, &case.expect);
             let field = format!("spec.tests[{index}]");
             let refused = refused_agreement(model, assessments, &case.request);
             if let Some(agreement) = refused.filter(|_| verdict.candidates.is_empty()) {

@@ -80,8 +80,7 @@ fn is_same(framework: &Arc<Framework>, before: &Arc<Framework>) -> bool {
 }
 
 fn is_plain(framework: &Framework) -> bool {
-    let guardrails = framework.flow_guardrails.iter().flat_map(|(_, alone)| alone.policies());
-    clock::is_plain(framework.gate.policies().chain(guardrails))
+    clock::is_plain(framework.gate.policies().chain(framework.flow_guardrails.policies()))
 }
 
 /// The keys whose values differ, and those that only one of two maps has.

@@ -10,6 +10,7 @@ mod orgs;
 mod places;
 mod policies;
 mod products;
+mod rules;
 pub mod shape;
 mod signatures;
 

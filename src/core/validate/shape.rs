@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use jsonschema::error::ValidationErrorKind;
-use kube::core::cel::{CompiledSchema, ErrorKind, Validator as RuleValidator, compile_schema};
 use serde_json::Value;
 
+use super::rules::{Broken, Rules};
 use crate::api;
 use crate::core::finding::Code;
 use crate::core::text::{TextProblem, text_problems};
@@ -38,13 +38,13 @@ impl ShapeProblem {
 struct Shape {
     schema: Value,
     structure: jsonschema::Validator,
-    rules: CompiledSchema,
+    rules: Rules,
 }
 
 impl Shape {
     fn compile(schema: Value) -> Option<Self> {
         let structure = jsonschema::options().should_validate_formats(true).build(&schema).ok()?;
-        let rules = compile_schema(&schema);
+        let rules = Rules::compile(&schema);
         Some(Self { schema, structure, rules })
     }
 }
@@ -342,19 +342,7 @@ pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&
         .map(|(_, name)| name)
 }
 
-fn broken_rules(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
-    RuleValidator::new()
-        .validate_compiled(&shape.rules, object, None)
-        .err()
-        .map(kube::core::cel::ValidationErrors::into_vec)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|error| {
-            let message = match error.kind {
-                ErrorKind::ValidationFailure => error.message,
-                _ => format!("rule `{}` could not be judged: {}", error.rule, error.message),
-            };
-            ShapeProblem::new(Code::ShapeRule, error.field_path, message)
-        })
-        .collect()
+fn broken_rules(shape: &Shape, object: &Value) -> impl Iterator<Item = ShapeProblem> {
+    let broken = shape.rules.broken(object).into_iter();
+    broken.map(|Broken { field, message }| ShapeProblem::new(Code::ShapeRule, field, message))
 }

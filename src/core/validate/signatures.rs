@@ -11,6 +11,7 @@ use crate::api::{
 };
 use crate::core::finding::Code;
 use crate::core::model::{Agreement, Model, Signature, Signer};
+use crate::core::parallel;
 use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::core::terms;
 
@@ -112,8 +113,9 @@ fn hashes(checked: &Checked<'_>) -> BTreeMap<Slot, String> {
     let model = &checked.model;
     let products: BTreeMap<ObjectRef, &DataProductSpec> =
         model.products.iter().map(|(reference, product)| (reference.clone(), &product.spec)).collect();
-    let mut hashes = BTreeMap::new();
-    for (reference, agreement) in &model.agreements {
+    let agreements: Vec<_> = model.agreements.iter().collect();
+    let hashes = parallel::map(&agreements, |(reference, agreement)| {
+        let mut hashes = Vec::new();
         let mut common: Option<String> = None;
         let before = checked.earlier.and_then(|earlier| same_terms(agreement, model, earlier));
         for org in agreement.orgs() {
@@ -127,10 +129,11 @@ fn hashes(checked: &Checked<'_>) -> BTreeMap<Slot, String> {
             if !agreement.spec.accession {
                 common = Some(hash.clone());
             }
-            hashes.insert((reference.clone(), org.to_owned()), hash);
+            hashes.push((((*reference).clone(), org.to_owned()), hash));
         }
-    }
-    hashes
+        hashes
+    });
+    hashes.into_iter().flatten().collect()
 }
 
 /// The agreement as an earlier model has it, if its terms are the same, those of its products among them.
