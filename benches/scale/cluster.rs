@@ -76,8 +76,16 @@ struct Cluster {
 }
 
 fn resource(kind: &str) -> ApiResource {
+    // made once for each kind: a definition takes longer to write down than an object to apply
+    static MADE: Mutex<BTreeMap<String, ApiResource>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().expect("no panic");
+    made.entry(kind.to_owned()).or_insert_with(|| describe(kind)).clone()
+}
+
+fn describe(kind: &str) -> ApiResource {
     let (group, version) = match kind {
         "NetworkPolicy" => ("networking.k8s.io", "v1"),
+        "Event" => ("events.k8s.io", "v1"),
         "Namespace" => ("", "v1"),
         "CustomResourceDefinition" => ("apiextensions.k8s.io", "v1"),
         _ => API_VERSION.split_once('/').expect("group and version"),
@@ -208,6 +216,7 @@ impl Cluster {
             "DataProduct",
             "PlaceFootprint",
             "LocalPolicy",
+            "Event",
         ] {
             let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource(kind));
             let mut config = watcher::Config::default();
@@ -244,6 +253,7 @@ impl Cluster {
         let mut converged = rate(seen.writes() - before, took);
         let seconds = took.as_secs_f64();
         converged["ready"] = json!(seen.ready());
+        converged["events"] = json!(seen.count("Event"));
         converged["secondsUntilRead"] = json!(operator.read_after().map(|it| rounded(it.as_secs_f64())));
         let share = |own: f64, theirs: &Value| json!(rounded(own / theirs.as_f64().unwrap_or(1.0)));
         converged["rateOverRaw"] = share(converged["perSecond"].as_f64().unwrap_or(0.0), &raw["perSecond"]);
@@ -324,6 +334,10 @@ impl Seen {
 
     fn ready(&self) -> usize {
         self.0.lock().expect("no panic").ready.len()
+    }
+
+    fn count(&self, kind: &str) -> usize {
+        self.0.lock().expect("no panic").count.get(kind).copied().unwrap_or_default()
     }
 
     fn last(&self) -> Option<Instant> {

@@ -109,15 +109,17 @@ impl Changes {
 
     /// Waits until every write has come back, but not longer than `most`.
     pub(super) async fn echoed(&self, most: Duration) {
-        let all = async {
-            while !self.state().awaited.is_empty() {
-                self.0.echo.notified().await;
-            }
-        };
         // an apply that changed nothing has no echo; nobody waits for it twice, and should one come after all, it is
         // looked at as if others had made it
-        let _some_may_be_missing = timeout(most, all).await;
+        let _some_may_be_missing = timeout(most, self.back()).await;
         self.state().awaited.retain(|_, at| at.elapsed() < most);
+    }
+
+    /// Waits until every write has come back.
+    pub(super) async fn back(&self) {
+        while !self.state().awaited.is_empty() {
+            self.0.echo.notified().await;
+        }
     }
 
     /// Waits for the end of a burst.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch as signal;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info};
 
 use super::backoff::Backoff;
@@ -65,7 +65,7 @@ enum Outcome {
     /// It was carried out to its end.
     Done {
         next: Option<Timestamp>,
-        /// Whether anything but statuses was written: the effect is still to be seen.
+        /// Whether anything but statuses was written whose effect is still to be seen.
         wrote: bool,
         /// Whether every write succeeded.
         settled: bool,
@@ -162,7 +162,7 @@ impl Loop {
 
     /// Carries one judgement out, and says so in the statuses, unless a newer one is there first.
     async fn carry_out(&mut self, judged: Judged) -> Outcome {
-        let Judged { plan, observed, steps } = judged;
+        let Judged { plan, mut observed, steps } = judged;
         let Self { executor, source, pulse, leadership, stopping, backoff: _ } = self;
         let superseded = AtomicBool::new(false);
         let is_cut_short = || superseded.load(Ordering::Relaxed) || *stopping.borrow() || !leadership.holds();
@@ -179,6 +179,14 @@ impl Loop {
         };
         let work = async {
             let failures = executor.carry_out(&steps, &observed, pulse, is_cut_short).await;
+            // what has been written is there before anybody says so
+            let mut wrote = !steps.is_empty();
+            if wrote && source.seen(is_cut_short).await {
+                let (policies, grants) = source.stores.effects();
+                observed = observed.with_effects(policies, grants);
+                // what is gone may let go of more
+                wrote = steps.iter().any(Step::takes_away);
+            }
             if is_cut_short() {
                 return Outcome::CutShort;
             }
@@ -192,7 +200,7 @@ impl Loop {
             if failed > 0 {
                 debug!(failed, "not everything could be written");
             }
-            Outcome::Done { next: plan.next, wrote: !steps.is_empty(), settled: failed == 0 }
+            Outcome::Done { next: plan.next, wrote, settled: failed == 0 }
         };
         tokio::pin!(work, newer);
         tokio::select! {
@@ -236,6 +244,18 @@ impl Source {
     async fn settled(&self) -> Option<(Snapshot, Observed)> {
         self.changes.echoed(ECHO).await;
         self.read()
+    }
+
+    /// Whether what was written here has come back; waits for it a while.
+    async fn seen(&self, is_cut_short: impl Fn() -> bool) -> bool {
+        const TURN: Duration = Duration::from_millis(50);
+        let began = Instant::now();
+        while began.elapsed() < ECHO && !is_cut_short() {
+            if timeout(TURN, self.changes.back()).await.is_ok() {
+                return true;
+            }
+        }
+        false
     }
 
     /// Judges, and counts.

@@ -255,6 +255,11 @@ impl Stores {
         Some((snapshot, observed))
     }
 
+    /// What the operator has written, as it stands by now.
+    pub fn effects(&self) -> (Vec<NetworkPolicy>, Vec<DataAccessGrant>) {
+        (self.network_policies.objects(), self.grants.objects())
+    }
+
     /// Everything of every kind that cannot be decoded.
     fn unreadable(&self) -> Vec<Unreadable> {
         fn of<K>(store: &Store<K>, all: &mut Vec<Unreadable>)

@@ -103,6 +103,17 @@ impl Step {
         }
     }
 
+    /// Whether something is gone afterwards.
+    pub fn takes_away(&self) -> bool {
+        match &self.act {
+            Act::Delete { .. } | Act::Unlabel { .. } => true,
+            Act::ApplyPolicy { .. }
+            | Act::ApplyGrant(_)
+            | Act::SetFinalizers { .. }
+            | Act::SetStatus { .. } => false,
+        }
+    }
+
     fn new(stage: Stage, act: Act) -> Self {
         Self { stage, act, after: BTreeSet::new() }
     }

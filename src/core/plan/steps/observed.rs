@@ -122,6 +122,22 @@ impl Observed {
     }
 }
 
+impl Observed {
+    /// The same objects, with the policies and grants that stand by now. Everything else stays as it was judged: what
+    /// is made anew under the name of an object is not what a plan was about.
+    pub fn with_effects(
+        self,
+        policies: impl IntoIterator<Item = NetworkPolicy>,
+        grants: impl IntoIterator<Item = DataAccessGrant>,
+    ) -> Self {
+        Self {
+            policies: policies.into_iter().map(|it| (reference(&it), it)).collect(),
+            grants: grants.into_iter().map(|it| (reference(&it), it)).collect(),
+            ..self
+        }
+    }
+}
+
 impl ObservedAgreement {
     fn of(meta: &ObjectMeta) -> Self {
         Self {
