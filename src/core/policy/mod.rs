@@ -21,6 +21,7 @@ mod parity;
 mod schema;
 mod since;
 mod test;
+mod validator;
 mod who_can;
 
 pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess, reassess};
