@@ -180,9 +180,8 @@ impl PolicyProblem {
 }
 
 fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
-    let set = PolicySet::from_str(text).map_err(|errors| {
-        errors.iter().map(|error| from_parser(error, text)).collect::<Vec<_>>()
-    })?;
+    let set = PolicySet::from_str(text)
+        .map_err(|errors| errors.iter().map(|error| from_parser(error, text)).collect::<Vec<_>>())?;
     let mut problems = Vec::new();
     if set.num_of_templates() > 0 {
         problems.push(
@@ -201,7 +200,8 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
         let id = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned);
         let called = id.as_ref().map_or_else(|| number.to_string(), |id| format!("`{id}`"));
         let mut lacks = |what: &str, help: &str| {
-            let mut problem = PolicyProblem::new(format!("rule {called} has no `{what}`")).with_help(help.into());
+            let mut problem =
+                PolicyProblem::new(format!("rule {called} has no `{what}`")).with_help(help.into());
             (problem.rule, problem.position, problem.code) = (id.clone(), position, Code::PolicyAnnotation);
             problems.push(problem);
         };
