@@ -16,11 +16,13 @@ use std::sync::LazyLock;
 use concordat::api::{AgreementSignature, DataSharingAgreement, ObjectRef, Phase, SignatureState};
 use concordat::core::finding::{Code, Finding};
 use concordat::core::judge::Judgement;
+use concordat::core::policy::{Filter, who_can};
 use concordat::core::sign::{SignatureRequest, signature};
-use concordat::core::snapshot::{Snapshot, Sourced};
+use concordat::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 use concordat::source::files;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use kube::core::ObjectMeta;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -240,6 +242,12 @@ impl Judged {
         codes.into_iter().collect()
     }
 
+    /// What is said under a code, with what would help.
+    fn told(&self, code: Code) -> String {
+        let found = self.0.findings.iter().find(|finding| finding.code == code).unwrap();
+        format!("{}; {}", found.message, found.help.as_deref().unwrap_or_default())
+    }
+
     /// What the status says that a party still has to do.
     fn needed(&self, party: &str) -> Option<String> {
         let plan = self.0.plan();
@@ -350,6 +358,41 @@ fn a_party_and_its_delegate_who_both_sign_void_each_other() {
 }
 
 #[test]
+fn a_delegate_that_is_no_more_signs_for_nobody() {
+    for state in ["Suspended", "Dissolved", "Merged"] {
+        let delegation = json!([{ "to": "hospital", "purposes": ["DirectCare", "Planning"], "until": "2027-01-01T00:00:00Z" }]);
+        let world = World::signed()
+            .with_org("ash-practice", "/spec/delegatedSigning", delegation)
+            .signed_in("ash-practice", "hospital");
+        assert_eq!(world.now().open(), ALL, "{state}");
+        let world = world.with_org("hospital", "/spec/successor", json!("board")).with_org(
+            "hospital",
+            "/spec/state",
+            json!(state),
+        );
+        let judged = world.now();
+        assert_eq!((judged.phase(), judged.open()), (Phase::AwaitingSignatures, nothing()), "{state}");
+        let told = judged.told(Code::SignatureNamespace);
+        assert!(told.contains("delegated to `hospital`"), "{told}");
+        assert!(told.contains(&state.to_lowercase()), "{told}");
+    }
+}
+
+#[test]
+fn a_delegate_that_signs_for_nothing_that_it_was_given_has_not_signed() {
+    let delegation = json!([{ "to": "board", "purposes": ["Planning"], "until": "2027-01-01T00:00:00Z" }]);
+    let world = World::signed().with_org("ash-practice", "/spec/delegatedSigning", delegation);
+    let mut signature = world.signature(&care(), "ash-practice");
+    signature.metadata.namespace = Some("board".to_owned());
+    signature.spec.purposes = Some(vec!["DirectCare".to_owned()]);
+    let judged = world.without_signature_of("ash-practice").putting(signature).now();
+    // nothing of the others' opens either: the practice has not signed the terms
+    assert_eq!((judged.phase(), judged.open()), (Phase::AwaitingSignatures, nothing()));
+    assert_eq!(judged.codes(), [Code::PurposeNotDelegated]);
+    assert!(judged.0.findings.iter().all(Finding::is_error), "{:?}", judged.0.findings);
+}
+
+#[test]
 fn with_accession_nobody_waits_for_the_last_one() {
     let world = World::written().with("/spec/accession", json!(true));
     assert_eq!(world.clone().now().phase(), Phase::AwaitingSignatures);
@@ -424,6 +467,67 @@ fn in_an_emergency_a_recipient_may_still_say_no() {
     assert_eq!((judged.phase(), judged.open()), (Phase::Active, vec![ALL[1].to_owned(), ALL[3].to_owned()]));
 }
 
+/// In an emergency a recipient need not sign. On any doubt whether it has withdrawn, it has.
+#[test]
+fn in_an_emergency_a_no_that_is_in_doubt_is_a_no() {
+    let closed = [ALL[0], ALL[2]];
+    let signed = emergency().signed_by(&EVERYBODY).withdrawn("hospital");
+    assert_eq!(signed.now().open(), closed);
+    // beside the withdrawal stands a signature
+    let mut other = signed.signature(&care(), "hospital");
+    other.metadata.name = Some("other".to_owned());
+    let twice = signed.clone().putting(other.clone()).now();
+    assert_eq!(
+        (twice.open(), twice.codes()),
+        (closed.map(str::to_owned).to_vec(), vec![Code::SecondSignature])
+    );
+    // the withdrawal stands twice, as in two files
+    let mut doubled = signed.clone();
+    let withdrawal =
+        doubled.0.signatures.iter().find(|it| it.object.spec.party == "hospital").unwrap().clone();
+    doubled.0.signatures.push(withdrawal);
+    assert_eq!(
+        (doubled.now().open(), doubled.now().codes()),
+        (closed.map(str::to_owned).to_vec(), vec![Code::DuplicateObject])
+    );
+    // a text in it is refused
+    let mut marred = signed.clone();
+    for signature in marred.0.signatures.iter_mut().filter(|it| it.object.spec.party == "hospital") {
+        signature.object.metadata.annotations = Some([("note".to_owned(), "a\u{202e}b".to_owned())].into());
+    }
+    assert_eq!(marred.now().open(), closed);
+    // who may read it and who may not is not known
+    let mut unread = emergency().signed_by(&["ash-practice", "birch-practice"]);
+    unread.0.unreadable.push(Unreadable {
+        kind: "AgreementSignature".to_owned(),
+        meta: ObjectMeta {
+            namespace: Some("hospital".to_owned()),
+            name: Some("a-withdrawal".to_owned()),
+            ..ObjectMeta::default()
+        },
+        agreement: Some(care()),
+        party: Some("hospital".to_owned()),
+    });
+    assert_eq!(unread.now().open(), closed);
+}
+
+#[test]
+fn what_a_delegate_withdrew_stays_withdrawn_when_the_delegation_ends() {
+    let until = "2026-12-01T00:00:00Z";
+    let delegation = json!([{ "to": "board", "purposes": ["DirectCare", "Planning"], "until": until }]);
+    let world = emergency().signed_by(&["ash-practice", "birch-practice"]).with_org(
+        "hospital",
+        "/spec/delegatedSigning",
+        delegation,
+    );
+    let mut withdrawal = world.signature(&care(), "hospital");
+    withdrawal.metadata.namespace = Some("board".to_owned());
+    withdrawal.spec.state = Some(SignatureState::Withdrawn);
+    let world = world.putting(withdrawal);
+    assert_eq!(world.now().open(), [ALL[0], ALL[2]]);
+    assert_eq!(world.at(until).open(), [ALL[0], ALL[2]]);
+}
+
 #[test]
 fn the_old_ends_the_moment_the_new_is_in_force_and_nothing_is_shut_between() {
     let start = moment("2027-01-01T00:00:00Z");
@@ -436,8 +540,10 @@ fn the_old_ends_the_moment_the_new_is_in_force_and_nothing_is_shut_between() {
         (before.open(), after.open()),
         (ALL.map(str::to_owned).to_vec(), ALL.map(str::to_owned).to_vec())
     );
-    // whoever asks for the next moment of anything is woken for it
+    // whoever asks for the next moment of anything is woken for it, and the old one's status names it
     assert!(before.0.plan().next <= Some(start));
+    assert_eq!(before.next(), Some(start));
+    assert_eq!(after.next(), World::signed().at_moment(start).next());
 }
 
 #[test]
@@ -472,6 +578,38 @@ fn nothing_that_happens_to_the_new_revives_the_old() {
         .now();
     assert_eq!((shorter.phase(), shorter.phase_of(&care_2())), (Phase::Superseded, Phase::Expired));
     assert_eq!(shorter.open(), nothing());
+    // its dates pass, one after the other: it has been in force all the same
+    let lapses = |pointer: &str, date: &str| {
+        World::signed()
+            .followed_from("2026-07-01T00:00:00Z")
+            .with_next(pointer, json!(date))
+            .signed_on(&care_2(), &EVERYBODY)
+    };
+    for (pointer, phase) in [("/spec/term/reviewBy", Phase::Refused), ("/spec/dpia/reviewBy", Phase::Refused)]
+    {
+        let world = lapses(pointer, "2026-11-01T00:00:00Z");
+        assert_eq!(world.at("2026-10-31T23:59:59Z").phase_of(&care_2()), Phase::Active, "{pointer}");
+        let judged = world.now();
+        assert_eq!((judged.phase(), judged.phase_of(&care_2())), (Phase::Superseded, phase), "{pointer}");
+        assert_eq!(judged.open(), nothing());
+        let over = world.with_next("/spec/term/end", json!("2026-11-15T00:00:00Z"));
+        let judged = over.signed_on(&care_2(), &EVERYBODY).now();
+        assert_eq!(
+            (judged.phase(), judged.phase_of(&care_2())),
+            (Phase::Superseded, Phase::Expired),
+            "{pointer}"
+        );
+    }
+    // one that lapsed before it was approved never was in force, nor one whose basis ended before its start
+    let never = lapses("/spec/dpia/approvedOn", "2026-11-10T00:00:00Z")
+        .with_next("/spec/dpia/reviewBy", json!("2026-12-01T00:00:00Z"))
+        .with_next("/spec/term/reviewBy", json!("2026-11-05T00:00:00Z"))
+        .signed_on(&care_2(), &EVERYBODY);
+    assert_eq!((never.now().phase(), never.now().phase_of(&care_2())), (Phase::Active, Phase::Refused));
+    let never = lapses("/spec/confidentiality/validUntil", "2026-06-15T00:00:00Z")
+        .with_next("/spec/confidentiality/basis", json!("Statutory"))
+        .signed_on(&care_2(), &EVERYBODY);
+    assert_eq!((never.now().phase(), never.now().phase_of(&care_2())), (Phase::Active, Phase::Expired));
     // deleted: the status of the old remembers
     let mut deleted = world.clone();
     deleted.0.agreements.remove(1);
@@ -543,6 +681,19 @@ fn the_lawful_basis_is_each_partys_own() {
         .map(|broken| (broken.rule.as_str(), broken.org.as_deref()))
         .collect();
     assert_eq!(broken, [("NF-03a", Some("hospital"))]);
+    // of several rows of one organisation, the one that lacks it is named
+    let row = json!({ "org": "hospital", "role": "Recipient", "function": "emergency" });
+    let judged = World::written().with("/spec/parties/-", row).signed_by(&EVERYBODY).now();
+    let fields: Vec<_> = judged.0.findings.iter().map(|it| it.origin.field.as_deref()).collect();
+    assert_eq!(fields, [Some("spec.parties[4]")]);
+    // what is wrong with the organisation is told once, however often it stands there
+    let judged = World::written()
+        .with("/spec/parties/-", json!({ "org": "hospital", "role": "Recipient", "function": "emergency", "article6": "6(1)(e)", "article9": "9(2)(h)" }))
+        .with_org("hospital", "/spec/people/dpo", Value::Null)
+        .signed_by(&EVERYBODY)
+        .now();
+    let fields: Vec<_> = judged.0.findings.iter().map(|it| it.origin.field.as_deref()).collect();
+    assert_eq!(fields, [Some("spec.parties[2]")]);
 }
 
 #[test]
@@ -646,6 +797,45 @@ fn what_lies_ahead_opens_to_the_moment() {
         let after = world.at(first);
         assert_eq!((after.phase(), after.open()), (Phase::Active, ALL.map(str::to_owned).to_vec()), "{name}");
     }
+}
+
+/// Who may write in a namespace signs for whoever is at home there, and acts for whoever works there.
+#[test]
+fn nobody_works_in_anothers_home() {
+    let world = World::signed().with_org(
+        "hospital",
+        "/spec/functions/0/workloads/0/namespace",
+        json!("ash-practice"),
+    );
+    let judged = world.now();
+    assert_eq!(judged.open(), nothing());
+    let told = judged.told(Code::NamespaceClaimedTwice);
+    assert!(told.starts_with("namespace `ash-practice` is the home of `ash-practice`; "), "{told}");
+}
+
+#[test]
+fn what_stands_in_another_cluster_is_not_told_of_this_one() {
+    let mut world = World::signed();
+    for product in &mut world.0.products {
+        product.object.spec.cluster = Some("north".to_owned());
+    }
+    for function in world.0.orgs.iter_mut().flat_map(|org| &mut org.object.spec.functions) {
+        function.workloads[0].cluster = Some("north".to_owned());
+    }
+    let told = |cluster: &str| {
+        let mut world = world.clone();
+        world.0.cluster = ClusterView::Named(cluster.to_owned());
+        let judged = world.now();
+        assert_eq!((judged.phase(), judged.codes()), (Phase::Active, vec![]));
+        let plan = judged.0.plan();
+        let status = plan.statuses.iter().find(|it| it.object.name == "care").unwrap();
+        let status = serde_json::to_value(&status.status).unwrap();
+        let grants = plan.objects.iter().filter(|it| it.key().kind == "DataAccessGrant").count();
+        let listed = who_can(&judged.0, &Filter::default()).unwrap().len();
+        (grants, status["grants"].as_u64().unwrap(), listed)
+    };
+    assert_eq!(told("north"), (4, 4, 4));
+    assert_eq!(told("south"), (0, 0, 0));
 }
 
 #[test]

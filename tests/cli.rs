@@ -190,6 +190,81 @@ fn manifests_and_requests_come_from_standard_input_too() {
     assert_eq!(output.status.code(), Some(0), "{}", shown(&[], &output));
 }
 
+/// The request as the design writes it out, every value of the context given.
+#[test]
+fn a_request_may_say_in_full_what_it_leaves_out() {
+    let request = |purpose: &str| {
+        format!(
+            "subject:  {{type: Workload, id: north/northvale-pcn/care-team}}\n\
+             action:   {{name: readRecord}}\n\
+             resource: {{type: DataProduct, id: chorley-council/assisted-bin-collections}}\n\
+             context:  {{purpose: {purpose}, identifiability: Identifiable, roles: [CareCoordinator], \
+             legitimateRelationship: true, explicitConsent: false, optOutsApplied: false, minCellCount: 0, \
+             caseReference: \"\", breakGlass: false, region: GB}}\n"
+        )
+    };
+    let output = run_with(&["explain", S01, "--request=-", AT], &request("ProactiveCare"));
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&[], &output));
+    // no purpose is answered, and denied
+    let output = run_with(&["explain", S01, "--request=-", "-o=json", AT], &request("\"\""));
+    assert_eq!(output.status.code(), Some(1), "{}", shown(&[], &output));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["context"]["tier"], "None");
+    assert!(answer["context"]["reason"].as_str().unwrap().contains("the purpose is left out"), "{answer}");
+}
+
+#[test]
+fn a_purpose_on_the_command_line_does_not_take_the_path_for_another() {
+    let arguments = [
+        "sign",
+        "--agreement=chorley-council/assisted-bins",
+        "--party=northvale-pcn",
+        "--purposes",
+        "ProactiveCare",
+        S01,
+    ];
+    let output = run(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", shown(&arguments, &output));
+}
+
+/// `who-can`, `plan` and `explain --agreement` name the same level: what the ceiling leaves of the terms.
+#[test]
+fn a_plan_and_an_explanation_show_no_more_than_who_can_does() {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Level {
+        product: String,
+        purpose: String,
+        actions: Vec<String>,
+        max_identifiability: String,
+    }
+    let grants: serde_json::Value = answer(&["who-can", S01, "-o=json", AT]);
+    let listed: Vec<Level> = serde_json::from_value(grants["grants"].clone()).unwrap();
+    let bins = "--agreement=chorley-council/assisted-bins";
+    let explained: serde_json::Value = answer(&["explain", S01, bins, "-o=json", AT]);
+    let open: Vec<Level> = serde_json::from_value(explained["open"].clone()).unwrap();
+    let told = |levels: &[Level]| -> std::collections::BTreeSet<String> {
+        levels
+            .iter()
+            .map(|it| {
+                let Level { product, purpose, actions, max_identifiability } = it;
+                format!("{product} {purpose}: {}, at most {max_identifiability}", actions.join(", "))
+            })
+            .collect()
+    };
+    assert_eq!(told(&listed), told(&open));
+    // NF-14b: a list of names is re-identified one by one, and not read
+    let frailty = "northvale-pcn/frailty-register ProactiveCare: readRecord, at most Pseudonymised";
+    assert!(told(&open).contains(frailty), "{:?}", told(&open));
+    let plan = String::from_utf8(run(&["plan", S01, AT]).stdout).unwrap();
+    let plan: String = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+    for line in listed {
+        let Level { product: _, purpose, actions, max_identifiability } = line;
+        let line = format!("{purpose}: {}, at most {max_identifiability}", actions.join(", "));
+        assert!(plan.contains(&line), "no `{line}` in {plan}");
+    }
+}
+
 #[test]
 fn a_line_of_standard_input_is_shown() {
     let arguments = ["check", "-", AT];

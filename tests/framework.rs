@@ -963,3 +963,83 @@ fn a_flow_ends_with_the_assurance_that_counts() {
     assert_eq!(met, Some("2027-02-15T00:00:00Z".to_owned()), "either serves, and the later one bounds");
     assert_eq!(end(&dspt(DsptStatus::StandardsMet, "2026-12-15T00:00:00Z")), equivalent);
 }
+
+fn answer(judgement: &Judgement, name: &str) -> (DecisionTier, Option<String>) {
+    let case = access_cases().into_iter().find(|case| case.name == name).unwrap();
+    let context = judgement.decide(&case.request).answer.context;
+    (context.tier, context.rule)
+}
+
+const FORBIDDEN: &str = "LV-03: Islington's floor of ten refuses a count of nine";
+const PERMITTED: &str = "LV-01: a care coordinator reads the council's list";
+
+#[test]
+fn a_policy_whose_review_is_too_far_ahead_keeps_its_forbids_and_loses_its_permits() {
+    let mut snapshot = only(&SIGNED, &["mdt", "assisted-bins", "ward-activity"], &["lv-01", "lv-03"]);
+    let forbidden = answer(&Judgement::new(&snapshot, at()), FORBIDDEN);
+    assert_eq!(forbidden.0, DecisionTier::Local);
+    for policy in &mut snapshot.policies {
+        policy.object.spec.review_by = "2027-11-22T09:00:01Z".parse().unwrap();
+    }
+    let judgement = Judgement::new(&snapshot, at());
+    assert_eq!(answer(&judgement, FORBIDDEN), forbidden);
+    assert_eq!(answer(&judgement, PERMITTED).0, DecisionTier::None);
+    let far: Vec<bool> =
+        judgement.findings.iter().filter(|it| it.code.as_str() == "CON706").map(Finding::is_error).collect();
+    assert_eq!(far, [true, true]);
+}
+
+#[test]
+fn a_policy_that_is_being_deleted_keeps_its_forbids_and_loses_its_permits() {
+    let mut snapshot = only(&SIGNED, &["mdt", "assisted-bins", "ward-activity"], &["lv-01", "lv-03"]);
+    let before = Judgement::new(&snapshot, at());
+    assert_eq!(answer(&before, PERMITTED).0, DecisionTier::Local);
+    for policy in &mut snapshot.policies {
+        policy.object.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(at()));
+    }
+    let judgement = Judgement::new(&snapshot, at());
+    assert_eq!(answer(&judgement, FORBIDDEN), answer(&before, FORBIDDEN));
+    assert_eq!(answer(&judgement, PERMITTED).0, DecisionTier::None);
+}
+
+#[test]
+fn a_policy_that_is_refused_for_something_beside_its_text_keeps_the_forbids_that_it_had() {
+    let mut snapshot = only(&SIGNED, &["mdt"], &["lv-03"]);
+    let policy = &mut snapshot.policies[0].object;
+    policy.status = serde_json::from_value(serde_json::json!({ "loaded": policy.spec.cedar })).unwrap();
+    policy.spec.reason = "a\u{202e}b".to_owned();
+    snapshot.policies[0].source = Arc::default();
+    let judgement = Judgement::new(&snapshot, at());
+    assert_eq!(answer(&judgement, FORBIDDEN).0, DecisionTier::Local);
+    assert!(judgement.findings.iter().any(|it| it.code.as_str() == "CON011"), "{:?}", judgement.findings);
+}
+
+/// The bins' agreement with one that would take its place.
+fn followed(sign_it: bool) -> Snapshot {
+    let mut snapshot = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
+    let mut next = snapshot.agreements[0].clone();
+    let old = ObjectRef { namespace: next.object.namespace().unwrap(), name: next.object.name_any() };
+    next.object.metadata.name = Some("bins-2".to_owned());
+    next.object.spec.reference = "CHOR-2026-999".to_owned();
+    next.object.spec.supersedes = Some(old);
+    snapshot.agreements.push(next);
+    if sign_it { signed(snapshot) } else { snapshot }
+}
+
+#[test]
+fn a_draft_that_nobody_has_signed_changes_nothing_for_the_policies_of_the_old_agreement() {
+    let snapshot = followed(false);
+    let judgement = Judgement::new(&snapshot, at());
+    assert_eq!(said(&judgement, &snapshot.policies[0].key()), []);
+    assert_eq!(answer(&judgement, PERMITTED).0, DecisionTier::Local);
+}
+
+#[test]
+fn a_policy_whose_agreement_has_been_superseded_waits_and_keeps_its_forbids() {
+    let snapshot = followed(true);
+    let judgement = Judgement::new(&snapshot, at());
+    let why = "`chorley-council/assisted-bins`, which its tests ask about, is superseded";
+    assert_eq!(said(&judgement, &snapshot.policies[0].key()), [("CON705", why.to_owned())]);
+    assert_eq!(judgement.model.policies.len(), 1);
+}

@@ -73,9 +73,9 @@ pub struct RequestResource {
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RequestContext {
-    /// What the data is wanted for, such as `DirectCare`. Left out, nothing permits.
+    /// What the data is wanted for, such as `DirectCare`. Left out or empty, nothing permits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::line)]
+    #[schemars(transform = shape::optional_line)]
     pub purpose: Option<String>,
     /// The closest that the answer will be tied to a person. Left out, `Identifiable`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -98,9 +98,9 @@ pub struct RequestContext {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::between(0, 1_000_000_000))]
     pub min_cell_count: Option<i64>,
-    /// The case that it is about, where a rule asks for one. Left out, none. Never an NHS number.
+    /// The case that it is about, where a rule asks for one. Left out or empty, none. Never an NHS number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::line)]
+    #[schemars(transform = shape::optional_line)]
     pub case_reference: Option<String>,
     /// Whether it is an emergency in which nobody can be asked. It is looked at afterwards. Left out, no.
     #[serde(default, skip_serializing_if = "is_false")]

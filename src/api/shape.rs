@@ -41,6 +41,11 @@ pub(super) fn line(schema: &mut Schema) {
     string(schema, 1, 256, None, "A short text.");
 }
 
+/// A short text that may be empty, where that says the same as leaving it out.
+pub(super) fn optional_line(schema: &mut Schema) {
+    string(schema, 0, 256, None, "A short text.");
+}
+
 /// A text so short that hundreds of it can be compared with each other within the API server's budget for CEL.
 pub(super) fn short_line(schema: &mut Schema) {
     string(schema, 1, 128, None, "A short text.");

@@ -104,6 +104,11 @@ fn write_into(definitions: &[(String, String)], folder: &Path, printer: &mut Pri
 }
 
 fn failed(path: &Path, error: &io::Error, printer: &mut Printer) -> Exit {
-    printer.error(format!("`{}`: {error}", path.display()), None);
+    let help = if error.kind() == io::ErrorKind::NotFound {
+        "check its spelling; `concordat crds --write DIR` makes a folder and writes the definitions into it"
+    } else {
+        "name a folder that can be read, and with `--write` be written"
+    };
+    printer.error(format!("`{}`: {error}", path.display()), Some(help));
     Exit::Unknown
 }

@@ -50,7 +50,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
     let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("planning");
-    let mut plan = Judgement::new(&loaded.snapshot, at).plan();
+    let judgement = Judgement::new(&loaded.snapshot, at);
+    let mut plan = judgement.plan();
     drop(progress);
 
     loaded.talk_about(&plan.findings, printer);
@@ -58,7 +59,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     plan.findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut plan.findings);
     match output {
-        Format::Human => story::tell(&plan, &loaded.snapshot, printer),
+        Format::Human => story::tell(&plan, &judgement, &loaded.snapshot, printer),
         Format::Json => match serde_json::to_string_pretty(&plan) {
             Ok(text) => printer.answer(text),
             Err(error) => return unwritable(&error, printer),

@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     party: String,
 
     /// Sign for these purposes only [default: all].
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 1..)]
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
     purposes: Option<Vec<String>>,
 
     /// Withdraw from the agreement instead of signing it.

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::finding::{Code, Finding};
 use super::judge::Judgement;
 use super::model::{Agreement, FunctionRef, Model};
-use super::policy::{Assessment, BrokenRule, ClosedFlow, FlowPurpose, PartyState, written_dates};
+use super::policy::{Assessment, BrokenRule, ClosedFlow, PartyState, levels, written_dates};
 use super::report;
 use super::sign::{self, SignatureRequest};
 use super::snapshot::Snapshot;
@@ -103,8 +103,10 @@ pub struct OpenPath {
     pub product: ObjectRef,
     pub recipient: String,
     pub purpose: String,
+    /// What national rules let through at this level; nothing where they deny every request for this purpose.
     pub actions: Vec<DataAction>,
     pub roles: Option<Vec<String>>,
+    /// The highest level for these actions that neither the terms nor a national rule stand in the way of.
     pub max_identifiability: Identifiability,
     pub until: Timestamp,
 }
@@ -233,7 +235,7 @@ pub fn explain(
         explanation.broken.extend(assessment.broken.iter().map(|broken| rule(broken, false)));
         explanation.broken.extend(assessment.kept_out.iter().map(|broken| rule(broken, true)));
         explanation.parties = parties(snapshot, agreement, assessment);
-        explanation.open = open(assessment);
+        explanation.open = open(judgement, agreement, assessment);
         explanation.closed = closed(model, agreement, assessment);
         explanation.ends = Some(NamedMoment {
             at: assessment.ends,
@@ -258,7 +260,7 @@ fn rule(
     keeps_out_only: bool,
 ) -> ExplainedRule {
     let (field, help) = report::mend(model, &wire.spec, broken);
-    let BrokenRule { rule, org, purpose, reason } = broken.clone();
+    let BrokenRule { rule, org, row: _, purpose, reason } = broken.clone();
     ExplainedRule {
         rule,
         party: org,
@@ -318,22 +320,30 @@ fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartySta
     }
 }
 
-fn open(assessment: &Assessment) -> Vec<OpenPath> {
-    let paths = assessment.flows.iter().flat_map(|flow| {
-        flow.purposes.iter().map(move |purpose| {
-            let FlowPurpose { code, actions, roles, max_identifiability, not_after } = purpose.clone();
-            OpenPath {
-                product: flow.product.clone(),
-                recipient: flow.recipient.to_string(),
-                purpose: code,
-                actions,
-                roles,
-                max_identifiability,
-                until: not_after,
+/// What is open, at the levels that the ceiling allows.
+fn open(judgement: &Judgement, agreement: &Agreement, assessment: &Assessment) -> Vec<OpenPath> {
+    let mut paths = Vec::new();
+    for flow in &assessment.flows {
+        for purpose in &flow.purposes {
+            let mut by_level = levels(judgement, agreement, flow, purpose);
+            if by_level.is_empty() {
+                // the path is open, and nobody can go it
+                by_level.insert(purpose.max_identifiability, Vec::new());
             }
-        })
-    });
-    paths.collect()
+            for (max_identifiability, actions) in by_level.into_iter().rev() {
+                paths.push(OpenPath {
+                    product: flow.product.clone(),
+                    recipient: flow.recipient.to_string(),
+                    purpose: purpose.code.clone(),
+                    actions,
+                    roles: purpose.roles.clone(),
+                    max_identifiability,
+                    until: purpose.not_after,
+                });
+            }
+        }
+    }
+    paths
 }
 
 /// What the terms list and is not open: all of it while the agreement is not in force.

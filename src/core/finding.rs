@@ -102,7 +102,7 @@ codes! {
 
     PolicyNamespace "CON701" Error "a local policy stands outside its footprint's policy namespaces";
     PolicyText "CON702" Error "a local policy's text cannot be parsed or is not valid";
-    PolicyAnnotation "CON703" Error "a local rule lacks an annotation, or shares its `@id`";
+    PolicyAnnotation "CON703" Error "a local rule lacks an annotation, or has no `@id` that tells it apart";
     PolicyTestFailed "CON704" Error "a local policy fails one of its own tests";
     PolicyWaiting "CON705" Warning "a local policy refers to something that is not there yet";
     PolicyReview "CON706" Warning "a local policy is past its review date";

@@ -46,7 +46,7 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
 
 /// `NF-06 (party `x`): reason`.
 fn broken_text(broken: &BrokenRule) -> String {
-    let BrokenRule { rule, org, purpose, reason } = broken;
+    let BrokenRule { rule, org, row: _, purpose, reason } = broken;
     let about = match (org, purpose) {
         (Some(org), _) => format!(" for `{org}`"),
         (None, Some(purpose)) => format!(" for purpose `{purpose}`"),
@@ -63,8 +63,8 @@ pub(crate) fn mend(model: &Model, spec: &DataSharingAgreementSpec, broken: &Brok
     let entry = |list: &str, index: Option<usize>| {
         index.map_or_else(|| format!("spec.{list}"), |index| format!("spec.{list}[{index}]"))
     };
-    let party =
-        || entry("parties", spec.parties.iter().position(|party| Some(&party.org) == broken.org.as_ref()));
+    let first = || spec.parties.iter().position(|party| Some(&party.org) == broken.org.as_ref());
+    let party = || entry("parties", broken.row.or_else(first));
     let purpose = || {
         let matches = |purpose: &Purpose| Some(&purpose.code) == broken.purpose.as_ref();
         entry("purposes", spec.purposes.iter().position(matches))
@@ -98,6 +98,9 @@ pub fn needed(agreement: &Agreement, org: &str, party: &PartyState) -> Option<St
         Standing::NotSigned if party.twice => {
             Some("has two signatures, so that neither counts: delete one".to_owned())
         }
+        Standing::NotSigned if party.in_doubt => Some(format!(
+            "has said something that cannot be used, and may have withdrawn: mend it, or delete it and run {command}"
+        )),
         Standing::NotSigned => Some(format!("has not signed: {command}")),
     }
 }
@@ -125,6 +128,8 @@ pub fn agreement_status(
         })
         .collect();
     let conditions = Conditions { model, agreement, assessment };
+    // a grant stands where its product does
+    let grants = assessment.flows.iter().filter(|flow| model.is_local(&flow.product)).count();
     DataSharingAgreementStatus {
         observed_generation: agreement.generation,
         phase: Some(assessment.phase),
@@ -141,7 +146,7 @@ pub fn agreement_status(
             .filter(|_| !spec.accession)
             .map(|signer| signer.terms_hash.clone()),
         standings,
-        grants: Some(i64::try_from(assessment.flows.len()).unwrap_or(i64::MAX)),
+        grants: Some(i64::try_from(grants).unwrap_or(i64::MAX)),
         next_transition: assessment.next,
         superseded_by: assessment.superseded_by.clone(),
         conditions: conditions.all(),

@@ -249,7 +249,12 @@ fn opened(open: &[OpenPath], printer: &mut Printer) {
         let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
         let roles = roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
         line(printer, 2, &format!("{product} -> {recipient} for {purpose}, until {until} at the latest"));
-        line(printer, 4, &format!("{}, at most {max_identifiability:?}{roles}", actions.join(", ")));
+        let what = if actions.is_empty() {
+            "nothing: national rules deny every request for it".to_owned()
+        } else {
+            format!("{}, at most {max_identifiability:?}{roles}", actions.join(", "))
+        };
+        line(printer, 4, &what);
     }
 }
 

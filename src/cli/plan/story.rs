@@ -8,10 +8,12 @@ use crate::api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, PartySt
 use crate::cli::output::wrap::wrap;
 use crate::cli::output::{Paint, Printer, count};
 use crate::core::finding::ObjectKey;
+use crate::core::judge::Judgement;
 use crate::core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
+use crate::core::policy::{Flow, levels};
 use crate::core::snapshot::Snapshot;
 
-pub(super) fn tell(plan: &Plan, snapshot: &Snapshot, printer: &mut Printer) {
+pub(super) fn tell(plan: &Plan, judgement: &Judgement, snapshot: &Snapshot, printer: &mut Printer) {
     let Plan { at: _, cluster, objects, statuses, finalizers: _, waiting, findings: _, next } = plan;
     let titles: BTreeMap<ObjectRef, &str> = snapshot
         .agreements
@@ -29,7 +31,7 @@ pub(super) fn tell(plan: &Plan, snapshot: &Snapshot, printer: &mut Printer) {
         printer.answer("");
     }
     agreements(statuses, &titles, printer);
-    paths(objects, printer);
+    paths(objects, judgement, printer);
     policies(objects, printer);
     let shown: BTreeSet<(&ObjectKey, &str)> = statuses.iter().flat_map(parties).collect();
     let waiting: Vec<&Waiting> = waiting
@@ -144,7 +146,8 @@ fn why(status: &DataSharingAgreementStatus) -> Option<&str> {
     message(telling).or_else(|| message("Ready")).filter(|message| !message.is_empty())
 }
 
-fn paths(objects: &[PlannedObject], printer: &mut Printer) {
+/// What is open, at the levels that the ceiling allows, which may be lower than those of the terms.
+fn paths(objects: &[PlannedObject], judgement: &Judgement, printer: &mut Printer) {
     let paint = printer.answer_paint();
     let width = printer.width();
     let grants: Vec<&DataAccessGrant> = objects
@@ -173,20 +176,44 @@ fn paths(objects: &[PlannedObject], printer: &mut Printer) {
             spec.recipient.function,
             paint.dim(format!("until {}", spec.not_after)),
         ));
-        for purpose in &spec.purposes {
-            let actions: Vec<&str> = purpose.actions.iter().map(|action| action.as_str()).collect();
-            let roles =
-                purpose.roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
-            let text = format!(
-                "{}: {}, at most {:?}{roles}",
-                purpose.code,
-                actions.join(", "),
-                purpose.max_identifiability,
-            );
-            printer.answer(format!("    {}", wrap(&text, width.saturating_sub(4), 6)));
+        for (code, said) in purposes(grant, judgement) {
+            printer.answer(format!("    {}", wrap(&format!("{code}: {said}"), width.saturating_sub(4), 6)));
         }
     }
     printer.answer("");
+}
+
+/// What may be done for each purpose of a grant.
+fn purposes(grant: &DataAccessGrant, judgement: &Judgement) -> Vec<(String, String)> {
+    let spec = &grant.spec;
+    let reference =
+        ObjectRef { namespace: spec.agreement.namespace.clone(), name: spec.agreement.name.clone() };
+    let found =
+        judgement.model.agreements.get(&reference).zip(judgement.assessments.agreements.get(&reference));
+    let Some((agreement, assessment)) = found else {
+        return Vec::new();
+    };
+    let is_granted = |flow: &&Flow| {
+        flow.product == spec.product
+            && (&flow.recipient.org, &flow.recipient.function)
+                == (&spec.recipient.org, &spec.recipient.function)
+    };
+    let flows = assessment.flows.iter().filter(is_granted);
+    let mut told = Vec::new();
+    for (flow, purpose) in flows.flat_map(|flow| flow.purposes.iter().map(move |purpose| (flow, purpose))) {
+        let roles =
+            purpose.roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
+        let by_level = levels(judgement, agreement, flow, purpose);
+        if by_level.is_empty() {
+            let nothing = "nothing, as national rules deny every request for it".to_owned();
+            told.push((purpose.code.clone(), nothing));
+        }
+        for (level, actions) in by_level.into_iter().rev() {
+            let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
+            told.push((purpose.code.clone(), format!("{}, at most {level:?}{roles}", actions.join(", "))));
+        }
+    }
+    told
 }
 
 fn policies(objects: &[PlannedObject], printer: &mut Printer) {

@@ -122,12 +122,14 @@ pub enum Signature {
     Missing,
     /// Two signatures, so that neither counts.
     Twice,
+    /// Something that stands where its word would, and that cannot be read or used.
+    InDoubt,
     /// A signature on other terms.
     OtherTerms,
     /// Signed, for these purposes or, with none named, for all. `until` bounds a delegated signature.
     Signed { purposes: Option<BTreeSet<String>>, until: Option<Timestamp> },
-    /// Withdrawn, whatever the terms.
-    Withdrawn,
+    /// Withdrawn, whatever the terms. `until` bounds what a delegate said.
+    Withdrawn { until: Option<Timestamp> },
 }
 
 impl Agreement {
@@ -196,6 +198,12 @@ impl Model {
     pub fn exceptions_for(&self, agreement: &Agreement) -> impl Iterator<Item = &Exception> {
         let footprint = &agreement.spec.footprint;
         self.exceptions.iter().filter(|exception| self.footprints.lies_in(footprint, &exception.footprint))
+    }
+
+    /// Whether a product is in the cluster that is looked at.
+    pub fn is_local(&self, product: &ObjectRef) -> bool {
+        let product = self.products.get(product);
+        product.is_some_and(|product| self.cluster.is_local(product.spec.cluster.as_deref()))
     }
 
     /// Whether an object is used: it was looked at, and no finding keeps it out.

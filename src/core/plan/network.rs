@@ -127,10 +127,7 @@ impl<'a> Network<'a> {
 
     /// Whether a product is in the cluster that is looked at.
     pub(super) fn is_product_local(&self, product: &ObjectRef) -> bool {
-        self.model
-            .products
-            .get(product)
-            .is_some_and(|product| self.model.cluster.is_local(product.spec.cluster.as_deref()))
+        self.model.is_local(product)
     }
 
     /// The policies that open a flow here, and what cannot be opened because no gateway is known.

@@ -12,7 +12,7 @@ use super::entities::{self, EntityStore, Signed};
 use super::flows::{ClosedFlow, Flow, Flows};
 use super::framework::Framework;
 use super::gate::questions;
-use super::moments::next_transition;
+use super::moments::{next_transition, openings};
 use super::names;
 use super::since::Since;
 use crate::api::{ObjectRef, PartyRole, Phase, Standing};
@@ -26,6 +26,8 @@ pub enum Signing {
     AsSigned,
     /// Every agreement is taken as signed by all and unsuspended: for the tests of local policies.
     Assumed,
+    /// Likewise, but who takes whose place is as signed: a draft that nobody has signed takes nobody's.
+    AssumedInPlace,
 }
 
 /// A rule of the agreement gate that refuses.
@@ -34,6 +36,8 @@ pub struct BrokenRule {
     pub rule: String,
     /// The party that it was asked of, where the rule is about a party.
     pub org: Option<String>,
+    /// The row of `parties[]`, where the rule is about one row and not about the organisation.
+    pub row: Option<usize>,
     /// The purpose, where the rule is about a purpose.
     pub purpose: Option<String>,
     /// Why the rule is there, or what went wrong in asking.
@@ -50,6 +54,8 @@ pub struct PartyState {
     pub terms_hash: String,
     /// Whether two signatures void each other.
     pub twice: bool,
+    /// Whether something that cannot be used may be its word, such as a withdrawal.
+    pub in_doubt: bool,
     /// Per-party rules that it breaks; with `accession` they keep it out.
     pub broken: Vec<String>,
 }
@@ -72,6 +78,8 @@ pub struct Assessment {
     /// The next moment at which something about it changes by itself.
     pub next: Option<Timestamp>,
     pub superseded_by: Option<ObjectRef>,
+    /// When the next one that would take its place starts, if that lies ahead.
+    pub successor_starts: Option<Timestamp>,
     pub flows: Vec<Flow>,
     pub closed: Vec<ClosedFlow>,
     /// The agreement as Cedar sees it.
@@ -187,9 +195,6 @@ enum Found {
 impl Assessor<'_> {
     fn assess(&self, agreements: Vec<(&ObjectRef, &Agreement)>) -> Assessments {
         let Self { model, store, now, signing, since } = *self;
-        let conclude = |gate: Gate, agreement: &Agreement, successor: Option<&ObjectRef>| {
-            Arc::new(gate.conclude(model, store, agreement, successor.cloned(), now, signing))
-        };
         let ask = |agreement: &Agreement| Gate::ask(model, store, agreement, now, signing);
         let contested: BTreeSet<&ObjectRef> =
             agreements.iter().filter_map(|(_, agreement)| agreement.spec.supersedes.as_ref()).collect();
@@ -201,23 +206,40 @@ impl Assessor<'_> {
             if contested.contains(reference) {
                 return Found::Asked(Box::new(gate));
             }
-            Found::Assessed(conclude(gate, agreement, remembered(agreement, signing)))
+            let successor = remembered(agreement, signing).cloned();
+            Found::Assessed(Arc::new(gate.conclude(model, store, agreement, successor, now, signing)))
         });
-        let mut successors: BTreeMap<&ObjectRef, &ObjectRef> = BTreeMap::new();
+        let mut successions: BTreeMap<&ObjectRef, Succession<'_>> = BTreeMap::new();
         for ((reference, agreement), found) in agreements.iter().zip(&found) {
-            if let Some(old) = &agreement.spec.supersedes
-                && found.supersedes(agreement, model.agreements.get(old), now)
-            {
-                successors.entry(old).or_insert(*reference);
+            let Some(old) = agreement.spec.supersedes.as_ref().and_then(|old| model.agreements.get(old))
+            else {
+                continue;
+            };
+            let succession = successions.entry(&old.reference).or_default();
+            if self.supersedes(agreement, found, old) {
+                succession.by.get_or_insert(*reference);
             }
+            let start = Some(agreement.spec.term.start).filter(|start| *start > now);
+            succession.starts = succession.starts.into_iter().chain(start).min();
         }
         let found: Vec<_> = agreements.into_iter().zip(found).collect();
         let concluded = parallel::map(&found, |((reference, agreement), found)| {
-            let successor = successors.get(reference).copied().or_else(|| remembered(agreement, signing));
+            let Succession { by, starts } = successions.get(reference).copied().unwrap_or_default();
+            let successor = by.or_else(|| remembered(agreement, signing));
+            let conclude = |gate: Gate| {
+                let mut assessment = gate.conclude(model, store, agreement, successor.cloned(), now, signing);
+                assessment.successor_starts = starts;
+                assessment.next = assessment.next.into_iter().chain(starts).min();
+                Arc::new(assessment)
+            };
             match found {
-                Found::Assessed(stands) if stands.superseded_by.as_ref() == successor => Arc::clone(stands),
-                Found::Assessed(_) => conclude(ask(agreement), agreement, successor),
-                Found::Asked(gate) => conclude(Gate::clone(gate), agreement, successor),
+                Found::Assessed(stands)
+                    if stands.superseded_by.as_ref() == successor && stands.successor_starts == starts =>
+                {
+                    Arc::clone(stands)
+                }
+                Found::Assessed(_) => conclude(ask(agreement)),
+                Found::Asked(gate) => conclude(Gate::clone(gate)),
             }
         });
         let mut assessments = Assessments { store: Arc::clone(store), ..Assessments::default() };
@@ -238,21 +260,51 @@ impl Assessor<'_> {
     }
 }
 
+/// Who has taken an agreement's place, and when the next one that would starts.
+#[derive(Clone, Copy, Default)]
+struct Succession<'a> {
+    by: Option<&'a ObjectRef>,
+    starts: Option<Timestamp>,
+}
+
 impl Found {
-    /// Whether this agreement takes the place of `old`: from specs and signatures alone, so that suspending it or
-    /// its expiry revives nothing.
-    fn supersedes(&self, agreement: &Agreement, old: Option<&Agreement>, now: Timestamp) -> bool {
+    /// Whether signatures suffice, no rule refuses it, and every Controller of `old` has signed.
+    fn takes_over(&self, old: &Agreement) -> bool {
         let (broken, fully_signed, signed) = match self {
             Self::Assessed(stands) => (&stands.broken, stands.fully_signed, &stands.signed),
             Self::Asked(gate) => (&gate.broken, gate.fully_signed, &gate.signed),
         };
-        broken.is_empty()
-            && fully_signed
-            && agreement.spec.term.start <= now
-            && old.is_some_and(|old| {
-                old.reference != agreement.reference
-                    && old.orgs_as(PartyRole::Controller).iter().all(|org| signed.orgs.contains(*org))
-            })
+        let has_signed = |org: &&str| signed.orgs.contains(*org);
+        broken.is_empty() && fully_signed && old.orgs_as(PartyRole::Controller).iter().all(has_signed)
+    }
+
+    /// Whether some rule refuses it, or keeps a party out of it.
+    fn breaks_a_rule(&self) -> bool {
+        match self {
+            Self::Assessed(stands) => !(stands.broken.is_empty() && stands.kept_out.is_empty()),
+            Self::Asked(gate) => !(gate.broken.is_empty() && gate.kept_out.is_empty()),
+        }
+    }
+}
+
+impl Assessor<'_> {
+    /// Whether an agreement takes the place of `old`, or has taken it: from specs and signatures alone, so that
+    /// suspending it, a date of it that passes, or its expiry revives nothing.
+    fn supersedes(&self, agreement: &Agreement, found: &Found, old: &Agreement) -> bool {
+        let Self { model, store, now, signing, since: _ } = *self;
+        let (start, ends) = (agreement.spec.term.start, agreement.ends());
+        if old.reference == agreement.reference || now < start || ends <= start {
+            return false;
+        }
+        // what a rule refuses now may have been in force before a date passed that the rule reads
+        let whose = if signing == Signing::Assumed { signing } else { Signing::AsSigned };
+        let asked = |at| Found::Asked(Box::new(Gate::ask(model, store, agreement, at, whose)));
+        let stood = |at: &Timestamp| asked(*at).takes_over(old);
+        let as_signed = (signing != whose).then(|| asked(now));
+        let found = as_signed.as_ref().unwrap_or(found);
+        found.takes_over(old)
+            || (found.breaks_a_rule()
+                && openings(model, agreement).iter().filter(|at| **at <= now && **at < ends).any(stood))
     }
 }
 
@@ -260,7 +312,7 @@ impl Found {
 fn remembered(agreement: &Agreement, signing: Signing) -> Option<&ObjectRef> {
     match signing {
         Signing::AsSigned => agreement.remembered_successor.as_ref(),
-        Signing::Assumed => None,
+        Signing::Assumed | Signing::AssumedInPlace => None,
     }
 }
 
@@ -304,6 +356,7 @@ impl Gate {
             None => broken.push(BrokenRule {
                 rule: "framework".to_owned(),
                 org: None,
+                row: None,
                 purpose: None,
                 reason: format!("there is no framework `{}`", spec.framework),
             }),
@@ -333,6 +386,13 @@ impl Gate {
             .partition(|broken| spec.accession && is_per_party(&broken.rule) && broken.org.is_some());
         broken.sort_by(|a, b| (names::rule_sort_key(&a.rule), a).cmp(&(names::rule_sort_key(&b.rule), b)));
         broken.dedup();
+        // what is wrong with the agreement as a whole is not also told of each purpose
+        let whole: BTreeSet<String> = broken
+            .iter()
+            .filter(|broken| broken.org.is_none() && broken.purpose.is_none())
+            .map(|broken| broken.rule.clone())
+            .collect();
+        broken.retain(|broken| broken.purpose.is_none() || !whole.contains(&broken.rule));
         let signed = standing_signed(agreement, &parties);
         let fully_signed = fully_signed(agreement, &parties, &signed);
         let entity = if signed == expected { entity } else { entities::agreement(model, agreement, &signed) };
@@ -381,6 +441,7 @@ impl Gate {
             ends,
             next,
             superseded_by,
+            successor_starts: None,
             flows: Vec::new(),
             closed: Vec::new(),
             entity,
@@ -414,8 +475,13 @@ pub(super) fn lifted(
 
 /// A framework before its first or after its last day refuses every agreement that names it.
 fn out_of_effect(framework: &Framework, now: Timestamp) -> Option<BrokenRule> {
-    let refuse =
-        |reason: String| BrokenRule { rule: "framework".to_owned(), org: None, purpose: None, reason };
+    let refuse = |reason: String| BrokenRule {
+        rule: "framework".to_owned(),
+        org: None,
+        row: None,
+        purpose: None,
+        reason,
+    };
     let spec = &framework.spec;
     if now < spec.effective_from {
         return Some(refuse(format!(
@@ -439,21 +505,32 @@ fn party_state(agreement: &Agreement, org: &str, signing: Signing) -> PartyState
             purposes: BTreeSet::new(),
             terms_hash: String::new(),
             twice: false,
+            in_doubt: false,
             broken: Vec::new(),
         };
     };
     let (standing, purposes) = match (&signer.signature, signing) {
-        (_, Signing::Assumed) => (Standing::Signed, all()),
+        (_, Signing::Assumed | Signing::AssumedInPlace) => (Standing::Signed, all()),
         (Signature::Signed { purposes: None, .. }, _) => (Standing::Signed, all()),
         (Signature::Signed { purposes: Some(named), .. }, _) => {
             (Standing::Signed, all().intersection(named).cloned().collect())
         }
-        (Signature::Withdrawn, _) => (Standing::Withdrawn, BTreeSet::new()),
+        (Signature::Withdrawn { until: _ }, _) => (Standing::Withdrawn, BTreeSet::new()),
         (Signature::OtherTerms, _) => (Standing::OtherTerms, BTreeSet::new()),
-        (Signature::Missing | Signature::Twice, _) => (Standing::NotSigned, BTreeSet::new()),
+        (Signature::Missing | Signature::Twice | Signature::InDoubt, _) => {
+            (Standing::NotSigned, BTreeSet::new())
+        }
     };
-    let twice = signer.signature == Signature::Twice && signing == Signing::AsSigned;
-    PartyState { standing, purposes, terms_hash: signer.terms_hash.clone(), twice, broken: Vec::new() }
+    let as_signed = signing == Signing::AsSigned;
+    let twice = signer.signature == Signature::Twice;
+    PartyState {
+        standing,
+        purposes,
+        terms_hash: signer.terms_hash.clone(),
+        twice: twice && as_signed,
+        in_doubt: (twice || signer.signature == Signature::InDoubt) && as_signed,
+        broken: Vec::new(),
+    }
 }
 
 /// Who stands signed, for what.
@@ -462,9 +539,10 @@ fn standing_signed(agreement: &Agreement, parties: &BTreeMap<String, PartyState>
     let controllers = agreement.orgs_as(PartyRole::Controller);
     let mut signed = Signed::default();
     for (org, party) in parties {
-        // in an emergency a recipient counts as signed unless it withdrew
+        // in an emergency a recipient counts as signed unless it withdrew, or may have
         let assumed = spec.emergency.is_some()
             && !controllers.contains(org.as_str())
+            && !party.in_doubt
             && !matches!(party.standing, Standing::Signed | Standing::Withdrawn);
         let kept_out = spec.accession && !party.broken.is_empty();
         if kept_out || !(party.standing == Standing::Signed || assumed) {
@@ -483,9 +561,12 @@ fn standing_signed(agreement: &Agreement, parties: &BTreeMap<String, PartyState>
 /// The signature clause of "in force" (NF-01).
 fn fully_signed(agreement: &Agreement, parties: &BTreeMap<String, PartyState>, signed: &Signed) -> bool {
     let has = |role| agreement.orgs_as(role).iter().any(|org| signed.orgs.contains(*org));
+    let controllers = agreement.orgs_as(PartyRole::Controller);
+    let is_asked = |org: &str| agreement.spec.emergency.is_none() || controllers.contains(org);
     let everybody = agreement.spec.accession
         || parties
             .iter()
+            .filter(|(org, _)| is_asked(org))
             .all(|(org, party)| party.standing == Standing::Withdrawn || signed.orgs.contains(org));
     everybody && has(PartyRole::Controller) && has(PartyRole::Recipient)
 }

@@ -75,10 +75,38 @@ pub fn decide<'m>(
                 asked: &asked,
                 now,
             };
-            Some(candidate.decide(request))
+            Some(candidate.decide())
         })
         .collect();
     conclude(verdicts)
+}
+
+/// Whether the ceiling lets a request through under one agreement in force, whatever its place says.
+pub(super) fn passes_ceiling(
+    model: &Model,
+    assessments: &Assessments,
+    agreement: &Agreement,
+    request: &AccessRequest,
+    now: Timestamp,
+) -> bool {
+    let passes = || {
+        let asked = Asked::resolve(model, request).ok()?;
+        let listed = (asked.product.reference.clone(), asked.function.clone());
+        assessments.candidates.get(&listed)?.get(&agreement.reference)?;
+        let candidate = Candidate {
+            model,
+            policies: &[],
+            assessments,
+            agreement,
+            assessment: assessments.agreements.get(&agreement.reference)?,
+            framework: model.frameworks.get(&agreement.spec.framework)?,
+            asked: &asked,
+            now,
+        };
+        let (_, _, outcome) = candidate.national().ok()?;
+        Some(matches!(outcome, Outcome::Allowed(_) | Outcome::Silent))
+    };
+    passes().unwrap_or(false)
 }
 
 /// Chooses the candidate that speaks for all: an error before anything, then what allows, then what denies.
@@ -208,7 +236,7 @@ impl<'a> Asked<'a> {
             .as_deref()
             .filter(|code| model.frameworks.values().any(|framework| framework.purpose(code).is_some()))
             .ok_or_else(|| {
-                let saw = context.purpose.as_deref().map_or_else(
+                let saw = context.purpose.as_deref().filter(|code| !code.is_empty()).map_or_else(
                     || "left out".to_owned(),
                     |code| format!("`{code}`, which no framework lists"),
                 );
@@ -233,7 +261,8 @@ impl<'a> Asked<'a> {
 fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
     let mut parts = id.split('/');
     let (cluster, namespace, account) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
+    // a claim that names no cluster or account means any, and no workload is without either
+    if parts.next().is_some() || [cluster, namespace, account].contains(&"") {
         return None;
     }
     model.workloads.resolve(cluster, namespace, account).cloned()
@@ -245,18 +274,27 @@ pub(super) fn asked_flow(model: &Model, request: &AccessRequest) -> Option<(Obje
     Some((product.reference.clone(), function))
 }
 
-/// The agreement that would be asked if it were not refused, where there is no other to ask.
-pub(super) fn refused_agreement(
+/// The agreement that would be asked if it were not refused or superseded, where there is no other to ask.
+pub(super) fn closed_agreement(
     model: &Model,
     assessments: &Assessments,
     request: &AccessRequest,
-) -> Option<String> {
+) -> Option<(String, Phase)> {
     let asked = Asked::resolve(model, request).ok()?;
+    let listed = (asked.product.reference.clone(), asked.function.clone());
+    if assessments.candidates.contains_key(&listed) {
+        return None;
+    }
     let near_miss = closest_agreement(model, assessments, &asked);
-    let reference = near_miss.agreement?;
+    closed(assessments, near_miss.agreement?)
+}
+
+/// An agreement with its phase, if it is refused or superseded.
+pub(super) fn closed(assessments: &Assessments, reference: String) -> Option<(String, Phase)> {
     let (namespace, name) = reference.split_once('/')?;
     let found = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
-    (assessments.agreements.get(&found)?.phase == Phase::Refused).then_some(reference)
+    let phase = assessments.agreements.get(&found)?.phase;
+    matches!(phase, Phase::Refused | Phase::Superseded).then_some((reference, phase))
 }
 
 /// Why there is no candidate: the agreement that comes closest, and what keeps it from being one.
@@ -321,8 +359,8 @@ struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn decide(&self, request: &AccessRequest) -> CandidateVerdict {
-        let outcome = self.evaluate(request);
+    fn decide(&self) -> CandidateVerdict {
+        let outcome = self.evaluate();
         outcome.unwrap_or_else(|error| {
             self.verdict(
                 false,
@@ -351,7 +389,8 @@ impl Candidate<'_> {
         }
     }
 
-    fn evaluate(&self, request: &AccessRequest) -> Result<CandidateVerdict, String> {
+    /// The question, and what the national set says to it: nothing below it is asked once it has spoken.
+    fn national(&self) -> Result<(Question, Entities, Outcome), String> {
         let asked = self.asked;
         let entity = self.assessment.entity.as_ref().ok_or(entities::UNWRITABLE)?;
         let (principal_uid, principal) = match asked.workload {
@@ -364,7 +403,7 @@ impl Candidate<'_> {
             &asked.product.reference,
             &asked.product.spec.controller,
             entity,
-            request.context.onward_to.as_deref(),
+            asked.context.onward_to.as_deref(),
         )?;
         let question = Question::new(
             principal_uid,
@@ -372,8 +411,14 @@ impl Candidate<'_> {
             names::product(&asked.product.reference),
             self.context(),
         )?;
-        // 1. the national set: nothing below it is asked once it has spoken
-        match question.ask(&self.framework.national_without(&self.assessment.lifted), &entities) {
+        let outcome = question.ask(&self.framework.national_without(&self.assessment.lifted), &entities);
+        Ok((question, entities, outcome))
+    }
+
+    fn evaluate(&self) -> Result<CandidateVerdict, String> {
+        // 1. the national set
+        let (question, entities, outcome) = self.national()?;
+        match outcome {
             Outcome::Error(error) => return Err(error),
             Outcome::Forbidden(rules) => {
                 let reason = self.national_reason(&rules);
@@ -427,6 +472,8 @@ impl Candidate<'_> {
             onward_to,
         } = self.asked.context;
         let is_table = self.asked.action == DataAction::QueryAggregate;
+        // no count is below zero: what says so is taken for the smallest that there is
+        let smallest = min_cell_count.map_or(i64::from(is_table), |count| if count < 0 { 1 } else { count });
         let mut context = vec![
             ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
             ("framework", self.framework.terms.clone()),
@@ -437,7 +484,7 @@ impl Candidate<'_> {
             ("legitimateRelationship", flag(*legitimate_relationship)),
             ("explicitConsent", flag(*explicit_consent)),
             ("optOutsApplied", flag(*opt_outs_applied)),
-            ("minCellCount", long(min_cell_count.unwrap_or(i64::from(is_table)))),
+            ("minCellCount", long(smallest)),
             ("caseReference", text(case_reference.clone().unwrap_or_default())),
             ("breakGlass", flag(*break_glass)),
             ("region", text(region.clone().unwrap_or_else(|| "ZZ".to_owned()))),

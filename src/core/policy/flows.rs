@@ -142,6 +142,9 @@ impl<'a> Flows<'a> {
                     Some(party) if party.standing == Standing::Signed => {
                         format!("`{org}` has signed, but not for `{}`", purpose.code)
                     }
+                    Some(party) if party.in_doubt => {
+                        format!("what `{org}` says cannot be used, and may be that it has withdrawn")
+                    }
                     _ => format!("`{org}` has not signed"),
                 };
                 return Some((org.clone(), reason));

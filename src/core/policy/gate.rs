@@ -17,6 +17,8 @@ use crate::core::model::{Agreement, Model};
 /// One question of the agreement gate.
 pub(super) struct GateQuestion {
     org: String,
+    /// Its place in `parties[]`.
+    row: usize,
     /// The purpose that it is about; none when it is about the party's row.
     purpose: Option<String>,
     context: Vec<(&'static str, Value)>,
@@ -30,7 +32,7 @@ impl GateQuestion {
         framework: &Framework,
         agreement: &Agreement,
     ) -> Vec<BrokenRule> {
-        let Self { org, purpose, context } = self;
+        let Self { org, row, purpose, context } = self;
         let outcome = (|| {
             let entities = entities.as_ref().map_err(Clone::clone)?;
             let question = Question::new(
@@ -45,6 +47,7 @@ impl GateQuestion {
         let broken = |rule: String, reason: String| BrokenRule {
             // a rule about the agreement as a whole is the same for every party
             org: (purpose.is_none() && is_about_party(&rule)).then(|| org.clone()),
+            row: (purpose.is_none() && is_about_row(&rule)).then_some(row),
             purpose: purpose.clone(),
             rule,
             reason,
@@ -77,6 +80,11 @@ fn is_about_purpose(rule: &str) -> bool {
 /// Rules whose answer differs by party.
 fn is_about_party(rule: &str) -> bool {
     is_per_party(rule) || !["NF-02", "NF-05", "NF-07", "NF-08", "NF-09", "NF-10"].contains(&rule)
+}
+
+/// Rules that read the lawful basis, which each row has for itself.
+fn is_about_row(rule: &str) -> bool {
+    rule.starts_with("NF-03")
 }
 
 pub(super) fn questions(
@@ -127,19 +135,25 @@ pub(super) fn questions(
     };
     let mut asked = Vec::new();
     let mut any_row = None;
-    for row in &spec.parties {
+    for (index, row) in spec.parties.iter().enumerate() {
         // the rows of a party that has withdrawn are asked of nobody
         if parties.get(&row.org).is_some_and(|party| party.standing == Standing::Withdrawn) {
             continue;
         }
         let data =
             flags(&mut spec.purposes.iter().flat_map(|purpose| row_products(model, agreement, row, purpose)));
-        asked.push(GateQuestion { org: row.org.clone(), purpose: None, context: context(row, data, None) });
-        any_row.get_or_insert((row, data));
+        asked.push(GateQuestion {
+            org: row.org.clone(),
+            row: index,
+            purpose: None,
+            context: context(row, data, None),
+        });
+        any_row.get_or_insert((index, row, data));
     }
-    if let Some((row, data)) = any_row {
+    if let Some((index, row, data)) = any_row {
         asked.extend(spec.purposes.iter().map(|purpose| GateQuestion {
             org: row.org.clone(),
+            row: index,
             purpose: Some(purpose.code.clone()),
             context: context(row, data, Some(purpose)),
         }));

@@ -15,6 +15,15 @@ use crate::core::model::Model;
 pub(super) fn rules(rules: &[Rule]) -> Vec<PolicyProblem> {
     let mut problems = Vec::new();
     for rule in rules {
+        let id: &str = rule.policy.id().as_ref();
+        if !id.is_ascii() {
+            problems.push(PolicyProblem::lint(
+                Code::PolicyAnnotation,
+                rule,
+                "its `@id` has letters that can look like others",
+                "write it with the letters a to z, digits and hyphens: people compare it by eye",
+            ));
+        }
         let names_agreement = !agreements(&rule.json).is_empty();
         if rule.policy.effect() == Effect::Permit && !names_agreement {
             problems.push(PolicyProblem::lint(

@@ -5,12 +5,12 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::thread;
 
-use cedar_policy::{Policy, PolicyId, PolicySet, ValidationMode, Validator};
+use cedar_policy::{Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
 use serde_json::Value;
 
 use super::clauses::{Clause, clauses};
-use super::schema::schema;
+use super::validator;
 use crate::core::finding::Code;
 
 /// The longest text that is parsed, in bytes.
@@ -180,9 +180,8 @@ impl PolicyProblem {
 }
 
 fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
-    let set = PolicySet::from_str(text).map_err(|errors| {
-        errors.iter().map(|error| from_diagnostic(error, text, None)).collect::<Vec<_>>()
-    })?;
+    let set = PolicySet::from_str(text)
+        .map_err(|errors| errors.iter().map(|error| from_parser(error, text)).collect::<Vec<_>>())?;
     let mut problems = Vec::new();
     if set.num_of_templates() > 0 {
         problems.push(
@@ -196,25 +195,26 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
     let mut positions = rule_positions(text).into_iter();
     let mut parsed: Vec<&Policy> = set.policies().collect();
     parsed.sort_by_key(|policy| super::rule_sort_key(policy.id().as_ref()));
-    for policy in parsed {
+    for (number, policy) in (1..).zip(parsed) {
         let position = positions.next();
-        let id = match policy.annotation("id") {
-            Some(id) if !id.is_empty() => id.to_owned(),
-            _ => {
-                let mut problem = PolicyProblem::new(format!("rule {} has no `@id`", ids.len() + 1))
-                    .with_help("write `@id(\"…\")` above it, a name that stays".into());
-                (problem.position, problem.code) = (position, Code::PolicyAnnotation);
-                problems.push(problem);
-                policy.id().to_string()
-            }
-        };
-        if policy.annotation("reason").is_none_or(str::is_empty) {
-            let mut problem = PolicyProblem::new(format!("rule `{id}` has no `@reason`"))
-                .with_help("write `@reason(\"…\")` above it, in plain English".into());
-            (problem.rule, problem.position, problem.code) =
-                (Some(id.clone()), position, Code::PolicyAnnotation);
+        let id = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned);
+        let called = id.as_ref().map_or_else(|| number.to_string(), |id| format!("`{id}`"));
+        let mut lacks = |what: &str, help: &str| {
+            let mut problem =
+                PolicyProblem::new(format!("rule {called} has no `{what}`")).with_help(help.into());
+            (problem.rule, problem.position, problem.code) = (id.clone(), position, Code::PolicyAnnotation);
             problems.push(problem);
+        };
+        if id.is_none() {
+            lacks("@id", "write `@id(\"…\")` above it, a name that stays");
         }
+        if policy.annotation("reason").is_none_or(str::is_empty) {
+            lacks("@reason", "write `@reason(\"…\")` above it, in plain English");
+        }
+        // without a name it goes by its place in the text, and is not loaded
+        let Some(id) = id else {
+            continue;
+        };
         if ids.values().any(|other| *other == id) {
             let mut problem = PolicyProblem::new(format!("two rules have the id `{id}`"))
                 .with_help("give each rule an `@id` of its own".into());
@@ -237,32 +237,20 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
             }
         }
     }
-    let result = Validator::new(schema().clone()).validate(&set, ValidationMode::Strict);
-    let rule = |id: &PolicyId| ids.get(id).cloned();
-    for error in result.validation_errors() {
-        problems.push(from_diagnostic(error, text, rule(error.policy_id())));
-    }
-    // "policy is impossible" and the like are only warnings to Cedar; a rule that does nothing is a mistake here
-    for warning in result.validation_warnings() {
-        problems.push(from_diagnostic(warning, text, rule(warning.policy_id())));
-    }
+    problems.extend(validator::problems(&set, text, &ids));
     if problems.is_empty() { Ok(rules) } else { Err(problems) }
 }
 
-fn from_diagnostic(error: &impl Diagnostic, text: &str, rule: Option<String>) -> PolicyProblem {
-    let position =
-        error.labels().and_then(|mut labels| labels.next()).and_then(|label| position(text, label.offset()));
-    PolicyProblem {
-        rule,
-        message: error.to_string(),
-        help: error.help().map(|help| help.to_string()),
-        position,
-        code: Code::PolicyText,
-    }
+fn from_parser(error: &impl Diagnostic, text: &str) -> PolicyProblem {
+    let mut problem = PolicyProblem::new(error.to_string());
+    problem.help = error.help().map(|help| help.to_string());
+    let label = error.labels().and_then(|mut labels| labels.next());
+    problem.position = label.and_then(|label| position(text, label.offset()));
+    problem
 }
 
 /// Line and column of a byte offset, from 1, the column in characters.
-fn position(text: &str, offset: usize) -> Option<(u32, u32)> {
+pub(super) fn position(text: &str, offset: usize) -> Option<(u32, u32)> {
     let before = text.get(..offset)?;
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next()?.chars().count() + 1;
@@ -402,6 +390,49 @@ mod tests {
                 condition.chars().take(60).collect::<String>()
             );
         }
+    }
+
+    #[test]
+    fn a_mistake_is_told_once_by_the_rules_own_id() {
+        let found = problems(&rule("context.purpos == \"x\""));
+        assert_eq!(
+            found,
+            [PolicyProblem {
+                rule: Some("x".to_owned()),
+                message: "attribute `purpos` in context not found".to_owned(),
+                help: Some("did you mean `purpose`?".to_owned()),
+                position: Some((3, 8)),
+                code: Code::PolicyText,
+            }]
+        );
+        let found = problems(&rule("context.purpose == 3"));
+        assert!(!format!("{found:?}").contains("policy0"), "{found:?}");
+        // what follows from a name that there is not is not told beside it
+        let found = problems(
+            "@id(\"x\") @reason(\"y\") forbid (principal, action == Concordat::Action::\"read\", resource);",
+        );
+        let messages: Vec<&str> = found.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages, ["unrecognized action `Concordat::Action::\"read\"`"]);
+    }
+
+    #[test]
+    fn a_rule_about_every_action_is_told_to_name_those_that_are_asked_about() {
+        let found = problems(
+            "@id(\"x\") @reason(\"y\") forbid (principal, action, resource) when { context.breakGlass };",
+        );
+        let [problem] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!(
+            problem.message,
+            "attribute `breakGlass` in context not found, as the rule is about `activateAgreement` too"
+        );
+        assert!(problem.help.as_deref().unwrap().contains("Concordat::Action::\"useData\""), "{problem:?}");
+    }
+
+    #[test]
+    fn a_rule_without_an_id_goes_by_its_place_in_the_text() {
+        let found = problems("forbid (principal, action, resource);");
+        let messages: Vec<&str> = found.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages, ["rule 1 has no `@id`", "rule 1 has no `@reason`"]);
     }
 
     #[test]

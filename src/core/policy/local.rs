@@ -9,13 +9,14 @@ use serde_json::Value;
 
 use super::assess::{Assessments, Listings, Signing};
 use super::clauses::Clause;
-use super::decide::{asked_flow, decide, refused_agreement};
+use super::decide::{asked_flow, closed, closed_agreement, decide};
 use super::effect::{NoEffect, no_effect};
 use super::entities::EntityStore;
 use super::load::{PolicyProblem, Rule, load};
+use super::moments::add_months;
 use super::{lint, names, test};
-use crate::api::{LocalPolicy as WirePolicy, ObjectRef, PolicyTestCase};
-use crate::core::finding::{Code, Finding};
+use crate::api::{DataSharingAgreementSpec, LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
+use crate::core::finding::{Code, Finding, Severity};
 use crate::core::model::{Agreement, Model};
 use crate::core::snapshot::{Snapshot, Sourced};
 use crate::core::terms;
@@ -85,6 +86,10 @@ pub fn load_local_policies(
             wire.insert(ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name }, sourced);
         }
     }
+    // one that is refused for something beside its text has had a text before, perhaps
+    let kept: Vec<LocalPolicy> =
+        snapshot.policies.iter().filter_map(|sourced| kept_forbids(model, sourced)).collect();
+    model.policies.extend(kept.into_iter().map(|policy| (policy.reference.clone(), policy)));
     let mut refused: BTreeSet<ObjectRef> = BTreeSet::new();
     for (reference, sourced) in &wire {
         let spec = &sourced.object.spec;
@@ -95,7 +100,7 @@ pub fn load_local_policies(
         match parsed {
             Ok(policies) => {
                 let missing = missing_references(model, &policies);
-                let held_back = held_back(sourced, &missing, now, findings);
+                let held_back = held_back(model, sourced, &missing, now, findings);
                 let rules = rules(reference, &policies, held_back.is_none());
                 model.policies.insert(
                     reference.clone(),
@@ -191,14 +196,20 @@ fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule>
     rules
 }
 
-/// Why permits are held back: something referred to is missing, or the review date has passed.
+/// Why permits are held back: the policy is on its way out, something referred to is missing, or the review date has
+/// passed.
 fn held_back(
+    model: &Model,
     sourced: &Sourced<WirePolicy>,
     missing: &BTreeSet<String>,
     now: Timestamp,
     findings: &mut Vec<Finding>,
 ) -> Option<String> {
     let spec = &sourced.object.spec;
+    // what a finalizer holds is as good as gone where it could give access
+    if sourced.object.metadata.deletion_timestamp.is_some() {
+        return Some("it is being deleted".to_owned());
+    }
     if !missing.is_empty() {
         let listed = missing.iter().map(|uid| format!("`{uid}`")).collect::<Vec<_>>().join(", ");
         findings.push(
@@ -220,7 +231,51 @@ fn held_back(
         );
         return Some(format!("its review was due on {}", spec.review_by));
     }
+    let months = review_months(model, &spec.footprint);
+    if add_months(now, months).is_some_and(|latest| spec.review_by > latest) {
+        let mut finding = sourced
+            .finding(
+                Code::PolicyReview,
+                "spec.reviewBy",
+                format!("the review is more than {months} months ahead"),
+            )
+            .help("set a date within that time; until then its forbids stay, and its permits are not loaded");
+        finding.severity = Severity::Error;
+        findings.push(finding);
+        return Some("its review is too far ahead".to_owned());
+    }
     None
+}
+
+/// How far ahead a review may be set where no framework says it.
+const REVIEW_MONTHS: i64 = 12;
+
+/// How far ahead a review may be set: the least of what the frameworks say that are in use in the footprint.
+fn review_months(model: &Model, footprint: &str) -> i64 {
+    let concerns = |spec: &DataSharingAgreementSpec| {
+        let listed = spec.purposes.iter().flat_map(|purpose| &purpose.products);
+        let mut products = listed.filter_map(|product| model.products.get(product));
+        model.footprints.agreement_lies_in(spec, footprint)
+            || products.any(|product| model.org_lies_in(&product.spec.controller, footprint))
+    };
+    model
+        .agreements
+        .values()
+        .map(|agreement| &agreement.spec)
+        .filter(|spec| concerns(spec))
+        .filter_map(|spec| model.frameworks.get(&spec.framework)?.spec.limits.local_policy_review_months)
+        .min()
+        .unwrap_or(REVIEW_MONTHS)
+}
+
+/// The forbids that a policy had which cannot be used now, if it is for a footprint that there is, in one of its policy
+/// namespaces.
+fn kept_forbids(model: &Model, sourced: &Sourced<WirePolicy>) -> Option<LocalPolicy> {
+    let key = sourced.key();
+    let footprint = model.footprints.get(&sourced.object.spec.footprint).filter(|_| !model.accepted(&key))?;
+    let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+    let stands = footprint.policy_namespaces.contains(&reference.namespace);
+    stands.then(|| earlier_forbids(&reference, sourced)).flatten()
 }
 
 /// The entities that a policy names and that the model does not have.
@@ -306,7 +361,8 @@ struct Tested {
 ///
 /// Each is judged without the other local policies: were it not, a place that adds a forbid could make another
 /// policy's test fail, and with that unload that policy's forbids. `concordat test` runs the same tests with all.
-/// A test about an agreement that is refused says nothing of the policy, which waits until that is mended.
+/// A test about an agreement that is refused or superseded says nothing of the policy, which waits until that is
+/// mended, and not because of a draft that would supersede it.
 fn test_all(
     model: &Model,
     store: &Arc<EntityStore>,
@@ -325,6 +381,10 @@ fn test_all(
         };
         for (index, case) in sourced.object.spec.tests.iter().enumerate() {
             let at = case.at.unwrap_or(now);
+            let ask = |assessments: &Assessments| {
+                let verdict = decide(model, [policy], assessments, &case.request, at);
+                test::compare(verdict.answer, &case.expect)
+            };
             // whatever lists another product, or another recipient, has no part in the answer
             let flow = asked_flow(model, &case.request);
             let assessments = assessed.entry((at, flow.clone())).or_insert_with(|| match &flow {
@@ -333,27 +393,38 @@ fn test_all(
                 }
                 None => Assessments { store: Arc::clone(store), ..Assessments::default() },
             });
-            let verdict = decide(model, [policy], assessments, &case.request, at);
-            if test::compare(verdict.answer, &case.expect).passed {
+            if ask(assessments).passed {
                 continue;
             }
             // what to say about it takes a wider look
-            let assessments = match flow {
-                Some((product, _)) => &*assessed_whole
-                    .entry((at, product.clone()))
-                    .or_insert_with(|| listings.assess(&product, None, store, at, Signing::Assumed)),
-                None => assessments,
-            };
-            let verdict = decide(model, [policy], assessments, &case.request, at);
-            let outcome = test::compare(verdict.answer, &case.expect);
+            let id = case.request.resource.id.split_once('/');
+            let product = id.map(|(namespace, name)| ObjectRef {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            });
+            let wide = |signing| product.as_ref().map(|it| listings.assess(it, None, store, at, signing));
+            let assessments = &*assessed_whole
+                .entry((at, product.clone()))
+                .or_insert_with(|| wide(Signing::Assumed).unwrap_or_default());
+            let outcome = ask(assessments);
             let field = format!("spec.tests[{index}]");
-            let refused = refused_agreement(model, assessments, &case.request);
-            if let Some(agreement) = refused.filter(|_| verdict.candidates.is_empty()) {
-                let why = format!("`{agreement}`, which its tests ask about, is refused");
+            let named = case.expect.agreement.clone().and_then(|named| closed(assessments, named));
+            let asked = || closed_agreement(model, assessments, &case.request);
+            if let Some((agreement, phase)) = named.or_else(asked) {
+                // a draft that would take its place has done so only here, where signatures are assumed
+                let in_place = || wide(Signing::AssumedInPlace);
+                if phase == Phase::Superseded && in_place().is_some_and(|all| ask(&all).passed) {
+                    continue;
+                }
+                let (is, once) = if phase == Phase::Superseded {
+                    ("superseded", "its tests ask about the one that took its place")
+                } else {
+                    ("refused", "the agreement is mended")
+                };
+                let why = format!("`{agreement}`, which its tests ask about, is {is}");
                 if tested.waiting.insert(reference.clone(), why.clone()).is_none() {
                     let found = sourced.finding(Code::PolicyWaiting, &field, why);
-                    findings
-                        .push(found.help("its forbids are loaded, its permits once the agreement is mended"));
+                    findings.push(found.help(format!("its forbids are loaded, its permits once {once}")));
                 }
                 continue;
             }

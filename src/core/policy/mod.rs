@@ -21,6 +21,7 @@ mod parity;
 mod schema;
 mod since;
 mod test;
+mod validator;
 mod who_can;
 
 pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess, reassess};
@@ -30,8 +31,8 @@ pub use flows::{ClosedFlow, Flow, FlowPurpose};
 pub use framework::{Framework, RuleText, built_in, built_in_spec, load_framework};
 pub use load::PolicyProblem;
 pub use local::{LocalPolicy, LocalRule, load_local_policies};
-pub(crate) use moments::{add_months, written_dates};
+pub(crate) use moments::written_dates;
 pub use names::{rule_order, rule_sort_key};
 pub use schema::{SCHEMA_TEXT, schema};
 pub use test::{TestOutcome, run_test};
-pub use who_can::{Filter, LocalWord, Permission, UnknownName, who_can};
+pub use who_can::{Filter, LocalWord, Permission, UnknownName, levels, who_can};

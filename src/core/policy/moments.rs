@@ -10,7 +10,7 @@ use crate::api::FrameworkRef;
 use crate::core::model::{Agreement, Model, Signature};
 
 /// Calendar months later, in UTC; none where the calendar ends.
-pub(crate) fn add_months(from: Timestamp, months: i64) -> Option<Timestamp> {
+pub(super) fn add_months(from: Timestamp, months: i64) -> Option<Timestamp> {
     let span = Span::new().try_months(months).ok()?;
     Some(from.to_zoned(TimeZone::UTC).checked_add(span).ok()?.timestamp())
 }
@@ -97,6 +97,24 @@ pub(crate) fn written_dates<'a>(model: &'a Model, agreement: &'a Agreement) -> V
     dates
 }
 
+/// The moments, from its start on, at which rules may begin to let an agreement through. At every other date that it
+/// reads they can only begin to refuse it.
+pub(super) fn openings(model: &Model, agreement: &Agreement) -> Vec<Timestamp> {
+    const OPEN: [&str; 3] = ["dpia.approvedOn", "effectiveFrom", "from"];
+    let start = agreement.spec.term.start;
+    let framework = model.frameworks.get(&agreement.spec.framework);
+    let reviewable = framework.and_then(|framework| {
+        near_enough(agreement.spec.term.review_by, framework.spec.limits.review_months?)
+    });
+    let written = written_dates(model, agreement).into_iter();
+    let opening = written.filter(|date| OPEN.contains(&date.field)).map(|date| date.at);
+    let mut openings: Vec<Timestamp> =
+        [start].into_iter().chain(opening).chain(reviewable).map(|at| at.max(start)).collect();
+    openings.sort();
+    openings.dedup();
+    openings
+}
+
 /// The first moment ahead that an agreement's standing reads.
 pub(super) fn next_transition(
     model: &Model,
@@ -107,8 +125,8 @@ pub(super) fn next_transition(
     // a delegation counts where a signature rests on it
     let written = written_dates(model, agreement).into_iter().filter(|date| date.field != DELEGATED);
     let delegated = agreement.signers.values().filter_map(|signer| match &signer.signature {
-        Signature::Signed { until, .. } => *until,
-        _ => None,
+        Signature::Signed { until, .. } | Signature::Withdrawn { until } => *until,
+        Signature::Missing | Signature::Twice | Signature::InDoubt | Signature::OtherTerms => None,
     });
     let review_months = framework.and_then(|framework| framework.spec.limits.review_months);
     let reviewable = review_months.and_then(|months| near_enough(agreement.spec.term.review_by, months));

@@ -1,21 +1,22 @@
 //! Who may do what to which product, for what, and until when: the open flows of a judgement, read the other way
 //! round.
 //!
-//! What is listed here is what the terms open, as far as the national ceiling lets it. Local rules are named beside it and not evaluated, as whether they
-//! apply depends on each request: a permit of the place may add roles, and a forbid may still deny.
+//! What is listed here is what the terms open, as far as the national ceiling lets it. Local rules are named beside it
+//! and not evaluated, as whether they apply depends on each request: a permit of the place may add roles, and a forbid
+//! may still deny.
 
 use std::collections::BTreeMap;
 
 use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 use thiserror::Error;
 
-use super::{FlowPurpose, names};
+use super::decide::passes_ceiling;
+use super::{Flow, FlowPurpose, lint, names};
 use crate::api::{
-    AccessRequest, DataAction, DecisionTier, Identifiability, ObjectRef, RequestAction, RequestContext,
-    RequestResource, Subject, SubjectType,
+    AccessRequest, DataAction, Identifiability, ObjectRef, RequestAction, RequestContext, RequestResource,
+    Subject, SubjectType,
 };
 use crate::core::judge::Judgement;
 use crate::core::model::{Agreement, FunctionRef, Model};
@@ -90,27 +91,19 @@ pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<Vec<Permission>
         let Some(agreement) = model.agreements.get(reference) else {
             continue;
         };
-        for flow in &assessment.flows {
+        for flow in assessment.flows.iter().filter(|flow| model.is_local(&flow.product)) {
             for purpose in &flow.purposes {
-                let FlowPurpose { code, actions, roles, max_identifiability, not_after } = purpose;
-                let actions: Vec<DataAction> = actions
-                    .iter()
-                    .copied()
-                    .filter(|action| filter.action.is_none_or(|wanted| wanted == *action))
-                    .collect();
-                if actions.is_empty() || !filter.matches(reference, &flow.product, &flow.recipient, code) {
+                let FlowPurpose { code, actions: _, roles, max_identifiability: _, not_after } = purpose;
+                if !filter.matches(reference, &flow.product, &flow.recipient, code) {
                     continue;
                 }
                 let local = Local { model, agreement, product: &flow.product, recipient: &flow.recipient };
-                // the ceiling may be lower than the terms, and differ from one action to the next
-                let mut by_level: BTreeMap<Identifiability, Vec<DataAction>> = BTreeMap::new();
-                for action in actions {
-                    let asked = Asked { judgement, local: &local, code, roles, action };
-                    if let Some(level) = asked.highest_level(*max_identifiability) {
-                        by_level.entry(level).or_default().push(action);
+                let by_level = levels(judgement, agreement, flow, purpose);
+                for (max_identifiability, mut actions) in by_level.into_iter().rev() {
+                    actions.retain(|action| filter.action.is_none_or(|wanted| wanted == *action));
+                    if actions.is_empty() {
+                        continue;
                     }
-                }
-                for (max_identifiability, actions) in by_level.into_iter().rev() {
                     let (may_add, may_forbid) = local.words(&actions);
                     permissions.push(Permission {
                         org: flow.recipient.org.clone(),
@@ -156,58 +149,64 @@ impl Filter {
     }
 }
 
-/// One action of one path, for one purpose.
-struct Asked<'a> {
-    judgement: &'a Judgement,
-    local: &'a Local<'a>,
-    code: &'a str,
-    roles: &'a Option<Vec<String>>,
-    action: DataAction,
+/// What a purpose of an open path really allows: its actions by the highest level at which no guardrail stands in the
+/// way of a request that brings all that rules ask for. The ceiling may be lower than the terms, and differ from one
+/// action to the next; an action that it allows at no level is left out.
+pub fn levels(
+    judgement: &Judgement,
+    agreement: &Agreement,
+    flow: &Flow,
+    purpose: &FlowPurpose,
+) -> BTreeMap<Identifiability, Vec<DataAction>> {
+    use Identifiability::{AggregateSmallNumbers, AggregateSuppressed, Identifiable, Pseudonymised};
+    let mut by_level: BTreeMap<Identifiability, Vec<DataAction>> = BTreeMap::new();
+    for action in &purpose.actions {
+        let level = [Identifiable, Pseudonymised, AggregateSmallNumbers, AggregateSuppressed]
+            .into_iter()
+            .filter(|level| *level <= purpose.max_identifiability)
+            .find(|level| passes(judgement, agreement, flow, purpose, *action, *level));
+        if let Some(level) = level {
+            by_level.entry(level).or_default().push(*action);
+        }
+    }
+    by_level
 }
 
-impl Asked<'_> {
-    /// The highest level at which no guardrail stands in the way of a request that brings all that rules ask for;
-    /// none where there is no such level, and so nothing that anybody may do.
-    fn highest_level(&self, most: Identifiability) -> Option<Identifiability> {
-        use Identifiability::{AggregateSmallNumbers, AggregateSuppressed, Identifiable, Pseudonymised};
-        [Identifiable, Pseudonymised, AggregateSmallNumbers, AggregateSuppressed]
-            .into_iter()
-            .filter(|level| *level <= most)
-            .find(|level| self.passes(*level))
-    }
-
-    fn passes(&self, level: Identifiability) -> bool {
-        let Local { model: _, agreement, product, recipient } = self.local;
-        let onward = &agreement.spec.onward_sharing.to;
-        let receivers: Vec<Option<&String>> = match self.action {
-            DataAction::ShareOnward if !onward.is_empty() => onward.iter().map(Some).collect(),
-            _ => vec![None],
+fn passes(
+    judgement: &Judgement,
+    agreement: &Agreement,
+    flow: &Flow,
+    purpose: &FlowPurpose,
+    action: DataAction,
+    level: Identifiability,
+) -> bool {
+    let Judgement { at, model, assessments, findings: _, reviews: _ } = judgement;
+    let onward = &agreement.spec.onward_sharing.to;
+    let receivers: Vec<Option<&String>> = match action {
+        DataAction::ShareOnward if !onward.is_empty() => onward.iter().map(Some).collect(),
+        _ => vec![None],
+    };
+    receivers.into_iter().any(|onward_to| {
+        let request = AccessRequest {
+            subject: Subject { type_: SubjectType::OrgFunction, id: flow.recipient.to_string() },
+            action: RequestAction { name: action.as_str().to_owned() },
+            resource: RequestResource { type_: "DataProduct".to_owned(), id: flow.product.to_string() },
+            context: RequestContext {
+                purpose: Some(purpose.code.clone()),
+                identifiability: Some(level),
+                roles: purpose.roles.clone().unwrap_or_default(),
+                legitimate_relationship: true,
+                explicit_consent: true,
+                opt_outs_applied: true,
+                min_cell_count: Some(i64::from(u32::MAX)),
+                case_reference: Some("any".to_owned()),
+                break_glass: false,
+                region: Some("GB".to_owned()),
+                onward_to: onward_to.cloned(),
+            },
         };
-        receivers.into_iter().any(|onward_to| {
-            let request = AccessRequest {
-                subject: Subject { type_: SubjectType::OrgFunction, id: recipient.to_string() },
-                action: RequestAction { name: self.action.as_str().to_owned() },
-                resource: RequestResource { type_: "DataProduct".to_owned(), id: product.to_string() },
-                context: RequestContext {
-                    purpose: Some(self.code.to_owned()),
-                    identifiability: Some(level),
-                    roles: self.roles.clone().unwrap_or_default(),
-                    legitimate_relationship: true,
-                    explicit_consent: true,
-                    opt_outs_applied: true,
-                    min_cell_count: Some(i64::from(u32::MAX)),
-                    case_reference: Some("any".to_owned()),
-                    break_glass: false,
-                    region: Some("GB".to_owned()),
-                    onward_to: onward_to.cloned(),
-                },
-            };
-            let name = agreement.reference.to_string();
-            let verdict = self.judgement.decide(&request);
-            let own = verdict.candidates.iter().find(|candidate| candidate.agreement == name);
-            own.is_some_and(|own| !matches!(own.tier, DecisionTier::Ceiling | DecisionTier::Error))
-        })
-    }
+        passes_ceiling(model, assessments, agreement, &request, *at)
+    })
 }
 
 /// Refuses a filter that names something which nobody has.
@@ -296,33 +295,11 @@ impl Local<'_> {
             PrincipalConstraint::Eq(uid) => uid.type_name() != function.type_name() || uid == function,
             _ => true,
         };
-        let agreement = policy
-            .to_json()
-            .ok()
-            .and_then(|json| demanded_agreement(&json))
-            .is_none_or(|demanded| demanded == self.agreement.reference.to_string());
+        let own = self.agreement.reference.to_string();
+        let demanded = policy.to_json().map(|json| lint::agreements(&json)).unwrap_or_default();
+        let agreement = demanded.iter().all(|demanded| *demanded == own);
         action && resource && principal && agreement
     }
-}
-
-/// The agreement that a rule demands in a top-level `context.agreement == …` of a `when`.
-fn demanded_agreement(rule: &Value) -> Option<String> {
-    let conditions = rule.get("conditions")?.as_array()?;
-    let when = conditions.iter().filter(|condition| condition.get("kind").is_some_and(|kind| kind == "when"));
-    when.filter_map(|condition| condition.get("body")).find_map(demanded_in)
-}
-
-fn demanded_in(body: &Value) -> Option<String> {
-    if let Some(both) = body.get("&&") {
-        return both.get("left").and_then(demanded_in).or_else(|| both.get("right").and_then(demanded_in));
-    }
-    let (left, right) = (body.get("==")?.get("left")?, body.get("==")?.get("right")?);
-    let is_agreement = |side: &Value| {
-        side.pointer("/./attr").is_some_and(|attr| attr == "agreement")
-            && side.pointer("/./left/Var").is_some_and(|var| var == "context")
-    };
-    let named = |side: &Value| Some(side.pointer("/Value/__entity/id")?.as_str()?.to_owned());
-    if is_agreement(left) { named(right) } else { named(left).filter(|_| is_agreement(right)) }
 }
 
 #[cfg(test)]
@@ -331,7 +308,7 @@ mod tests {
 
     fn demanded(condition: &str) -> Option<String> {
         let text = format!("permit (principal, action, resource) {condition};");
-        demanded_agreement(&Policy::parse(None, text).unwrap().to_json().unwrap())
+        lint::agreements(&Policy::parse(None, text).unwrap().to_json().unwrap()).pop_first()
     }
 
     #[test]

@@ -310,7 +310,6 @@ fn check_product(
     field: &str,
 ) {
     let Some(product) = model.products.get(reference) else {
-        let names: Vec<String> = model.products.keys().map(ToString::to_string).collect();
         check
             .finding(
                 Code::ProductNotFound,
@@ -320,7 +319,7 @@ fn check_product(
             .missing("DataProduct", reference)
             .near(
                 &reference.to_string(),
-                names.iter().map(String::as_str),
+                model.products.keys().map(ToString::to_string),
                 "add a DataProduct of that name, or mend it",
             );
         return;

@@ -1,5 +1,8 @@
 //! The findings of one object, gathered as its fields are looked at.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use kube::Resource;
 
 use super::shape::nearest;
@@ -11,10 +14,38 @@ use crate::core::snapshot::Sourced;
 pub(super) struct Check<'a, T> {
     sourced: &'a Sourced<T>,
     findings: Vec<Finding>,
+    guesses: Guesses,
 }
 
 /// A finding that can still be given its help.
-pub(super) struct Found<'a>(&'a mut Finding);
+pub(super) struct Found<'a> {
+    finding: &'a mut Finding,
+    guesses: &'a Guesses,
+}
+
+/// How many names may still be held against mistyped ones. Thousands of objects that each name one which is not there
+/// would hold everything against everything, and nobody reads that many guesses.
+#[derive(Clone, Debug)]
+pub(super) struct Guesses(Arc<AtomicUsize>);
+
+impl Default for Guesses {
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(200_000)))
+    }
+}
+
+impl Guesses {
+    fn nearest<N: AsRef<str>>(&self, text: &str, names: impl Iterator<Item = N>) -> Option<N> {
+        let left = self.0.load(Ordering::Relaxed);
+        if left == 0 {
+            return None;
+        }
+        let mut looked_at = 0;
+        let near = nearest(text, names.inspect(|_| looked_at += 1));
+        self.0.store(left.saturating_sub(looked_at), Ordering::Relaxed);
+        near
+    }
+}
 
 /// The name of what cannot be found, with its namespace where it has one.
 pub(super) struct Missing {
@@ -37,19 +68,19 @@ impl From<&str> for Missing {
 impl Found<'_> {
     /// Says what would work.
     pub(super) fn help(self, help: impl Into<String>) -> Self {
-        self.0.help = Some(help.into());
+        self.finding.help = Some(help.into());
         self
     }
 
     /// Says what would work, and names the nearest thing that exists.
-    pub(super) fn near<'n>(
+    pub(super) fn near<N: AsRef<str>>(
         self,
         text: &str,
-        names: impl IntoIterator<Item = &'n str>,
+        names: impl IntoIterator<Item = N>,
         otherwise: &str,
     ) -> Self {
-        match nearest(text, names.into_iter()) {
-            Some(near) => self.help(format!("did you mean `{near}`?")),
+        match self.guesses.nearest(text, names.into_iter()) {
+            Some(near) => self.help(format!("did you mean `{}`?", near.as_ref())),
             None => self.help(otherwise),
         }
     }
@@ -57,26 +88,31 @@ impl Found<'_> {
     /// Names the object that is referred to, and cannot be found.
     pub(super) fn missing(self, kind: &str, reference: impl Into<Missing>) -> Self {
         let Missing { namespace, name } = reference.into();
-        self.0.missing = Some(ObjectKey::new(kind, namespace.as_deref(), &name));
+        self.finding.missing = Some(ObjectKey::new(kind, namespace.as_deref(), &name));
         self
     }
 
     /// Makes it a reason to leave the object out.
     pub(super) fn error(self) -> Self {
-        self.0.severity = Severity::Error;
+        self.finding.severity = Severity::Error;
         self
     }
 
     /// Makes it worth knowing, and no reason to leave the object out.
     pub(super) fn warning(self) -> Self {
-        self.0.severity = Severity::Warning;
+        self.finding.severity = Severity::Warning;
         self
     }
 }
 
 impl<'a, T: Resource<DynamicType = ()>> Check<'a, T> {
     pub(super) fn new(sourced: &'a Sourced<T>) -> Self {
-        Self { sourced, findings: Vec::new() }
+        Self::guessing(sourced, Guesses::default())
+    }
+
+    /// One of many objects, which guess at names together.
+    pub(super) fn guessing(sourced: &'a Sourced<T>, guesses: Guesses) -> Self {
+        Self { sourced, findings: Vec::new(), guesses }
     }
 
     /// The object.
@@ -89,12 +125,27 @@ impl<'a, T: Resource<DynamicType = ()>> Check<'a, T> {
         self.findings.push(self.sourced.finding(code, field, message));
         let last = self.findings.len() - 1;
         #[expect(clippy::indexing_slicing, reason = "pushed on the line above")]
-        Found(&mut self.findings[last])
+        let finding = &mut self.findings[last];
+        Found { finding, guesses: &self.guesses }
     }
 
     /// Whether the object can be used, and what was found.
     pub(super) fn done(self) -> (bool, Vec<Finding>) {
         let accepted = !self.findings.iter().any(Finding::is_error);
         (accepted, self.findings)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn guesses_come_to_an_end() {
+        let guesses = Guesses(Arc::new(AtomicUsize::new(5)));
+        let names = ["chorley", "preston", "lancaster", "garstang"];
+        assert_eq!(guesses.nearest("chorly", names.into_iter()), Some("chorley"));
+        assert_eq!(guesses.nearest("prestn", names.into_iter()), Some("preston"), "one name is left");
+        assert_eq!(guesses.nearest("lancastr", names.into_iter()), None);
     }
 }

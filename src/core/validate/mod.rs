@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
-use check::Check;
+use check::{Check, Guesses};
 
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Looked, Model};
@@ -40,7 +40,8 @@ pub fn revalidate(snapshot: &Snapshot, now: Timestamp, earlier: &Model) -> (Mode
 }
 
 fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Model, Vec<Finding>) {
-    let mut checked = Checked { earlier, model: Model::default(), findings: Vec::new() };
+    let guesses = Guesses::default();
+    let mut checked = Checked { earlier, model: Model::default(), findings: Vec::new(), guesses };
     checked.model.cluster = snapshot.cluster.clone();
     checked.look_at_all(snapshot);
     places::check(snapshot, &mut checked);
@@ -49,8 +50,8 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     products::check(snapshot, &mut checked);
     agreements::check(snapshot, &mut checked);
     signatures::check(snapshot, now, &mut checked);
-    policies::check(snapshot, now, &mut checked);
-    let Checked { earlier: _, mut model, findings } = checked;
+    policies::check(snapshot, &mut checked);
+    let Checked { earlier: _, mut model, findings, guesses: _ } = checked;
     let refused: BTreeSet<&ObjectKey> = findings
         .iter()
         .filter(|finding| finding.is_error())
@@ -72,6 +73,7 @@ struct Checked<'e> {
     earlier: Option<&'e Model>,
     model: Model,
     findings: Vec<Finding>,
+    guesses: Guesses,
 }
 
 impl Checked<'_> {
@@ -85,7 +87,7 @@ impl Checked<'_> {
         let key = sourced.key();
         let gone = sourced.object.meta().deletion_timestamp.is_some()
             && GONE_WHEN_DELETED.contains(&key.kind.as_str());
-        (!gone && self.model.accepted(&key)).then(|| Check::new(sourced))
+        (!gone && self.model.accepted(&key)).then(|| Check::guessing(sourced, self.guesses.clone()))
     }
 
     /// Keeps a check's findings, and tells whether the object can be used.
@@ -179,11 +181,17 @@ fn reference(object: &impl ResourceExt) -> ObjectRef {
     ObjectRef { namespace: namespace(object), name: object.name_any() }
 }
 
-/// Names in backticks, with commas.
+/// Names in backticks, with commas. The first stand for all where there are many: of a thousand objects that share one
+/// name, each would list the others.
 fn listed<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    const MOST: usize = 20;
     let names: BTreeSet<&str> = names.into_iter().collect();
     if names.is_empty() {
         return "none".to_owned();
     }
-    names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    let mut listed: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
+    if names.len() > MOST {
+        listed.push(format!("and {} more", names.len() - MOST));
+    }
+    listed.join(", ")
 }

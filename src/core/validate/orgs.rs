@@ -97,7 +97,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                     .warning();
             }
         }
-        check_workloads(&mut check, &checked.model.cluster, &claims);
+        check_workloads(&mut check, &checked.model.cluster, &claims, &homes);
         for (index, gateway) in spec.gateways.iter().enumerate() {
             for (at, cidr) in gateway.cidrs.iter().enumerate() {
                 if IpNet::from_str(cidr).is_err() {
@@ -158,6 +158,7 @@ fn check_workloads(
     check: &mut Check<'_, PartnerOrg>,
     view: &ClusterView,
     claims: &BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>>,
+    homes: &BTreeMap<&str, Vec<String>>,
 ) {
     let org = check.object().name_any();
     for (index, function) in check.object().spec.functions.iter().enumerate() {
@@ -182,6 +183,15 @@ fn check_workloads(
                 check
                     .finding(Code::NamespaceClaimedTwice, &format!("{field}.namespace"), message)
                     .help("a namespace belongs to one function of one organisation: give each its own");
+            }
+            // a shared home, or a claim by somebody else's function, has been told
+            let told = !rivals.is_empty() || check.object().spec.home_namespace == workload.namespace;
+            let hosts = homes.get(workload.namespace.as_str()).into_iter().flatten();
+            if let Some(host) = hosts.filter(|host| !told && **host != org).min() {
+                let message = format!("namespace `{}` is the home of `{host}`", workload.namespace);
+                check
+                    .finding(Code::NamespaceClaimedTwice, &format!("{field}.namespace"), message)
+                    .help("a namespace belongs to one organisation: run the workloads in one of its own");
             }
             if workload.service_accounts.is_some() && workload.pod_selector.is_none() {
                 check

@@ -67,13 +67,12 @@ fn derived(check: &mut Check<'_, DataProduct>, all: &BTreeMap<ObjectRef, &DataPr
     for (index, parent) in spec.derived_from.iter().enumerate() {
         let field = format!("spec.derivedFrom[{index}]");
         if !all.contains_key(parent) {
-            let names: Vec<String> = all.keys().map(ToString::to_string).collect();
             check
                 .finding(Code::ProductNotFound, &field, format!("there is no product `{parent}`"))
                 .missing("DataProduct", parent)
                 .near(
                     &parent.to_string(),
-                    names.iter().map(String::as_str),
+                    all.keys().map(ToString::to_string),
                     "name the product that this one is made from, as `namespace` and `name`",
                 );
         } else if ancestors(parent, all).contains(&own) {

