@@ -2,7 +2,7 @@
 //! refuses before anybody sees it, should it not.
 
 use concordat::api::{LocalPolicy, PolicyFramework};
-use concordat::core::finding::{Finding, ObjectKey};
+use concordat::core::finding::{self, Finding, ObjectKey};
 use concordat::core::judge::Judgement;
 use concordat::core::live::{Admission, Surroundings, findings};
 use concordat::core::plan::{Observed, PlannedObject};
@@ -25,9 +25,12 @@ pub fn all() -> Vec<(&'static str, Vec<Finding>)> {
         ("a framework of somebody's own that is not Cedar", odd_text()),
     ];
     told.extend(cluster());
-    // what stands in a cluster stands in no file
-    for finding in told.iter_mut().flat_map(|(_, findings)| findings) {
-        (finding.origin.file, finding.origin.line, finding.origin.column) = (None, None, None);
+    // what stands in a cluster stands in no file, and its order is not that of files
+    for (_, findings) in &mut told {
+        for finding in &mut *findings {
+            (finding.origin.file, finding.origin.line, finding.origin.column) = (None, None, None);
+        }
+        finding::sort(findings);
     }
     let before = "2025-12-31T23:59:59Z".parse().unwrap();
     told.push(("a framework before its time", World::good().seen(before).findings));
