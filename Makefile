@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-offline check-fmt check-core lint build control-plane vet helm run-tests need-rust need-cluster need-helm clean-cache
+.PHONY: help demo test test-offline check-fmt check-core lint build control-plane vet helm kubectl run-tests need-rust need-cluster need-helm clean-cache
 
 SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
@@ -47,7 +47,7 @@ demo: need-rust need-cluster ## from an agreement in Git to what opens and close
 	@exec $(CARGO) run --quiet --locked --example demo -- $(ARGS)
 
 # What fails fastest comes first. The Go program comes late: it takes longest, and fails least.
-test: need-rust need-cluster need-helm check-fmt check-core lint build control-plane helm vet run-tests ## everything: formats, lints, the core on its own, all tests
+test: need-rust need-cluster need-helm check-fmt check-core lint build control-plane helm kubectl vet run-tests ## everything: formats, lints, the core on its own, all tests
 	$(call step,done)
 
 test-offline: need-rust ## the tests that need no API server
@@ -86,6 +86,13 @@ helm:
 	$(call step,helm)
 	@said=$$($(CARGO) test --quiet --locked --test charts helm_is_at_hand) || { echo "$$said"; exit 1; }
 
+# For the tour of the platform, which is run on the control plane that was built here and on no other.
+kubectl:
+ifeq ($(CLUSTER),)
+	$(call step,kubectl)
+	@said=$$($(CARGO) test --quiet --locked --test tours_cluster kubectl_is_at_hand) || { echo "$$said"; exit 1; }
+endif
+
 # After the build, with its flags, so that it finds the packages compiled.
 vet:
 ifneq ($(GO),)
@@ -116,5 +123,5 @@ ifeq ($(HELM_OR_GO),)
 	@exit 1
 endif
 
-clean-cache: ## remove the control plane and Helm, where they were built; the next run builds them again
+clean-cache: ## remove the control plane, Helm and kubectl, where they were built; the next run builds them again
 	rm -rf '$(CACHE)'

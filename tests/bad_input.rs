@@ -15,6 +15,8 @@
 
 #[path = "admission_cases/mod.rs"]
 mod admission_cases;
+#[path = "bad_input/clusters.rs"]
+mod clusters;
 #[path = "bad_input/mutations.rs"]
 mod mutations;
 #[path = "bad_input/numbers.rs"]
@@ -290,6 +292,21 @@ fn texts_that_no_file_of_cases_can_hold_are_told() {
     }
     snapshot!("texts", story);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Each of these says something new of the same good world; what an earlier one said is not said again.
+#[test]
+fn what_no_file_can_hold_is_told() {
+    let mut story = String::new();
+    let mut before: Vec<Finding> = Vec::new();
+    for (name, findings) in clusters::all() {
+        let new: Vec<&Finding> = findings.iter().filter(|finding| !before.contains(finding)).collect();
+        assert!(!new.is_empty(), "{name}: nothing is said");
+        assert!(new.iter().all(|finding| finding.help.is_some()), "{name}: {new:?}");
+        let _ = writeln!(story, "# {name}\n{}", told(&new));
+        before.extend(findings);
+    }
+    snapshot!("clusters", story);
 }
 
 #[test]

@@ -12,6 +12,7 @@
     reason = "a test may fail loudly, its helpers too"
 )]
 
+mod folders;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use std::time::Duration;
 
 use concordat::api::{AgreementSignature, DataAccessGrant, DataSharingAgreement, Phase, SignatureState};
 use concordat::core::plan::{FIELD_MANAGER, FINALIZER};
+use folders::today::Today;
 use futures::StreamExt as _;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, TokenRequest};
@@ -502,7 +504,8 @@ fn who_deploys_in_a_namespace_cannot_sign_for_the_party() {
 #[test]
 fn with_the_charts_account_and_arguments_the_operator_opens_and_closes_a_scenario() {
     let world = World::new(&[]);
-    let folder = Path::new("examples/s01-chorley-assisted-bins");
+    let today = Today::of_folder(Path::new("examples/s01-chorley-assisted-bins"));
+    let folder = today.folder();
     let places = namespaces(folder).unwrap();
     let expected = planned(folder);
     let mut cluster = Cluster::connect(&world.kubeconfig).unwrap();

@@ -10,6 +10,7 @@
     reason = "a test may fail loudly"
 )]
 
+mod folders;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use folders::today::Today;
 use serde_json::{Value, json};
 use support::Process;
 use support::scenario::{Cluster, documents, eventually, namespaces};
@@ -78,7 +80,8 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
     let kubeconfig = support::kubeconfig().unwrap();
     let mut cluster = Cluster::connect(kubeconfig).unwrap();
     cluster.install_definitions().unwrap();
-    let folder = Path::new("examples/s01-chorley-assisted-bins");
+    let today = Today::of_folder(Path::new("examples/s01-chorley-assisted-bins"));
+    let folder = today.folder();
     let places = namespaces(folder).unwrap();
     cluster.apply_folder(folder).unwrap();
     for signature in ["chorley-council", "northvale-pcn"] {

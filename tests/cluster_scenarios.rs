@@ -2,7 +2,7 @@
 //! effects as offline, in the end those of the committed plan, then a closing act, and nothing is left.
 //!
 //! A folder that is dropped into `examples/` is run; `folders/mod.rs` says what it may hold. The operator goes by the
-//! real clock, so that a scenario ages with its dates.
+//! real clock, and so it is run with its dates moved to today (`folders/today.rs`).
 
 #![cfg(all(feature = "cli", feature = "controller"))]
 #![allow(
@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use concordat::api::AgreementSignature;
 use concordat::core::judge::Judgement;
 use concordat::core::snapshot::Snapshot;
+use folders::today::Today;
 use folders::{Act, Scenario, State};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -235,7 +236,7 @@ fn operator(kubeconfig: &Path) -> Process {
 
 /// The whole way of one scenario: its states one over the other, then the end.
 fn run(cluster: &mut Cluster, operator: &Process, scenario: &Scenario) {
-    let name = scenario.folder.display().to_string();
+    let name = scenario.folder.file_name().unwrap().to_string_lossy().into_owned();
     let mut run = Run { cluster, operator, name, namespaces: BTreeSet::new(), agreements: BTreeSet::new() };
     let mut signed = BTreeSet::new();
     for (index, state) in scenario.states.iter().enumerate() {
@@ -254,7 +255,7 @@ fn scenarios_open_with_their_signatures_and_close_with_their_closing_act() {
     let operator = operator(kubeconfig);
     for scenario in folders::scenarios() {
         let begun = Instant::now();
-        run(&mut cluster, &operator, &scenario);
+        run(&mut cluster, &operator, &Today::of(&scenario).scenario);
         support::note(&format!("{}: {:.1} s", scenario.folder.display(), begun.elapsed().as_secs_f64()));
     }
     cluster.clean_up().unwrap();

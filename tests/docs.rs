@@ -1,6 +1,7 @@
 //! The pages of `docs/` that are generated equal what the types give. `UPDATE=1 cargo test --test docs` writes them
-//! anew.
+//! anew. And what the threat model says of tests, and of the sources, is so.
 
+#![cfg(feature = "cli")]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -25,6 +26,50 @@ fn committed(page: &str, text: &str) {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(found == text, "{page} is out of date: {REGENERATE}");
+}
+
+/// The texts of all Rust sources in some folders.
+fn sources(folders: &[&str]) -> Vec<(String, String)> {
+    let files = folders.iter().flat_map(|folder| {
+        let entries = walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+        entries.into_iter().map(|entry| entry.expect("a folder can be read").into_path())
+    });
+    let rust = files.filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    rust.map(|path| (path.display().to_string(), std::fs::read_to_string(&path).expect("a source is a text")))
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_threat_model_names_exists() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/threat-model.md");
+    let page = std::fs::read_to_string(page).expect("there is one");
+    let held: String = page.lines().filter(|line| line.starts_with('>')).collect();
+    let named: Vec<&str> = held.split('`').skip(1).step_by(2).collect();
+    let protects = page.split("## What protects it").nth(1).and_then(|rest| rest.split("\n## ").next());
+    let parts = protects.expect("what protects").matches("\n**").count();
+    let told = page.lines().filter(|line| line.starts_with("> Held by ")).count();
+    assert_eq!(parts, told, "a part without a test");
+    let sources = sources(&["src", "tests"]);
+    // a test of its own, or a line of a macro that makes tests
+    let exists = |name: &str| {
+        let forms = [format!("fn {name}("), format!("    {name} \"")];
+        sources.iter().any(|(_, text)| forms.iter().any(|form| text.contains(form)))
+    };
+    let missing: Vec<&&str> = named.iter().filter(|name| !exists(name)).collect();
+    assert!(named.len() > 30 && missing.is_empty(), "{missing:?}");
+}
+
+/// Whoever reads a URL from an object and goes there has to come past here.
+#[test]
+fn nothing_here_connects_but_the_client_of_the_cluster() {
+    const CONNECTS: [&str; 8] =
+        ["TcpStream", "UdpSocket", "UnixStream", "ToSocketAddrs", "lookup_host", "reqwest", "hyper", "curl"];
+    for (path, text) in sources(&["src"]) {
+        let own = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in CONNECTS {
+            assert!(!own.contains(word), "{path} speaks of `{word}`");
+        }
+    }
 }
 
 #[test]

@@ -15,7 +15,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use concordat::api::{
-    DecisionTier, DsptStatus, FrameworkExceptionSpec, ObjectRef, Phase, PolicyFramework, PolicyTestCase,
+    AccessRequest, DecisionTier, DsptStatus, FrameworkExceptionSpec, ObjectRef, Phase, PolicyFramework,
+    PolicyTestCase,
 };
 use concordat::core::finding::{Finding, ObjectKey};
 use concordat::core::judge::Judgement;
@@ -460,6 +461,64 @@ fn a_local_rule_binds_in_its_own_place_without_saying_so() {
     let request = case.unwrap().request;
     let tier = |policy: &str| with_text(policy, forbid, false).0.decide(&request).answer.context.tier;
     assert_eq!((tier("lv-01"), tier("lv-02")), (DecisionTier::Agreement, DecisionTier::Local));
+}
+
+/// A request about Chorley's bins that the agreement allows.
+fn allowed_by_the_agreement() -> AccessRequest {
+    let cases = access_cases().into_iter().filter(|case| case.at == Some(at()) && case.expect.decision);
+    let about = |case: &PolicyTestCase| {
+        case.expect.tier == Some(DecisionTier::Agreement)
+            && case.expect.agreement.as_deref() == Some("chorley-council/assisted-bins")
+    };
+    cases.into_iter().find(about).unwrap().request
+}
+
+#[test]
+fn a_rule_that_cannot_be_evaluated_denies_whatever_the_others_say() {
+    // both are valid, and a product of two and the largest number is more than a number can be
+    let overflow = "context.minCellCount * 9223372036854775807 < 0";
+    let permit = permit("x", &format!("{BINS} && {overflow}"));
+    let forbid = format!(
+        "@id(\"x\") @reason(\"a test\") forbid (principal, action in Concordat::Action::\"useData\", resource) when {{ {overflow} }};"
+    );
+    for text in [permit, forbid] {
+        let (judgement, said) = with_text("lv-01", &text, false);
+        assert_eq!(said, [], "{text}");
+        let mut request = allowed_by_the_agreement();
+        let tier = |request: &AccessRequest| {
+            let answer = judgement.decide(request).answer;
+            (answer.decision, answer.context.tier)
+        };
+        request.context.min_cell_count = Some(1);
+        assert_eq!(tier(&request), (true, DecisionTier::Agreement), "{text}");
+        request.context.min_cell_count = Some(2);
+        assert_eq!(tier(&request), (false, DecisionTier::Error), "{text}");
+    }
+}
+
+#[test]
+fn what_stands_in_terms_and_requests_is_never_read_as_policy() {
+    let injected = r#"Nobody" || true || "a" == ""#;
+    // a role of the terms that reads like the end of a text
+    let mut snapshot = only(&WRITTEN, &["assisted-bins"], &[]);
+    for purpose in &mut snapshot.agreements[0].object.spec.purposes {
+        purpose.roles = Some(vec![injected.to_owned()]);
+    }
+    let judgement = Judgement::new(&signed(snapshot), at());
+    let mut request = allowed_by_the_agreement();
+    let tier = |judgement: &Judgement, request: &AccessRequest| judgement.decide(request).answer.context.tier;
+    assert_eq!(tier(&judgement, &request), DecisionTier::None);
+    // it is a role like any other
+    request.context.roles = vec![injected.to_owned()];
+    assert_eq!(tier(&judgement, &request), DecisionTier::Agreement);
+    // and so is what a request says
+    let judgement = Judgement::new(&only(&SIGNED, &["assisted-bins"], &[]), at());
+    assert_eq!(tier(&judgement, &request), DecisionTier::None);
+    let mut request = allowed_by_the_agreement();
+    request.context.region = Some(injected.to_owned());
+    assert_eq!(tier(&judgement, &request), DecisionTier::Ceiling);
+    request.context.purpose = Some(injected.to_owned());
+    assert_eq!(tier(&judgement, &request), DecisionTier::None);
 }
 
 #[test]

@@ -19,9 +19,11 @@ use concordat::core::judge::Judgement;
 use concordat::core::plan::{Plan, PlannedObject};
 use concordat::core::policy::run_test;
 use concordat::core::snapshot::Snapshot;
+use folders::today::{Today, moved};
 use folders::{State, scenarios};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
+use serde_json::Value;
 
 fn states() -> impl Iterator<Item = State> {
     scenarios().into_iter().flat_map(|scenario| scenario.states)
@@ -95,6 +97,94 @@ fn the_plan_is_the_committed_one() {
             path.display()
         );
     }
+}
+
+/// Each by another number of days, over several years. Every number would do: what a rule counts in months is, in the
+/// examples, no longer than the shortest such months, which the last lines see to.
+#[test]
+fn with_its_dates_moved_a_scenario_comes_to_the_same_plan_moved() {
+    let days = |from: Timestamp, to: Timestamp| to.duration_since(from).as_hours() / 24;
+    for (index, scenario) in scenarios().into_iter().enumerate() {
+        let by = 400 + 97 * i64::try_from(index).unwrap();
+        let later = Today::moved(&scenario, by);
+        for (state, copy) in scenario.states.iter().zip(&later.scenario.states) {
+            assert_eq!(days(state.at(), copy.at()), by);
+            let snapshot = copy.read();
+            let plan = Judgement::new(&snapshot, copy.at()).plan();
+            let text = serde_json::to_string_pretty(&plan).unwrap();
+            let committed = std::fs::read_to_string(state.folder.join("expected/plan.json")).unwrap();
+            assert!(later.back(&text) == committed.trim_end(), "{} by {by} days", state.folder.display());
+            for agreement in &snapshot.agreements {
+                let term = &agreement.object.spec.term;
+                assert!(days(term.start, term.end) <= 3 * 365, "{}", agreement.key());
+                assert!(days(term.start, term.review_by) <= 365, "{}", agreement.key());
+            }
+            for policy in &snapshot.policies {
+                assert!(days(copy.at(), policy.object.spec.review_by) <= 365, "{}", policy.key());
+            }
+        }
+    }
+}
+
+#[test]
+fn today_is_the_day_on_which_the_copy_is_judged() {
+    let scenario = folders::scenario("examples/s01-chorley-assisted-bins".into());
+    let today = Today::of(&scenario).scenario.states[0].at();
+    let since = Timestamp::now().duration_since(today);
+    assert!(SignedDuration::ZERO <= since && since < SignedDuration::from_hours(25), "{since:?}");
+}
+
+#[test]
+fn moving_dates_moves_whole_timestamps_and_nothing_else() {
+    for (text, wanted) in [
+        ("end: 2027-12-31T00:00:00Z # or so", "end: 2028-01-01T00:00:00Z # or so"),
+        (
+            "2028-02-28T23:59:59.250Z, 2026-01-01T00:00:00+01:00",
+            "2028-02-29T23:59:59.250Z, 2026-01-02T00:00:00+01:00",
+        ),
+        (
+            "2027-03-01, 12027-03-01T00:00:00Z, 2027-03-01T00:00:001Z",
+            "2027-03-01, 12027-03-01T00:00:00Z, 2027-03-01T00:00:001Z",
+        ),
+        ("2027-02-30T00:00:00Z – 2027-03-01T00:00", "2027-02-30T00:00:00Z – 2027-03-01T00:00"),
+    ] {
+        assert_eq!(moved(text, 1), wanted);
+        assert_eq!(moved(&moved(text, 900), -900), text);
+    }
+}
+
+/// So that moving the timestamps in the text of a manifest moves its dates, all of them and nothing else.
+#[test]
+fn a_timestamp_in_an_example_is_a_field_of_its_own() {
+    fn texts(value: &Value, all: &mut Vec<String>) {
+        match value {
+            Value::String(text) => all.push(text.clone()),
+            Value::Array(items) => items.iter().for_each(|item| texts(item, all)),
+            Value::Object(fields) => fields.values().for_each(|item| texts(item, all)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let mut dates = 0;
+    for entry in walkdir::WalkDir::new("examples") {
+        let entry = entry.unwrap();
+        if entry.path().extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let text = std::fs::read_to_string(entry.path()).unwrap();
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let mut all = Vec::new();
+        documents.iter().for_each(|document| texts(document, &mut all));
+        for text in all {
+            assert!(!text.contains("datetime("), "{}: a date in a policy: {text}", entry.path().display());
+            if text.parse::<Timestamp>().is_ok() {
+                assert_ne!(moved(&text, 1), text, "{}", entry.path().display());
+                dates += 1;
+            } else {
+                assert_eq!(moved(&text, 1), text, "{}", entry.path().display());
+            }
+        }
+    }
+    assert!(dates > 500, "{dates}");
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! The tours that need no cluster, and the README: every transcript is what its commands print.
+//! The tours that need no cluster: every transcript is what its commands print. The others, and the README, are in
+//! `tours_cluster.rs`.
 
 #![cfg(feature = "cli")]
 #![allow(
@@ -8,15 +9,18 @@
     reason = "a test may fail loudly, its helpers too"
 )]
 
+mod folders;
 #[path = "tours/transcript.rs"]
 mod transcript;
 
+use transcript::Bed;
+
 #[test]
 fn the_tour_of_an_information_governance_lead_is_true() {
-    transcript::holds("docs/tours/information-governance.md", &[]);
+    transcript::holds("docs/tours/information-governance.md", &Bed::default());
 }
 
 #[test]
 fn the_tour_of_a_pipeline_is_true() {
-    transcript::holds("docs/tours/pipeline.md", &[]);
+    transcript::holds("docs/tours/pipeline.md", &Bed::default());
 }

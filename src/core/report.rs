@@ -47,6 +47,10 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
 /// `NF-06 (party `x`): reason`.
 fn broken_text(broken: &BrokenRule) -> String {
     let BrokenRule { rule, org, row: _, purpose, reason } = broken;
+    // a framework at the wrong time is no rule, and the reason names it
+    if rule == "framework" {
+        return reason.clone();
+    }
     let about = match (org, purpose) {
         (Some(org), _) => format!(" for `{org}`"),
         (None, Some(purpose)) => format!(" for purpose `{purpose}`"),

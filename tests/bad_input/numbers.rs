@@ -11,7 +11,7 @@ use super::world::World;
 use super::{admission_cases, at, faults};
 
 /// Numbers of the range that is kept for tests: nine digits, and the check digit by weights of 10 to 2, modulus 11.
-fn numbers() -> impl Iterator<Item = String> {
+pub fn numbers() -> impl Iterator<Item = String> {
     (0..).step_by(7919).filter_map(|serial: u32| {
         let body = format!("999{serial:06}");
         let sum: u32 =

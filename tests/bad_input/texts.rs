@@ -63,6 +63,10 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("text that turns its direction round", file, place("\"a\\u202Eb\"")),
         ("text with a space that nobody sees", file, place("\"a\\u200Bb\"")),
         ("a bell", file, place("\"a\\ab\"")),
+        ("a number that the health service gives to a patient", file, {
+            let number = super::numbers::numbers().next().unwrap();
+            place(&format!("\"seen under {number}\""))
+        }),
         ("a picture", file, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec()),
         ("aliases of aliases of aliases", file, bomb().into_bytes()),
         ("lists in lists, a thousand deep", file, place(&nested("[", "]", 1000))),

@@ -105,7 +105,12 @@ impl World {
         self
     }
 
-    pub fn seen(&self, at: Timestamp) -> Seen {
+    /// What it is for whoever judges it.
+    pub fn snapshot(&self) -> Snapshot {
+        self.read().0
+    }
+
+    fn read(&self) -> (Snapshot, Vec<Finding>, Vec<String>) {
         let mut snapshot = Snapshot::default();
         let (mut findings, mut roots) = (Vec::new(), Vec::new());
         for (file, bytes) in &self.files {
@@ -122,6 +127,11 @@ impl World {
             findings.extend(read.findings.clone());
             roots.push(read.root.clone());
         }
+        (snapshot, findings, roots)
+    }
+
+    pub fn seen(&self, at: Timestamp) -> Seen {
+        let (snapshot, mut findings, roots) = self.read();
         let judgement = Judgement::new(&snapshot, at);
         let plan = judgement.plan();
         findings.extend(plan.findings.clone());

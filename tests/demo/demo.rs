@@ -2,10 +2,12 @@
 //!
 //! It starts a real API server, or uses the cluster that `KUBECONFIG` names; installs the definitions; runs the
 //! operator; applies two scenarios of `examples/`; and prints what opened and closed, and how soon. What it made, it
-//! takes away again.
+//! takes away again. The operator goes by the real clock, and so the dates of the scenarios are moved to today.
 
 #![allow(clippy::print_stdout, reason = "what it prints is what it is for")]
 
+#[path = "../folders/mod.rs"]
+mod folders;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -19,6 +21,7 @@ use concordat::api::{
     Standing,
 };
 use concordat::core::plan::PART;
+use folders::today::Today;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
 use support::scenario::{Cluster, documents, eventually, namespaces, signature};
@@ -109,7 +112,9 @@ impl Operator {
 
 fn chorley(cluster: &mut Cluster) -> Attempt<()> {
     title("2. S01: Chorley's assisted bins");
-    let folder = Path::new("examples/s01-chorley-assisted-bins");
+    let today = Today::of_folder(Path::new("examples/s01-chorley-assisted-bins"));
+    say_days(&today);
+    let folder = today.folder();
     let places = namespaces(folder)?;
     let agreement = ObjectRef { namespace: "chorley-council".to_owned(), name: "assisted-bins".to_owned() };
     typed("kubectl apply -f examples/s01-chorley-assisted-bins/");
@@ -168,7 +173,9 @@ fn chorley(cluster: &mut Cluster) -> Attempt<()> {
 
 fn shared_care_record(cluster: &mut Cluster) -> Attempt<()> {
     title("3. S25: a shared care record, and one practice that leaves one purpose");
-    let folder = Path::new("examples/s25-shared-care-record");
+    let today = Today::of_folder(Path::new("examples/s25-shared-care-record"));
+    say_days(&today);
+    let folder = today.folder();
     let places = namespaces(folder)?;
     let agreement =
         ObjectRef { namespace: "west-yorkshire-icb".to_owned(), name: "shared-care-record".to_owned() };
@@ -220,6 +227,13 @@ fn withdrawn(signature: &AgreementSignature) -> AgreementSignature {
 
 fn took(begun: Instant) -> String {
     format!("{:.1} s", begun.elapsed().as_secs_f64())
+}
+
+/// A reader who looks into the example finds other dates than are shown.
+fn say_days(today: &Today) {
+    if today.days != 0 {
+        println!("  every date of the example is moved by {} days, so that it is in force today", today.days);
+    }
 }
 
 /// What stands in a scenario's namespaces, counted.
@@ -314,7 +328,8 @@ fn show_grant(grant: &DataAccessGrant) {
 fn ask(folder: &Path, name: &str) -> Attempt<()> {
     use concordat::core::judge::Judgement;
     let file = folder.join("requests").join(name);
-    typed(&format!("concordat explain {} --request …/requests/{name}", folder.display()));
+    let example = folder.file_name().unwrap_or_default().to_string_lossy();
+    typed(&format!("concordat explain examples/{example} --request …/requests/{name}"));
     let request = documents(&file)?.into_iter().next().ok_or("an empty request")?;
     let request = serde_json::from_value(request).map_err(|error| error.to_string())?;
     let (snapshot, findings, _) = concordat::source::files::read(&[folder.to_owned()]);

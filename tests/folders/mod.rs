@@ -17,6 +17,8 @@
 #![allow(dead_code, unused_imports, reason = "each test binary uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test may fail loudly")]
 
+pub mod today;
+
 use std::path::{Path, PathBuf};
 
 use concordat::api::{AgreementSignature, DataSharingAgreement, SignatureState};
@@ -78,7 +80,8 @@ pub fn scenarios() -> Vec<Scenario> {
     scenarios
 }
 
-fn scenario(folder: PathBuf) -> Scenario {
+/// The scenario of a folder.
+pub fn scenario(folder: PathBuf) -> Scenario {
     let base = folder.join("base");
     let states = if base.is_dir() {
         let own = folders(&folder).into_iter().filter(|it| *it != base);

@@ -49,7 +49,7 @@ const KUBECTL: Program = Program {
     name: "kubectl",
     folder: "tests/controlplane",
     package: "k8s.io/kubernetes/cmd/kubectl",
-    about: "building it from source, a one-off on this machine (about 2 minutes on two cores after the control plane)",
+    about: "building it from source, a one-off on this machine (half a minute on two cores after the control plane)",
     without_go: "the tour of the platform is run with kubectl: install kubectl, or Go 1.26 or newer, which builds it",
 };
 

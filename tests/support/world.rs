@@ -128,6 +128,11 @@ impl World {
     /// Everything but the signatures and the namespaces; the agreement's spec with these fields instead.
     pub fn manifests(&self, fields: Value) -> Vec<Value> {
         let mut manifests = Vec::new();
+        let now = Timestamp::now();
+        let days = |days: i64| now + SignedDuration::from_hours(24 * days);
+        // the same all day: an organisation that is applied again has not changed
+        let midnight = Timestamp::from_second(now.as_second().div_euclid(86_400) * 86_400).unwrap();
+        let midnights = |days: i64| midnight + SignedDuration::from_hours(24 * days);
         let place = self.org("place");
         manifests.push(json!({
             "apiVersion": "concordat.dev/v1alpha1", "kind": "PlaceFootprint", "metadata": {"name": place},
@@ -150,10 +155,10 @@ impl World {
                         "workloads": [{"namespace": self.ns(of), "podSelector": {"matchLabels": {"app": function}}}],
                     }],
                     "assurance": {"dspt": {
-                        "status": "StandardsMet", "publishedOn": "2026-06-01T00:00:00Z",
-                        "validUntil": "2036-06-30T00:00:00Z",
+                        "status": "StandardsMet", "publishedOn": midnights(-150),
+                        "validUntil": midnights(1000),
                     }},
-                    "ico": {"status": "Registered", "validUntil": "2036-06-30T00:00:00Z"},
+                    "ico": {"status": "Registered", "validUntil": midnights(1000)},
                     "people": {
                         "siro": "siro@example.org", "caldicottGuardian": "cg@example.org",
                         "dpo": "dpo@example.org", "igLead": "ig@example.org",
@@ -177,8 +182,6 @@ impl World {
                 },
             }));
         }
-        let now = Timestamp::now();
-        let days = |days: i64| now + SignedDuration::from_hours(24 * days);
         let mut spec = json!({
             "title": "Bins and contacts", "reference": self.reference(),
             "framework": {"name": "england", "version": "1.0.0"}, "footprint": place,

@@ -3,12 +3,16 @@
 //! In a fenced block of `console`, a line that begins with `$ ` is a command, with the lines that follow a `\` at its
 //! end or belong to its here-document. What follows is its output, standard error included. `…` stands for any text
 //! within a line and, on a line of its own, for any lines. The commands of a page run in one shell, one after
-//! another, in a folder that holds copies of `examples/`, `policies/` and `charts/`. A comment `<!-- run: COMMAND -->`
-//! runs a command that is not shown. `UPDATE=1` writes into the page what its commands print.
+//! another, in a folder that holds copies of `examples/`, `policies/`, `charts/` and `crds/`. A comment
+//! `<!-- run: COMMAND -->` runs a command that is not shown. `UPDATE=1` writes into the page what its commands print.
+//!
+//! What differs from run to run is told to [`Bed`], and nowhere else: dates that are moved to today, and ages.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use crate::folders::today::{Today, moved};
 
 /// Separates the outputs of commands.
 const MARK: char = '\u{1}';
@@ -22,8 +26,58 @@ struct Step {
     output: Option<std::ops::Range<usize>>,
 }
 
+/// Where a page is run.
+#[derive(Default)]
+pub struct Bed<'a> {
+    /// Variables of the shell.
+    pub environment: Vec<(&'static str, String)>,
+    /// Puts more into the folder before the commands run in it.
+    pub prepare: Option<&'a dyn Fn(&Path)>,
+    /// The examples of the folder, where their dates are moved: so are those in commands, and back in what is printed.
+    pub today: Option<&'a Today>,
+}
+
+impl std::fmt::Debug for Bed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bed").field("environment", &self.environment).finish_non_exhaustive()
+    }
+}
+
+impl Bed<'_> {
+    /// A command as it is run.
+    fn command(&self, shown: &str) -> String {
+        self.today.map_or_else(|| shown.to_owned(), |today| moved(shown, today.days))
+    }
+
+    /// What a command printed, as a page has it.
+    fn printed(&self, text: &str) -> String {
+        let text = self.today.map_or_else(|| text.to_owned(), |today| today.back(text));
+        ageless(&text)
+    }
+}
+
+/// A table whose last column is the age of things, with no ages in it.
+fn ageless(text: &str) -> String {
+    let mut within = false;
+    let lines = text.lines().map(|line| {
+        let line = line.trim_end();
+        within = line.ends_with(" AGE") || within && !line.is_empty();
+        match line.rsplit_once(' ') {
+            Some((rest, age)) if within && is_age(age) => format!("{rest} …"),
+            _ => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn is_age(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.ends_with(['s', 'm', 'h', 'd'])
+        && text.chars().all(|c| c.is_ascii_digit() || "smhd".contains(c))
+}
+
 /// Runs a page, and fails where it does not tell the truth.
-pub fn holds(page: &str, environment: &[(&str, String)]) {
+pub fn holds(page: &str, bed: &Bed<'_>) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let path = root.join(page);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{page}: {error}"));
@@ -36,7 +90,16 @@ pub fn holds(page: &str, environment: &[(&str, String)]) {
             copy(&root.join(part), &folder.path().join(part));
         }
     }
-    let outputs = run(&steps, folder.path(), environment);
+    if let Some(today) = bed.today {
+        let name = today.folder().file_name().expect("a scenario has a name");
+        let example = folder.path().join("examples").join(name);
+        std::fs::remove_dir_all(&example).expect("the copy can be replaced");
+        copy(today.folder(), &example);
+    }
+    if let Some(prepare) = bed.prepare {
+        prepare(folder.path());
+    }
+    let outputs = run(&steps, folder.path(), bed);
     let mut wrong = String::new();
     let mut mended: Vec<String> = Vec::new();
     let mut copied = 0;
@@ -105,10 +168,10 @@ fn steps(lines: &[&str]) -> Vec<Step> {
 }
 
 /// Runs the commands in one shell, and gives what each printed.
-fn run(steps: &[Step], folder: &Path, environment: &[(&str, String)]) -> Vec<String> {
+fn run(steps: &[Step], folder: &Path, bed: &Bed<'_>) -> Vec<String> {
     let mut script = String::from("exec 2>&1\n");
     for step in steps {
-        writeln!(script, "printf '\\001'\n{}", step.command).expect("a text can be written to");
+        writeln!(script, "printf '\\001'\n{}", bed.command(&step.command)).expect("a text can be written to");
     }
     let binary = PathBuf::from(env!("CARGO_BIN_EXE_concordat"));
     let binaries = binary.parent().expect("a binary stands in a folder");
@@ -121,11 +184,11 @@ fn run(steps: &[Step], folder: &Path, environment: &[(&str, String)]) -> Vec<Str
         .env("HOME", folder)
         .env("NO_COLOR", "1")
         .env_remove("KUBECONFIG")
-        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .envs(bed.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null());
     let output = command.output().expect("sh runs");
     let text = String::from_utf8(output.stdout).expect("commands print text");
-    let outputs: Vec<String> = text.split(MARK).skip(1).map(str::to_owned).collect();
+    let outputs: Vec<String> = text.split(MARK).skip(1).map(|text| bed.printed(text)).collect();
     assert_eq!(outputs.len(), steps.len(), "the shell stopped early: {text}");
     outputs
 }

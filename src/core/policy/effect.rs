@@ -307,7 +307,10 @@ impl Questions<'_> {
         let mut counts = BTreeSet::from([if action == DataAction::QueryAggregate { LARGE } else { 0 }]);
         if reads.context.contains("minCellCount") {
             counts.extend([0, LARGE]);
-            counts.extend(reads.numbers.iter().flat_map(|number| [number - 1, *number, number + 1]));
+            counts.extend(reads.numbers.iter().flat_map(|number| {
+                // one may be as large as a number can be
+                [number.saturating_sub(1), *number, number.saturating_add(1)]
+            }));
             counts.retain(|count| *count >= 0);
         }
         let known = self.framework.spec.vocabulary.roles.iter().chain(self.purpose.roles.iter().flatten());

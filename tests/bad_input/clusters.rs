@@ -1,0 +1,182 @@
+//! What no file can be wrong about: which cluster it is for, and what a cluster holds besides it. And what an API server
+//! refuses before anybody sees it, should it not.
+
+use concordat::api::{LocalPolicy, PolicyFramework};
+use concordat::core::finding::{self, Finding, ObjectKey};
+use concordat::core::judge::Judgement;
+use concordat::core::live::{Admission, Surroundings, findings};
+use concordat::core::plan::{Observed, PlannedObject};
+use concordat::core::snapshot::{ClusterView, Snapshot, Sourced};
+use concordat::source::files;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use serde_json::json;
+
+use super::at;
+use super::world::World;
+
+/// What it is, and what is said of it.
+pub fn all() -> Vec<(&'static str, Vec<Finding>)> {
+    let mut told = vec![
+        ("an operator that was not told which cluster this is", unnamed()),
+        ("an operator that was told, and objects that do not say", unsaid()),
+        ("a path between two clusters of which one has no gateway", no_gateway()),
+        ("a gateway that got past the API server", odd_gateway()),
+        ("a framework that got past the API server under another name", odd_framework()),
+        ("a framework of somebody's own that is not Cedar", odd_text()),
+    ];
+    told.extend(cluster());
+    // what stands in a cluster stands in no file, and its order is not that of files
+    for (_, findings) in &mut told {
+        for finding in &mut *findings {
+            (finding.origin.file, finding.origin.line, finding.origin.column) = (None, None, None);
+        }
+        finding::sort(findings);
+    }
+    let before = "2025-12-31T23:59:59Z".parse().unwrap();
+    told.push(("a framework before its time", World::good().seen(before).findings));
+    told.push(("a folder that is not there", files::read(&["elsewhere".into()]).1));
+    told
+}
+
+fn judged(snapshot: &Snapshot) -> Vec<Finding> {
+    Judgement::new(snapshot, at()).plan().findings
+}
+
+/// The good world, with `cluster: north` at the council and at its product.
+fn in_north() -> Snapshot {
+    let mut world = World::good();
+    let swap = |from: &str, to: &str| vec![(from.to_owned(), to.to_owned())];
+    world.swap(
+        "chorley/organisations.yaml",
+        &swap("- namespace: chorley-council\n", "- cluster: north\n          namespace: chorley-council\n"),
+    );
+    world.swap("chorley/products.yaml", &swap("  endpoint:", "  cluster: north\n  endpoint:"));
+    world.snapshot()
+}
+
+fn unnamed() -> Vec<Finding> {
+    judged(&Snapshot { cluster: ClusterView::Unnamed, ..in_north() })
+}
+
+fn unsaid() -> Vec<Finding> {
+    judged(&Snapshot { cluster: ClusterView::Named("north".to_owned()), ..in_north() })
+}
+
+fn no_gateway() -> Vec<Finding> {
+    let mut snapshot = World::good().snapshot();
+    snapshot.cluster = ClusterView::Named("north".to_owned());
+    for org in &mut snapshot.orgs {
+        let of = if org.object.metadata.name.as_deref() == Some("northvale-pcn") { "south" } else { "north" };
+        for workload in org.object.spec.functions.iter_mut().flat_map(|function| &mut function.workloads) {
+            workload.cluster = Some(of.to_owned());
+        }
+    }
+    for product in &mut snapshot.products {
+        product.object.spec.cluster = Some("north".to_owned());
+    }
+    judged(&snapshot)
+}
+
+fn odd_gateway() -> Vec<Finding> {
+    let mut snapshot = World::good().snapshot();
+    let gateway = json!({ "cluster": "south", "cidrs": ["10.0.0.0/99"] });
+    snapshot.orgs[0].object.spec.gateways = vec![serde_json::from_value(gateway).unwrap()];
+    judged(&snapshot)
+}
+
+fn framework(change: impl Fn(&mut PolicyFramework)) -> Vec<Finding> {
+    let mut snapshot = World::good().snapshot();
+    let text = std::fs::read_to_string("policies/england-1.0.0.yaml").unwrap();
+    let mut framework: PolicyFramework = serde_saphyr::from_str(&text).unwrap();
+    change(&mut framework);
+    snapshot.frameworks.push(Sourced::live(framework));
+    judged(&snapshot)
+}
+
+fn odd_framework() -> Vec<Finding> {
+    framework(|framework| {
+        framework.spec.version = "1.1.0".to_owned();
+        framework.metadata.name = Some("england".to_owned());
+    })
+}
+
+fn odd_text() -> Vec<Finding> {
+    framework(|framework| {
+        framework.spec.version = "1.1.0".to_owned();
+        framework.metadata.name = Some("england-1.1.0".to_owned());
+        framework.spec.policies.insert("more.cedar".to_owned(), "forbid (principal, action);".to_owned());
+    })
+}
+
+/// A cluster with the good world in it, and nothing of what there ought to be.
+fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
+    let snapshot = World::good().snapshot();
+    let judgement = Judgement::new(&snapshot, at());
+    let with = |observed: &Observed, surroundings: &Surroundings| -> Vec<Finding> {
+        findings(&judgement, observed, surroundings)
+    };
+    let nothing = Observed::new(&snapshot, [], []);
+    let nowhere = Surroundings::default();
+    let left: NetworkPolicy = serde_json::from_value(json!({
+        "metadata": {
+            "namespace": "chorley-council", "name": "left-over",
+            "labels": { "app.kubernetes.io/managed-by": "concordat", "concordat.dev/part": "ingress" },
+        },
+        "spec": { "podSelector": { "matchLabels": { "app": "left" } }, "policyTypes": ["Ingress"] },
+    }))
+    .unwrap();
+    let isolation = judgement.plan().objects.into_iter().filter_map(|object| match object {
+        PlannedObject::Isolation(policy) => Some(policy),
+        PlannedObject::Allow { .. } | PlannedObject::Grant(_) => None,
+    });
+    let orphan = Observed::new(&snapshot, isolation.chain([left]), []);
+    let theirs: NetworkPolicy = serde_json::from_value(json!({
+        "metadata": { "namespace": "chorley-council", "name": "let-in" },
+        "spec": {
+            "podSelector": {},
+            "ingress": [{ "from": [{ "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": "kube-public" } } }] }],
+        },
+    }))
+    .unwrap();
+    let key = |kind: &str, namespace: Option<&str>, name: &str| ObjectKey::new(kind, namespace, name);
+    vec![
+        ("a cluster in which nothing has been written", with(&nothing, &nowhere)),
+        ("a policy of the operator that nobody planned", with(&orphan, &nowhere)),
+        (
+            "somebody else's policy that lets more in",
+            with(&nothing, &Surroundings { policies: Some(vec![theirs]), ..Surroundings::default() }),
+        ),
+        (
+            "namespaces that are not there",
+            with(&nothing, &Surroundings { namespaces: Some([].into()), ..Surroundings::default() }),
+        ),
+        (
+            "no network plugin",
+            with(&nothing, &Surroundings { groups: Some([].into()), ..Surroundings::default() }),
+        ),
+        (
+            "no admission policy",
+            with(
+                &nothing,
+                &Surroundings { admission: Some(Admission::default()), ..Surroundings::default() },
+            ),
+        ),
+        (
+            "an object that cannot be decoded",
+            with(
+                &nothing,
+                &Surroundings {
+                    undecodable: vec![(
+                        key("LocalPolicy", Some("chorley-place"), "from-the-future"),
+                        serde_json::from_value::<LocalPolicy>(
+                            json!({ "metadata": {}, "spec": { "footprint": 1 } }),
+                        )
+                        .unwrap_err()
+                        .to_string(),
+                    )],
+                    ..Surroundings::default()
+                },
+            ),
+        ),
+    ]
+}
