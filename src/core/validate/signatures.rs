@@ -15,7 +15,7 @@ use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::core::terms;
 
 /// Whose signature on what.
-type Slot = (ObjectRef, String);
+pub(super) type Slot = (ObjectRef, String);
 
 pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     let hashes = hashes(checked);
@@ -92,19 +92,36 @@ fn void(sourced: &Sourced<AgreementSignature>, message: String, help: &str, chec
 }
 
 /// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
-/// otherwise, and stands where the party's signatures, or those of somebody who may sign for it, count.
+/// otherwise, and stands where the party's signatures count.
 fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Model) -> bool {
-    let Unreadable { kind, meta, agreement: about, party: of } = unreadable;
-    let home = |org: &str| model.orgs.get(org).map(|org| &org.spec.home_namespace);
-    let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
-    let stands = delegates
-        .map(|it| it.to.as_str())
-        .chain([party.as_str()])
-        .any(|org| home(org) == meta.namespace.as_ref());
+    let Unreadable { kind, meta, error: _, agreement: about, party: of, supersedes: _, start: _ } =
+        unreadable;
     kind == "AgreementSignature"
         && about.as_ref().is_none_or(|about| about == agreement)
         && of.as_ref().is_none_or(|of| of == party)
-        && stands
+        && may_stand_in(meta.namespace.as_ref(), party, model)
+}
+
+/// Whether signatures of a party, or of somebody who may sign for it, count in a namespace.
+fn may_stand_in(namespace: Option<&String>, party: &str, model: &Model) -> bool {
+    let home = |org: &str| model.orgs.get(org).map(|org| &org.spec.home_namespace);
+    let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
+    let mut signers = delegates.map(|it| it.to.as_str()).chain([party]);
+    signers.any(|org| home(org) == namespace)
+}
+
+/// Whether a party may have signed an agreement that cannot be read, and so has no hash to hold a signature to.
+pub(super) fn may_have_signed(snapshot: &Snapshot, model: &Model, slot: &Slot) -> bool {
+    let (agreement, party) = slot;
+    let signed = snapshot.signatures.iter().map(|it| &it.object).any(|signature| {
+        let (meta, spec) = (&signature.metadata, &signature.spec);
+        spec.agreement == *agreement
+            && spec.party == *party
+            && spec.state != Some(SignatureState::Withdrawn)
+            && meta.deletion_timestamp.is_none()
+            && may_stand_in(meta.namespace.as_ref(), party, model)
+    });
+    signed || snapshot.unreadable.iter().any(|it| may_be_about(it, slot, model))
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.
