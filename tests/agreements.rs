@@ -499,6 +499,9 @@ fn in_an_emergency_a_no_that_is_in_doubt_is_a_no() {
     // who may read it and who may not is not known
     let mut unread = emergency().signed_by(&["ash-practice", "birch-practice"]);
     unread.0.unreadable.push(Unreadable {
+        error: String::new(),
+        supersedes: None,
+        start: None,
         kind: "AgreementSignature".to_owned(),
         meta: ObjectMeta {
             namespace: Some("hospital".to_owned()),
@@ -620,6 +623,61 @@ fn nothing_that_happens_to_the_new_revives_the_old() {
         json!({ "supersededBy": { "namespace": "board", "name": "care-2" } }),
     );
     assert_eq!((deleted.now().phase(), deleted.now().open()), (Phase::Superseded, nothing()));
+}
+
+/// A later agreement that nobody can read. What it says is known as far as it can be told.
+#[test]
+fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_have_signed_it() {
+    let start = "2026-11-01T00:00:00Z";
+    let controllers = ["ash-practice", "birch-practice"];
+    let unread = |signed: &[&str], supersedes: Option<ObjectRef>, start: Option<&str>| {
+        let mut world = World::signed().followed_from("2026-11-01T00:00:00Z").signed_on(&care_2(), signed);
+        let next = world.0.agreements.pop().unwrap().object;
+        world.0.unreadable.push(Unreadable {
+            kind: "DataSharingAgreement".to_owned(),
+            meta: next.metadata,
+            error: "a field from the future".to_owned(),
+            agreement: None,
+            party: None,
+            supersedes,
+            start: start.map(moment),
+        });
+        world
+    };
+    let closed = |world: &World| {
+        let judged = world.now();
+        (judged.codes().contains(&Code::SuccessorUnreadable), judged.open() == nothing())
+    };
+    assert_eq!(closed(&unread(&controllers, Some(care()), Some(start))), (true, true));
+    assert_eq!(closed(&unread(&controllers, Some(care()), None)), (true, true), "it may have started");
+    let open = (false, false);
+    assert_eq!(closed(&unread(&controllers, None, Some(start))), open, "it takes no place");
+    assert_eq!(closed(&unread(&controllers, Some(care_2()), Some(start))), open, "it takes another's place");
+    assert_eq!(closed(&unread(&controllers, Some(care()), Some("2026-12-01T00:00:00Z"))), open, "later");
+    assert_eq!(
+        closed(&unread(&["ash-practice", "board"], Some(care()), Some(start))),
+        open,
+        "one has not signed"
+    );
+
+    let change = |change: &dyn Fn(&mut AgreementSignature)| {
+        let mut world = unread(&controllers, Some(care()), Some(start));
+        let is_it =
+            |it: &AgreementSignature| it.spec.agreement == care_2() && it.spec.party == "birch-practice";
+        change(&mut world.0.signatures.iter_mut().find(|it| is_it(&it.object)).unwrap().object);
+        world
+    };
+    assert_eq!(closed(&change(&|it| it.spec.state = Some(SignatureState::Withdrawn))), open);
+    assert_eq!(closed(&change(&|it| it.metadata.namespace = Some("elsewhere".to_owned()))), open);
+    // a signature that cannot be read, either, may be the one that is missing
+    let mut world = unread(&["ash-practice"], Some(care()), Some(start));
+    let home = world.signature(&care(), "birch-practice").metadata.namespace;
+    let mut signature = world.0.unreadable[0].clone();
+    signature.kind = "AgreementSignature".to_owned();
+    signature.meta.namespace = home;
+    (signature.supersedes, signature.agreement) = (None, Some(care_2()));
+    world.0.unreadable.push(signature);
+    assert_eq!(closed(&world), (true, true));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What people are told when something has changed: a line in the log, and an Event on the object.
 //!
-//! Told is a change of meaning (the phase of an agreement, or its cause; whether an object is used), never a round.
+//! Told is a change of meaning (the phase of an agreement, or its cause; whether an object is used), never a round; and
+//! once, that an object cannot be decoded.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -11,6 +12,8 @@ use super::execute::{chain, deadline};
 use crate::api::{API_VERSION, Condition, ConditionStatus, Phase};
 use crate::core::finding::ObjectKey;
 use crate::core::plan::{FIELD_MANAGER, StatusBody};
+use crate::core::snapshot::Unreadable;
+use crate::core::text::masked;
 
 /// An Event's note may hold 1 kB.
 const NOTE: usize = 1000;
@@ -34,6 +37,12 @@ impl Teller {
         Self { recorder: Recorder::new(client, reporter) }
     }
 
+    /// Tells that an object cannot be decoded, and gives back whether that has been told. It has no status to say it in.
+    pub(super) async fn tell_undecodable(&self, object: &Unreadable, api_version: String) -> bool {
+        let (key, news) = (object.key(), undecodable(object));
+        self.publish(&key, api_version, object.meta.uid.clone(), news).await
+    }
+
     /// Tells what has changed in a status that was just written. That nobody could be told is no failure.
     pub(super) async fn tell(
         &self,
@@ -42,10 +51,21 @@ impl Teller {
         was: Option<&StatusBody>,
         is: &StatusBody,
     ) {
-        let Some(News { good, reason, note }) = news(was, is) else {
-            return;
-        };
-        info!(%object, reason, "{note}");
+        if let Some(news) = news(was, is) {
+            info!(%object, reason = news.reason, "{}", news.note);
+            let _nobody_may_hear =
+                self.publish(object, API_VERSION.to_owned(), uid.map(str::to_owned), news).await;
+        }
+    }
+
+    async fn publish(
+        &self,
+        object: &ObjectKey,
+        api_version: String,
+        uid: Option<String>,
+        news: News,
+    ) -> bool {
+        let News { good, reason, note } = news;
         let event = Event {
             type_: if good { EventType::Normal } else { EventType::Warning },
             reason,
@@ -54,16 +74,35 @@ impl Teller {
             secondary: None,
         };
         let regarding = ObjectReference {
-            api_version: Some(API_VERSION.to_owned()),
+            api_version: Some(api_version),
             kind: Some(object.kind.clone()),
             namespace: object.namespace.clone(),
             name: Some(object.name.clone()),
-            uid: uid.map(str::to_owned),
+            uid,
             ..ObjectReference::default()
         };
-        if let Some(Err(error)) = deadline(self.recorder.publish(&event, &regarding)).await {
-            debug!(%object, error = chain(&error), "no event was made");
+        match deadline(self.recorder.publish(&event, &regarding)).await {
+            Some(Ok(())) => true,
+            Some(Err(error)) => {
+                debug!(%object, error = chain(&error), "no event was made");
+                false
+            }
+            None => false,
         }
+    }
+}
+
+/// What there is to tell of an object that cannot be decoded.
+fn undecodable(object: &Unreadable) -> News {
+    let Unreadable { kind: _, meta: _, error, agreement: _, party: _, supersedes: _, start: _ } = object;
+    News {
+        good: false,
+        reason: "Undecodable".to_owned(),
+        note: format!(
+            "cannot be decoded, is left out, and is held against what it may be about: {error}; help: mend it or \
+             delete it, or run a version of concordat that can read it",
+            error = masked(error)
+        ),
     }
 }
 

@@ -7,9 +7,11 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::task::Poll;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -37,6 +39,7 @@ use crate::core::finding::ObjectKey;
 use crate::core::plan::{
     Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Step, owner_reference, says_the_same,
 };
+use crate::core::snapshot::Unreadable;
 
 /// How long one call may take.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -47,7 +50,18 @@ const SILENT: usize = 3;
 
 /// Waits for a call, but not for ever; nothing if it took too long.
 pub(super) async fn deadline<T>(call: impl Future<Output = T>) -> Option<T> {
-    timeout(DEADLINE, call).await.ok()
+    within(DEADLINE, call).await
+}
+
+/// Goes on with a call for so long. The time is looked at before the call is: one that was about to be sent when the
+/// process was stopped is not sent when it wakes.
+async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Option<T> {
+    let until = Instant::now() + limit;
+    let mut call = pin!(call);
+    let call = poll_fn(|context| {
+        if Instant::now() < until { call.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
+    });
+    timeout(limit, call).await.ok().flatten()
 }
 
 /// An error with its causes, in one line.
@@ -75,6 +89,8 @@ pub(super) struct Executor {
     metrics: Metrics,
     /// Failures that have been logged, so that each is logged once.
     told: Mutex<Failures>,
+    /// Objects that cannot be decoded and that people have been told of: uid and cause, so that each is told once.
+    undecodable: BTreeMap<ObjectKey, (Option<String>, String)>,
 }
 
 /// What one pass over steps has brought so far.
@@ -141,6 +157,22 @@ impl Executor {
             changes,
             metrics,
             told: Mutex::default(),
+            undecodable: BTreeMap::new(),
+        }
+    }
+
+    /// Tells people of objects that cannot be decoded, of each once.
+    pub(super) async fn tell_undecodable(&mut self, objects: &[Unreadable]) {
+        self.undecodable.retain(|key, _| objects.iter().any(|object| object.key() == *key));
+        for object in objects {
+            let (key, cause) = (object.key(), (object.meta.uid.clone(), object.error.clone()));
+            if self.undecodable.get(&key) == Some(&cause) || !self.leadership.holds() {
+                continue;
+            }
+            let Some(resource) = resource(&key.kind) else { continue };
+            if self.teller.tell_undecodable(object, resource.api_version).await {
+                self.undecodable.insert(key, cause);
+            }
         }
     }
 
@@ -518,6 +550,23 @@ mod tests {
             refused(conflict),
             (FailureReason::Conflict, "it was changed at the same moment".to_owned())
         );
+    }
+
+    #[test]
+    fn a_call_that_was_under_way_when_the_process_was_stopped_is_not_gone_on_with() {
+        let limit = Duration::from_millis(20);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut polls = 0;
+        let call = poll_fn(|context| {
+            polls += 1;
+            // as if the process had been stopped here, and something had come for the call meanwhile
+            std::thread::sleep(limit * 2);
+            context.waker().wake_by_ref();
+            if polls == 1 { Poll::Pending } else { Poll::Ready(()) }
+        });
+        assert_eq!(runtime.block_on(within(limit, call)), None);
+        assert_eq!(polls, 1);
+        assert_eq!(runtime.block_on(within(limit, async { 7 })), Some(7));
     }
 
     #[test]

@@ -5,8 +5,13 @@
 //! sooner than its duration later. Between the two lies the time that one call may take: a write that was begun in
 //! time is given up before anybody else can begin.
 //!
+//! A lease that is not there, or that nobody holds, may have been taken from its holder by somebody's hand, and for
+//! all that can be told the holder still writes: the others wait as for one that was just renewed. Only one that was
+//! let go in order ([`RELEASED`]) is taken at once. The first installation waits, too: once.
+//!
 //! What remains is a request that is given up here and yet arrives at the API server later. It can only say what was
-//! planned when it was sent, and the new holder, which watches, takes it back.
+//! planned when it was sent, and the new holder, which watches, takes it back. And a machine that sleeps as a whole,
+//! so that its clock stands still: it has as long to write when it wakes as it had left.
 //!
 //! A leader that dies takes the lease's duration and one [`RETRY`] with it: for so long a withdrawal may wait for the
 //! next leader. One that ends in order lets go of the lease, and then it is one [`RETRY`].
@@ -35,6 +40,8 @@ const DURATION: Duration = Duration::from_secs(15);
 const VALID: Duration = DURATION.saturating_sub(DEADLINE);
 /// How often the holder renews, and the others look.
 const RETRY: Duration = Duration::from_secs(2);
+/// The duration of a lease that its holder has let go of, by which that is known from one that somebody has cleared.
+const RELEASED: i32 = 1;
 
 /// The name of the lease, unless told otherwise.
 pub const DEFAULT_LEASE_NAME: &str = "concordat-operator";
@@ -49,7 +56,16 @@ pub struct Election {
 
 /// Whether this replica may write.
 #[derive(Clone, Debug)]
-pub(super) struct Leadership(Option<signal::Receiver<Option<Instant>>>);
+pub(super) struct Leadership(Option<signal::Receiver<Held>>);
+
+/// The lease as far as it is this replica's.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Held {
+    /// Until when a write may begin; nothing once the lease is lost.
+    until: Option<Instant>,
+    /// How often it has been won.
+    reign: u64,
+}
 
 impl Leadership {
     /// There is no other replica.
@@ -57,19 +73,28 @@ impl Leadership {
         Self(None)
     }
 
+    /// Whether there may be another replica.
+    pub(super) fn is_contested(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Whether a write may begin now.
     pub(super) fn holds(&self) -> bool {
-        match &self.0 {
-            None => true,
-            Some(until) => until.borrow().is_some_and(|until| Instant::now() < until),
-        }
+        self.reign().is_some()
+    }
+
+    /// The reign that lasts now. As long as it is the same, nobody else has led.
+    pub(super) fn reign(&self) -> Option<u64> {
+        let Some(held) = &self.0 else { return Some(0) };
+        let Held { until, reign } = *held.borrow();
+        until.is_some_and(|until| Instant::now() < until).then_some(reign)
     }
 
     /// Waits until the lease is won or lost.
     pub(super) async fn changed(&mut self) {
         let changed = match &mut self.0 {
             None => false,
-            Some(until) => until.changed().await.is_ok(),
+            Some(held) => held.changed().await.is_ok(),
         };
         if !changed {
             // nobody else, or the election is over, and that comes when the process ends
@@ -83,10 +108,12 @@ pub(super) struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
-    until: signal::Sender<Option<Instant>>,
+    held: signal::Sender<Held>,
     pulse: Pulse,
-    /// The lease as it was last seen here, and when that version was first seen.
-    seen: Option<(Lease, Instant)>,
+    /// The lease as it was last seen here, or that there was none, and when that was first seen.
+    seen: Option<(Option<Lease>, Instant)>,
+    /// Until when its own last lease lasts, whatever has become of it since: nobody else begins before.
+    own: Option<Instant>,
     /// Whether a write of it may have arrived of which nothing is known, so that it has to be read first.
     stale: bool,
     /// What was last said about who leads.
@@ -105,14 +132,15 @@ enum Move {
 impl Candidate {
     pub(super) fn new(client: &Client, election: &Election, pulse: Pulse) -> (Self, Leadership) {
         let namespace = election.namespace.as_deref().unwrap_or(client.default_namespace());
-        let (until, leadership) = signal::channel(None);
+        let (held, leadership) = signal::channel(Held::default());
         let candidate = Self {
             api: Api::namespaced(client.clone(), namespace),
             name: election.name.clone(),
             identity: identity(),
-            until,
+            held,
             pulse,
             seen: None,
+            own: None,
             stale: false,
             told: String::new(),
         };
@@ -136,7 +164,7 @@ impl Candidate {
                     self.stale = true;
                 }
             }
-            if self.until.borrow().is_some_and(|until| until <= Instant::now()) {
+            if self.held.borrow().until.is_some_and(|until| until <= Instant::now()) {
                 self.hold(None);
             }
             tokio::select! {
@@ -151,21 +179,30 @@ impl Candidate {
     async fn turn(&mut self) -> Result<(), String> {
         let asked = Instant::now();
         // the holder knows the lease from its own last write; the others have to look
-        let holds = self.until.borrow().is_some();
+        let holds = self.held.borrow().until.is_some();
         if self.stale || !holds || self.seen.is_none() {
             let read = deadline(self.api.get_opt(&self.name)).await.ok_or("no answer in time")?;
             let lease = read.map_err(|error| trouble(&error))?;
             self.see(lease);
             self.stale = false;
         }
-        let lease = self.seen.as_ref().map(|(lease, at)| (lease, at.elapsed()));
-        let next = next(lease, &self.identity);
+        let (lease, seen) = match &self.seen {
+            Some((lease, at)) => (lease.as_ref(), at.elapsed()),
+            None => (None, Duration::ZERO),
+        };
+        let is_ours = self.own.is_some_and(|until| asked < until);
+        let next = next(lease, seen, &self.identity, is_ours);
         debug!(?next, "the lease");
         let written = match next {
             Move::Wait => {
+                let told = match lease.and_then(holder) {
+                    Some(holder) => format!("standing by: `{holder}` leads"),
+                    None => {
+                        "standing by: nobody holds the lease, and whoever last did may still write".to_owned()
+                    }
+                };
                 self.hold(None);
-                let holder = self.seen.as_ref().and_then(|(lease, _)| holder(lease)).unwrap_or_default();
-                self.tell(format!("standing by: `{holder}` leads"), false);
+                self.tell(told, false);
                 return Ok(());
             }
             Move::Create => {
@@ -173,14 +210,15 @@ impl Candidate {
                 deadline(self.api.create(&params(), &lease)).await
             }
             Move::Take | Move::Renew => {
-                let lease = self.lease(self.seen.as_ref().map(|(lease, _)| lease));
+                let lease = self.lease(lease);
                 deadline(self.api.replace(&self.name, &params(), &lease)).await
             }
         };
         match written.ok_or("no answer in time")? {
             Ok(lease) => {
                 self.see(Some(lease));
-                self.hold(Some(asked + VALID));
+                self.own = Some(asked + VALID);
+                self.hold(self.own);
                 self.tell("leading".to_owned(), false);
                 Ok(())
             }
@@ -196,11 +234,12 @@ impl Candidate {
 
     /// Lets go of the lease, so that nobody has to wait for it to run out.
     async fn release(&mut self) {
-        let held = self.until.borrow().is_some();
+        let held = self.held.borrow().until.is_some();
         self.hold(None);
-        let Some((lease, _)) = self.seen.take().filter(|_| held) else { return };
+        let Some((Some(lease), _)) = self.seen.take().filter(|_| held) else { return };
         let mut spec = lease.spec.clone().unwrap_or_default();
         spec.holder_identity = None;
+        spec.lease_duration_seconds = Some(RELEASED);
         let lease = Lease { metadata: meta(&lease), spec: Some(spec) };
         match deadline(self.api.replace(&self.name, &params(), &lease)).await {
             Some(Ok(_)) => info!("let go of the lease"),
@@ -211,18 +250,19 @@ impl Candidate {
 
     fn see(&mut self, lease: Option<Lease>) {
         let version = |lease: &Lease| (lease.metadata.uid.clone(), lease.metadata.resource_version.clone());
-        self.seen = lease.map(|lease| match &self.seen {
-            Some((known, at)) if version(known) == version(&lease) => (lease, *at),
-            _ => (lease, Instant::now()),
-        });
+        let known = self.seen.take();
+        let since = known.filter(|(known, _)| known.as_ref().map(version) == lease.as_ref().map(version));
+        self.seen = Some((lease, since.map_or_else(Instant::now, |(_, since)| since)));
     }
 
     fn hold(&self, until: Option<Instant>) {
-        self.until.send_if_modified(|held| {
-            let turned = held.is_some() != until.is_some();
-            *held = until;
-            if turned && until.is_none() {
-                warn!("leading no longer: nothing more is written here");
+        self.held.send_if_modified(|held| {
+            let turned = held.until.is_some() != until.is_some();
+            held.until = until;
+            match until {
+                Some(_) if turned => held.reign += 1,
+                None if turned => warn!("leading no longer: nothing more is written here"),
+                Some(_) | None => {}
             }
             turned
         });
@@ -273,14 +313,17 @@ fn trouble(error: &kube::Error) -> String {
     }
 }
 
-/// What to do about the lease, which was first seen as it is now so long ago.
-fn next(lease: Option<(&Lease, Duration)>, identity: &str) -> Move {
-    let Some((lease, seen)) = lease else { return Move::Create };
+/// What to do about the lease, or about that there is none, which was first seen so long ago. `is_ours` says whether
+/// this replica's own last lease still lasts.
+fn next(lease: Option<&Lease>, seen: Duration, identity: &str, is_ours: bool) -> Move {
+    let Some(lease) = lease else {
+        return if is_ours || seen >= DURATION { Move::Create } else { Move::Wait };
+    };
+    let says = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
     match holder(lease) {
-        None => Move::Take,
+        None if is_ours || says == Some(RELEASED) => Move::Take,
         Some(holder) if holder == identity => Move::Renew,
-        Some(_) => {
-            let says = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+        _ => {
             let says = Duration::from_secs(says.and_then(|it| u64::try_from(it).ok()).unwrap_or_default());
             if seen < says.max(DURATION) { Move::Wait } else { Move::Take }
         }
@@ -327,18 +370,32 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_taken_when_it_is_free_or_has_not_moved_for_its_duration() {
-        let seconds = Duration::from_secs;
+    fn a_lease_is_taken_when_it_was_let_go_or_has_not_moved_for_its_duration() {
+        let after = |lease: &Lease, seconds| next(Some(lease), Duration::from_secs(seconds), "me", false);
         let other = lease(Some("other"), 15);
-        assert_eq!(next(None, "me"), Move::Create);
-        assert_eq!(next(Some((&lease(None, 15), seconds(0))), "me"), Move::Take);
-        assert_eq!(next(Some((&lease(Some(""), 15), seconds(0))), "me"), Move::Take);
-        assert_eq!(next(Some((&lease(Some("me"), 15), seconds(99))), "me"), Move::Renew);
-        assert_eq!(next(Some((&other, seconds(14))), "me"), Move::Wait);
-        assert_eq!(next(Some((&other, seconds(15))), "me"), Move::Take);
+        assert_eq!(after(&lease(None, RELEASED), 0), Move::Take);
+        assert_eq!(after(&lease(Some(""), RELEASED), 0), Move::Take);
+        assert_eq!(after(&lease(Some("me"), 15), 99), Move::Renew);
+        assert_eq!(after(&other, 14), Move::Wait);
+        assert_eq!(after(&other, 15), Move::Take);
         // one that promises itself longer is given it, and one that promises itself less is given ours
-        assert_eq!(next(Some((&lease(Some("other"), 60), seconds(59))), "me"), Move::Wait);
-        assert_eq!(next(Some((&lease(Some("other"), 1), seconds(14))), "me"), Move::Wait);
+        assert_eq!(after(&lease(Some("other"), 60), 59), Move::Wait);
+        assert_eq!(after(&lease(Some("other"), 1), 14), Move::Wait);
+    }
+
+    #[test]
+    fn a_lease_that_somebody_has_deleted_or_cleared_is_taken_no_sooner_than_one_that_is_held() {
+        let seconds = Duration::from_secs;
+        let cleared = lease(None, 15);
+        assert_eq!(next(Some(&cleared), seconds(14), "me", false), Move::Wait);
+        assert_eq!(next(Some(&cleared), seconds(15), "me", false), Move::Take);
+        assert_eq!(next(None, seconds(14), "me", false), Move::Wait);
+        assert_eq!(next(None, seconds(15), "me", false), Move::Create);
+        // whoever held it knows that nobody else does
+        assert_eq!(next(None, seconds(0), "me", true), Move::Create);
+        assert_eq!(next(Some(&cleared), seconds(0), "me", true), Move::Take);
+        let other = lease(Some("other"), 15);
+        assert_eq!(next(Some(&other), seconds(0), "me", true), Move::Wait);
     }
 
     #[test]
@@ -349,12 +406,13 @@ mod tests {
 
     #[test]
     fn leading_ends_by_itself() {
-        let (until, receiver) = signal::channel(Some(Instant::now() + Duration::from_millis(20)));
+        let until = Some(Instant::now() + Duration::from_millis(20));
+        let (held, receiver) = signal::channel(Held { until, reign: 3 });
         let leadership = Leadership(Some(receiver));
-        assert!(leadership.holds());
+        assert_eq!(leadership.reign(), Some(3));
         std::thread::sleep(Duration::from_millis(25));
-        assert!(!leadership.holds());
-        until.send(None).unwrap();
+        assert_eq!((leadership.reign(), leadership.holds()), (None, false));
+        held.send(Held { until: None, reign: 3 }).unwrap();
         assert!(!leadership.holds());
         assert!(Leadership::alone().holds());
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::core::plan::{Plan, StatusBody};
+use crate::core::snapshot::Unreadable;
 
 /// The numbers, shared by whoever counts.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,8 @@ struct Numbers {
     /// By code and severity.
     findings: BTreeMap<(&'static str, &'static str), u64>,
     phases: BTreeMap<&'static str, u64>,
+    /// By kind.
+    undecodable: BTreeMap<String, u64>,
     leading: bool,
 }
 
@@ -60,6 +63,15 @@ impl Metrics {
         }
     }
 
+    /// Objects that stand and cannot be decoded.
+    pub(super) fn undecodable(&self, objects: &[Unreadable]) {
+        let mut numbers = self.numbers();
+        numbers.undecodable.clear();
+        for object in objects {
+            *numbers.undecodable.entry(object.kind.clone()).or_default() += 1;
+        }
+    }
+
     /// A judgement was carried out, or not to its end.
     pub(super) fn round(&self, outcome: &'static str, took: Duration) {
         let mut numbers = self.numbers();
@@ -79,12 +91,14 @@ impl Metrics {
         if !leading {
             numbers.findings.clear();
             numbers.phases.clear();
+            numbers.undecodable.clear();
         }
     }
 
     /// The page. `heard` is how long ago each watch was last answered; nothing, if never.
     pub(super) fn page(&self, heard: &BTreeMap<String, Option<Duration>>) -> String {
-        let Numbers { rounds, judged, carried_out, writes, findings, phases, leading } = &*self.numbers();
+        let Numbers { rounds, judged, carried_out, writes, findings, phases, undecodable, leading } =
+            &*self.numbers();
         let mut page = Page(String::new());
         page.head("concordat_leader", "gauge", "whether this replica writes");
         page.line("concordat_leader", &[], f64::from(u8::from(*leading)));
@@ -105,6 +119,10 @@ impl Metrics {
         page.head("concordat_agreements", "gauge", "agreements, by phase");
         for (phase, count) in phases {
             page.line("concordat_agreements", &[("phase", phase)], number(*count));
+        }
+        page.head("concordat_undecodable", "gauge", "objects that cannot be decoded, by kind");
+        for (kind, count) in undecodable {
+            page.line("concordat_undecodable", &[("kind", kind)], number(*count));
         }
         page.head("concordat_heard_seconds", "gauge", "how long ago the API server was last heard, by watch");
         for (name, heard) in heard {
@@ -151,6 +169,8 @@ impl Page {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::ObjectMeta;
+
     use super::*;
 
     #[test]
@@ -160,6 +180,15 @@ mod tests {
         metrics.round("settled", Duration::from_millis(250));
         metrics.wrote("NetworkPolicy", "done");
         metrics.wrote("NetworkPolicy", "done");
+        metrics.undecodable(&[Unreadable {
+            kind: "PartnerOrg".to_owned(),
+            meta: ObjectMeta::default(),
+            error: "a field from the future".to_owned(),
+            agreement: None,
+            party: None,
+            supersedes: None,
+            start: None,
+        }]);
         let heard = BTreeMap::from([
             ("DataProduct".to_owned(), Some(Duration::from_millis(1500))),
             ("LocalPolicy".to_owned(), None),
@@ -176,6 +205,7 @@ mod tests {
                 "concordat_round_seconds_sum 0.25",
                 "concordat_round_seconds_count 1",
                 "concordat_writes_total{kind=\"NetworkPolicy\",result=\"done\"} 2",
+                "concordat_undecodable{kind=\"PartnerOrg\"} 1",
                 "concordat_heard_seconds{watch=\"DataProduct\"} 1.5",
                 "concordat_heard_seconds{watch=\"LocalPolicy\"} +Inf",
             ]

@@ -5,6 +5,7 @@
 //! from what stands to what is planned. The plan is the one that `concordat plan` prints. Nothing is written when
 //! nothing has changed, and nothing before every kind has been read once.
 
+mod anew;
 mod backoff;
 mod changes;
 mod events;
@@ -140,6 +141,7 @@ pub async fn run_until(
     let stores = Stores::default();
     let pulses = health::Pulses::default();
     let changes = changes::Changes::default();
+    let anew = anew::Anew::default();
     let metrics = metrics::Metrics::default();
     let (stop, stopping) = signal::channel(false);
     let (retire, retiring) = signal::channel(false);
@@ -151,7 +153,7 @@ pub async fn run_until(
         let listener = health::bind(addr).await?;
         tasks.spawn(health::serve(listener, pulses.clone(), metrics.clone()));
     }
-    watch::all(&client, &stores, &pulses, &changes, &mut tasks);
+    watch::all(&client, &stores, &pulses, &changes, &anew, &mut tasks);
     let leadership = match &election {
         None => Leadership::alone(),
         Some(election) => {
@@ -163,7 +165,7 @@ pub async fn run_until(
 
     // whoever does not lead watches, and waits in the loop
     let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
-    let source = reconcile::Source { stores, view, changes, metrics, judge: Arc::default() };
+    let source = reconcile::Source { stores, view, changes, anew, metrics, judge: Arc::default() };
     let reconcile = reconcile::Loop::new(executor, source, pulses.add("loop"), leadership, stopping);
     let reconcile = reconcile.run();
     tokio::pin!(reconcile, end);

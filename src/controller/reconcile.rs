@@ -14,6 +14,7 @@ use tokio::sync::watch as signal;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info};
 
+use super::anew::Anew;
 use super::backoff::Backoff;
 use super::changes::Changes;
 use super::execute::Executor;
@@ -22,7 +23,7 @@ use super::lease::Leadership;
 use super::metrics::Metrics;
 use crate::core::judge::Judge;
 use crate::core::plan::{Observed, Plan, Step, report, steps};
-use crate::core::snapshot::{ClusterView, Snapshot};
+use crate::core::snapshot::{ClusterView, Snapshot, Unreadable};
 use crate::source::cluster::Stores;
 
 /// A clock can be set: look again this often, whatever the plan says.
@@ -45,6 +46,7 @@ pub(super) struct Source {
     pub(super) stores: Stores,
     pub(super) view: ClusterView,
     pub(super) changes: Changes,
+    pub(super) anew: Anew,
     pub(super) metrics: Metrics,
     /// Remembers the last judgement, so that the next takes less time.
     pub(super) judge: Arc<Judge>,
@@ -91,8 +93,20 @@ impl Loop {
     /// Runs until told to stop.
     pub(super) async fn run(mut self) {
         let mut first = true;
+        let mut last = None;
         while !*self.stopping.borrow() {
             self.pulse.turn();
+            let reign = self.leadership.reign();
+            self.source.metrics.lead(reign.is_some());
+            if reign.is_some() && reign != last {
+                last = reign;
+                if self.leadership.is_contested() {
+                    // another replica has written meanwhile, and what is known here may be older than that
+                    self.source.anew.ask();
+                }
+            }
+            // asked before the stores are read
+            let reign = reign.filter(|_| self.source.anew.has_come());
             let mut echoes = false;
             let wait = match self.source.settled().await {
                 None => LOOK_AGAIN,
@@ -101,10 +115,9 @@ impl Loop {
                         info!(agreements = snapshot.agreements.len(), "every kind is read");
                         first = false;
                     }
-                    self.source.metrics.lead(self.leadership.holds());
-                    if self.leadership.holds() {
+                    if let Some(reign) = reign {
                         let wait;
-                        (wait, echoes) = self.lead(snapshot, observed).await;
+                        (wait, echoes) = self.lead(reign, snapshot, observed).await;
                         wait
                     } else {
                         self.pulse.hear();
@@ -114,8 +127,10 @@ impl Loop {
             };
             // who does not lead has nothing to do about a change; once it leads it reads everything
             let leads = self.leadership.holds();
+            let comes = !self.source.anew.has_come();
             tokio::select! {
                 () = sleep(wait) => {}
+                () = self.source.anew.come(), if comes => {}
                 () = self.source.changes.foreign(), if leads || first => {}
                 // what was written is there: now it can be said
                 () = self.source.changes.echoed(ECHO), if echoes => {}
@@ -127,7 +142,8 @@ impl Loop {
     }
 
     /// Judges and carries out, until there is nothing newer; gives back how long to wait, and whether for echoes too.
-    async fn lead(&mut self, snapshot: Snapshot, observed: Observed) -> (Duration, bool) {
+    async fn lead(&mut self, reign: u64, snapshot: Snapshot, observed: Observed) -> (Duration, bool) {
+        let mut undecodable = self.note_undecodable(&snapshot);
         let mut judged = self.source.judge(snapshot, observed).await;
         loop {
             let Ok(current) = judged else {
@@ -135,14 +151,21 @@ impl Loop {
                 return (self.backoff.wait(), false);
             };
             let began = Instant::now();
-            let outcome = self.carry_out(current).await;
+            let outcome = self.carry_out(reign, current).await;
             self.source.metrics.round(outcome.name(), began.elapsed());
+            if matches!(outcome, Outcome::Done { .. }) {
+                // after what opens and closes, which must not wait for it
+                self.executor.tell_undecodable(&undecodable).await;
+            }
             match outcome {
                 Outcome::Newer => {
                     debug!("others have changed something: going on with a new plan");
                     // judged anew: what was just written was not all there when the newer judgement was begun
                     judged = match self.source.settled().await {
-                        Some((snapshot, observed)) => self.source.judge(snapshot, observed).await,
+                        Some((snapshot, observed)) => {
+                            undecodable = self.note_undecodable(&snapshot);
+                            self.source.judge(snapshot, observed).await
+                        }
                         None => Err(Broken),
                     };
                 }
@@ -160,12 +183,20 @@ impl Loop {
         }
     }
 
+    /// Counts the objects that cannot be decoded, and remembers to tell people of them.
+    fn note_undecodable(&self, snapshot: &Snapshot) -> Vec<Unreadable> {
+        self.source.metrics.undecodable(&snapshot.unreadable);
+        snapshot.unreadable.clone()
+    }
+
     /// Carries one judgement out, and says so in the statuses, unless a newer one is there first.
-    async fn carry_out(&mut self, judged: Judged) -> Outcome {
+    async fn carry_out(&mut self, reign: u64, judged: Judged) -> Outcome {
         let Judged { plan, mut observed, steps } = judged;
         let Self { executor, source, pulse, leadership, stopping, backoff: _ } = self;
         let superseded = AtomicBool::new(false);
-        let is_cut_short = || superseded.load(Ordering::Relaxed) || *stopping.borrow() || !leadership.holds();
+        // a judgement of an earlier reign is void: another replica may have led in between
+        let is_over = || *stopping.borrow() || leadership.reign() != Some(reign);
+        let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over();
         // whether the newer judgement has begun, and with it taken what woke it
         let begun = AtomicBool::new(false);
         let newer = async {

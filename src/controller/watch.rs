@@ -18,12 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::anew::{Anew, Reader};
 use super::backoff::Backoff;
 use super::changes::Changes;
 use super::execute::{chain, deadline};
 use super::health::{Pulse, Pulses};
 use crate::core::plan::MANAGED_BY;
-use crate::source::cluster::{Incoming, Store, Stores};
+use crate::source::cluster::{Incoming, Store, Stores, Undecoded};
 
 /// How long one watch request lasts. The API server ends it, and so shows that it is there. A connection that has died
 /// in silence is found out no later than that, and a withdrawal must not wait long: hence one request a second in all.
@@ -45,6 +46,7 @@ pub(super) fn all(
     stores: &Stores,
     pulses: &Pulses,
     changes: &Changes,
+    anew: &Anew,
     tasks: &mut JoinSet<()>,
 ) {
     let Stores {
@@ -59,7 +61,7 @@ pub(super) fn all(
         grants,
         network_policies,
     } = stores;
-    let start = Start { client, pulses, changes };
+    let start = Start { client, pulses, changes, anew };
     start.watch(frameworks, None, tasks);
     start.watch(exceptions, None, tasks);
     start.watch(footprints, None, tasks);
@@ -77,6 +79,7 @@ struct Start<'a> {
     client: &'a Client,
     pulses: &'a Pulses,
     changes: &'a Changes,
+    anew: &'a Anew,
 }
 
 impl Start<'_> {
@@ -85,6 +88,7 @@ impl Start<'_> {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
     {
         let kind = K::kind(&()).into_owned();
+        let reader = self.anew.add(&kind);
         let watch = Watch {
             api: Api::all(self.client.clone()),
             labels,
@@ -93,7 +97,7 @@ impl Start<'_> {
             changes: self.changes.clone(),
             kind,
         };
-        tasks.spawn(watch.run());
+        tasks.spawn(watch.run(reader));
     }
 }
 
@@ -146,8 +150,8 @@ impl<K> Watch<K>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    /// Lists, then watches, for ever.
-    async fn run(self) {
+    /// Lists, then watches, for ever; lists again when that is asked for.
+    async fn run(self, mut reader: Reader) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
         let mut told: Option<(String, Instant)> = None;
         let mut version: Option<String> = None;
@@ -155,8 +159,20 @@ where
         loop {
             self.pulse.turn();
             let outcome = match &mut version {
-                None => self.list().await.map(|listed| version = Some(listed)),
-                Some(version) => self.session(version).await,
+                None => {
+                    let begun = reader.begin();
+                    self.list().await.map(|listed| {
+                        version = Some(listed);
+                        reader.end(begun);
+                    })
+                }
+                Some(followed) => tokio::select! {
+                    outcome = self.session(followed) => outcome,
+                    () = reader.asked() => {
+                        version = None;
+                        continue;
+                    }
+                },
             };
             match outcome {
                 Ok(()) => {
@@ -197,7 +213,9 @@ where
                     let version = version.ok_or(WatchError::NoVersion)?;
                     debug!(kind = self.kind, objects = objects.len(), "listed");
                     self.store.replace(objects);
-                    self.name_undecodable();
+                    for (object, error) in self.store.undecodable() {
+                        self.name_undecodable(&object, &error);
+                    }
                     self.changes.anything();
                     return Ok(version);
                 }
@@ -226,11 +244,13 @@ where
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     version_of(&object, version);
-                    let (broken, meta) = (object.0.is_err(), object.meta().clone());
-                    self.store.apply(object);
-                    if broken {
-                        self.name_undecodable();
+                    if let Err(undecoded) = &object.0 {
+                        let Undecoded { meta, error, .. } = &**undecoded;
+                        let (namespace, name) = (meta.namespace.as_deref(), meta.name.as_deref());
+                        self.name_undecodable(&place(namespace, name), error);
                     }
+                    let meta = object.meta().clone();
+                    self.store.apply(object);
                     self.changes.seen(&meta);
                 }
                 WatchEvent::Deleted(object) => {
@@ -244,17 +264,11 @@ where
         }
     }
 
-    fn name_undecodable(&self) {
-        let undecodable = self.store.undecodable();
-        for (object, error) in &undecodable {
-            warn!(
-                kind = self.kind,
-                object, error, "cannot be decoded: left out, and held against what it may be about"
-            );
-        }
-        if !undecodable.is_empty() {
-            warn!(kind = self.kind, count = undecodable.len(), "objects that cannot be decoded");
-        }
+    fn name_undecodable(&self, object: &str, error: &str) {
+        warn!(
+            kind = self.kind,
+            object, error, "cannot be decoded: left out, and held against what it may be about"
+        );
     }
 
     /// The error, with what helps.
@@ -283,6 +297,11 @@ where
             *told = Some((trouble, Instant::now()));
         }
     }
+}
+
+fn place(namespace: Option<&str>, name: Option<&str>) -> String {
+    let name = name.unwrap_or_default();
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 fn version_of<K: Resource>(object: &Incoming<K>, version: &mut String) {

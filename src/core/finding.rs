@@ -87,6 +87,7 @@ codes! {
     SupersedesCycle "CON408" Error "an agreement supersedes itself";
     FrameworkNotEffective "CON409" Error "the framework is not in effect at this moment";
     RuleBroken "CON410" Error "the agreement breaks a national rule, and is refused";
+    SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
 
     SignatureNamespace "CON501" Error "a signature stands outside the party's home namespace";
     SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";

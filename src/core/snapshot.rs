@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
@@ -141,10 +142,16 @@ pub struct Snapshot {
 pub struct Unreadable {
     pub kind: String,
     pub meta: ObjectMeta,
+    /// Why it cannot be read.
+    pub error: String,
     /// The agreement that it says it is about, as far as that can be told.
     pub agreement: Option<ObjectRef>,
     /// The party that it says it speaks for, as far as that can be told.
     pub party: Option<String>,
+    /// The agreement whose place it says that it takes, as far as that can be told.
+    pub supersedes: Option<ObjectRef>,
+    /// When it says that its term starts, as far as that can be told.
+    pub start: Option<Timestamp>,
 }
 
 impl Unreadable {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
@@ -34,6 +35,8 @@ pub struct Undecoded {
     pub error: String,
     agreement: Option<ObjectRef>,
     party: Option<String>,
+    supersedes: Option<ObjectRef>,
+    start: Option<Timestamp>,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Incoming<K> {
@@ -46,12 +49,17 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Incoming<K> {
         let meta = value.get("metadata").cloned().unwrap_or_default();
         let meta = serde_json::from_value(meta).map_err(D::Error::custom)?;
         let told = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let agreement = told("/spec/agreement/namespace").zip(told("/spec/agreement/name"));
+        let named = |field: &str| {
+            let (namespace, name) = (told(&format!("{field}/namespace")), told(&format!("{field}/name")));
+            namespace.zip(name).map(|(namespace, name)| ObjectRef { namespace, name })
+        };
         Ok(Self(Err(Box::new(Undecoded {
             meta,
             error,
-            agreement: agreement.map(|(namespace, name)| ObjectRef { namespace, name }),
+            agreement: named("/spec/agreement"),
             party: told("/spec/party"),
+            supersedes: named("/spec/supersedes"),
+            start: told("/spec/term/start").and_then(|start| start.parse().ok()),
         }))))
     }
 }
@@ -268,8 +276,8 @@ impl Stores {
         {
             let kind = K::kind(&());
             all.extend(store.contents().undecodable.values().map(|it| {
-                let Undecoded { meta, error: _, agreement, party } = it.clone();
-                Unreadable { kind: kind.to_string(), meta, agreement, party }
+                let Undecoded { meta, error, agreement, party, supersedes, start } = it.clone();
+                Unreadable { kind: kind.to_string(), meta, error, agreement, party, supersedes, start }
             }));
         }
         let Self {

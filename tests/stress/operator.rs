@@ -100,7 +100,7 @@ impl Replica {
         Self::start_with(proxy, &["--leader-elect", &format!("--lease-namespace={}", account().namespace)])
     }
 
-    fn start_with(proxy: &Proxy, more: &[&str]) -> Self {
+    pub fn start_with(proxy: &Proxy, more: &[&str]) -> Self {
         let account = account();
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "operator",
@@ -142,18 +142,32 @@ impl Replica {
         assert!(sent.unwrap().success());
     }
 
+    /// Whether the process is there no more, though nobody has ended it.
+    pub fn has_ended(&self) -> bool {
+        !Path::new(&format!("/proc/{}/exe", self.process.pid())).exists()
+    }
+
     pub fn log(&self) -> String {
         self.process.tail()
     }
 
+    /// A page of the health checks' port.
+    pub fn page(&self, path: &str) -> String {
+        self.answer(path).unwrap()
+    }
+
     /// The status code of a health check; nothing while nobody listens.
     pub fn asked(&self, path: &str) -> Option<u16> {
+        self.answer(path)?.split(' ').nth(1)?.parse().ok()
+    }
+
+    fn answer(&self, path: &str) -> Option<String> {
         use std::io::{Read as _, Write as _};
         let mut stream = std::net::TcpStream::connect(self.health).ok()?;
         write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").ok()?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).ok()?;
-        answer.split(' ').nth(1)?.parse().ok()
+        Some(answer)
     }
 
     pub fn until_ready(&self) {

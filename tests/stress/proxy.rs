@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::Method;
 use axum::response::Response;
+use futures::{Stream, StreamExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::net::{TcpListener, TcpStream};
@@ -78,6 +79,8 @@ struct Shared {
     lease_lost: watch::Sender<bool>,
     /// How long each write takes at least.
     slow: Mutex<Duration>,
+    /// Watches whose path ends like this are told nothing.
+    deaf: watch::Sender<Option<&'static str>>,
 }
 
 pub fn runtime() -> &'static Runtime {
@@ -104,6 +107,7 @@ impl Proxy {
                 tripped: watch::Sender::new(false),
                 lease_lost: watch::Sender::new(false),
                 slow: Mutex::new(Duration::ZERO),
+                deaf: watch::Sender::new(None),
             });
             let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let target = inner.local_addr().unwrap();
@@ -138,6 +142,12 @@ impl Proxy {
         *self.shared.slow.lock().unwrap_or_else(PoisonError::into_inner) = by;
     }
 
+    /// Watches of one resource are behind from now on: they go on, end and begin, and tell nothing. What is listed is
+    /// as it is.
+    pub fn deafen(&self, resource: Option<&'static str>) {
+        self.shared.deaf.send_replace(resource);
+    }
+
     pub fn line(&self, line: Line) {
         self.line.send_replace(line);
     }
@@ -165,7 +175,11 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         if is_write {
             note(&shared, at, what, forbidden);
         }
-        return answer;
+        if !parts.uri.query().is_some_and(|it| it.contains("watch=")) {
+            return answer;
+        }
+        let path = parts.uri.path().to_owned();
+        return answer.map(|body| Body::from_stream(held_back(body, path, shared.deaf.subscribe())));
     }
     let one = shared.one.lock().await;
     if *shared.tripped.borrow() {
@@ -188,6 +202,24 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     }
     shared.left.store(left.saturating_sub(1), Ordering::SeqCst);
     answer
+}
+
+/// What is told on a path, once whoever asks is not deaf to it.
+fn held_back(
+    body: Body,
+    path: String,
+    deaf: watch::Receiver<Option<&'static str>>,
+) -> impl Stream<Item = Result<Bytes, axum::Error>> {
+    // a list comes whole; a watch comes line by line, for as long as it lasts
+    body.into_data_stream().then(move |told| {
+        let (mut deaf, path) = (deaf.clone(), path.clone());
+        async move {
+            while deaf.borrow_and_update().is_some_and(|it| path.ends_with(it))
+                && deaf.changed().await.is_ok()
+            {}
+            told
+        }
+    })
 }
 
 fn note(shared: &Shared, at: Instant, what: String, forbidden: Option<String>) {

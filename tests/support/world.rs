@@ -15,20 +15,21 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use concordat::api::{
-    AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, Phase,
-    PlaceFootprint, custom_resource_definitions,
+    AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, ObjectRef,
+    PartnerOrg, Phase, PlaceFootprint, PolicyFramework, custom_resource_definitions,
 };
 use concordat::core::judge::Judgement;
 use concordat::core::plan::{PART, Plan, PlannedObject};
 use concordat::core::sign::{SignatureRequest, signature};
 use concordat::core::snapshot::{ClusterView, Snapshot, Sourced};
+use concordat::source::cluster::{Incoming, Stores};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Namespace};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::core::NamespaceResourceScope;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, NamespaceResourceScope};
 use kube::{Api, Client, Config, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -49,6 +50,8 @@ pub async fn connect() -> Client {
 pub struct World {
     pub stem: String,
     pub client: Client,
+    /// How the operator sees the cluster.
+    pub cluster: ClusterView,
     runtime: Runtime,
 }
 
@@ -61,7 +64,8 @@ impl World {
         }
         let runtime = Runtime::new().unwrap();
         let client = runtime.block_on(connect());
-        let world = Self { stem: super::unique(stem), runtime, client };
+        let cluster = ClusterView::Unnamed;
+        let world = Self { stem: super::unique(stem), client, cluster, runtime };
         world.definitions();
         for place in ["council", "pcn", "charity"] {
             world.namespace(&world.ns(place));
@@ -287,8 +291,13 @@ impl World {
 
     /// The signature of a party on the agreement as a snapshot has it.
     pub fn signature(&self, snapshot: &Snapshot, of: &str, withdraw: bool) -> Value {
+        self.signature_on(snapshot, &self.agreement(), of, withdraw)
+    }
+
+    /// The signature of a party on another agreement of this world.
+    pub fn signature_on(&self, snapshot: &Snapshot, on: &ObjectRef, of: &str, withdraw: bool) -> Value {
         let request = SignatureRequest {
-            agreement: self.agreement(),
+            agreement: on.clone(),
             party: self.org(of),
             purposes: None,
             withdraw,
@@ -307,41 +316,57 @@ impl World {
             mine.map(|it| Sourced::live(serde_json::from_value(it.clone()).unwrap())).collect()
         }
         Snapshot {
-            cluster: ClusterView::Unnamed,
+            cluster: self.cluster.clone(),
+            frameworks: of(manifests),
+            exceptions: of(manifests),
             footprints: of(manifests),
             orgs: of(manifests),
             products: of(manifests),
             agreements: of(manifests),
             signatures: of(manifests),
+            policies: of(manifests),
             ..Snapshot::default()
         }
     }
 
     // ---- what there is ----
 
-    /// The objects of this world, as a source of files would give them.
+    /// The objects of this world, as the operator would read them.
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot {
-            cluster: ClusterView::Unnamed,
-            footprints: self.mine(),
-            orgs: self.mine(),
-            products: self.mine(),
-            agreements: self.mine(),
-            signatures: self.mine(),
-            ..Snapshot::default()
-        }
+        let stores = Stores::default();
+        stores.frameworks.replace(self.incoming());
+        stores.exceptions.replace(self.incoming());
+        stores.footprints.replace(self.incoming());
+        stores.orgs.replace(self.incoming());
+        stores.products.replace(self.incoming());
+        stores.agreements.replace(self.incoming());
+        stores.signatures.replace(self.incoming());
+        stores.policies.replace(self.incoming());
+        // what the operator wrote is no part of it
+        stores.grants.replace(Vec::new());
+        stores.network_policies.replace(Vec::new());
+        stores.read(self.cluster.clone()).unwrap().0
     }
 
+    /// Every object of a kind that can be decoded.
     pub fn mine<K>(&self) -> Vec<Sourced<K>>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
-        let all = self.block(Api::<K>::all(self.client.clone()).list(&ListParams::default())).unwrap();
+        self.incoming().into_iter().filter_map(|it| it.0.ok()).map(Sourced::live).collect()
+    }
+
+    fn incoming<K>(&self) -> Vec<Incoming<K>>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let all = Api::<Incoming<K>>::all(self.client.clone());
+        let all = self.block(all.list(&ListParams::default())).unwrap();
         let mine = all.into_iter().filter(|it| {
             it.name_any().starts_with(&self.stem)
                 || it.namespace().is_some_and(|it| it.starts_with(&self.stem))
         });
-        mine.map(Sourced::live).collect()
+        mine.collect()
     }
 
     pub fn offline_plan(&self) -> Plan {
@@ -445,8 +470,16 @@ impl World {
 
     /// Reason and note of each event about the agreement.
     pub fn events(&self) -> Vec<(String, String)> {
+        self.events_about("sharing")
+    }
+
+    /// Reason and note of each event about an agreement.
+    pub fn events_about(&self, name: &str) -> Vec<(String, String)> {
         let events = self.mine::<Event>().into_iter().map(|it| it.object);
-        let about = events.filter(|it| it.involved_object.kind.as_deref() == Some("DataSharingAgreement"));
+        let about = events.filter(|it| {
+            let object = &it.involved_object;
+            object.kind.as_deref() == Some("DataSharingAgreement") && object.name.as_deref() == Some(name)
+        });
         about.map(|it| (it.reason.unwrap_or_default(), it.message.unwrap_or_default())).collect()
     }
 
@@ -516,30 +549,43 @@ impl World {
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
     {
-        self.apply_as(&object, &kube::core::ApiResource::erase::<K>(&()));
+        self.apply_as(&object, &ApiResource::erase::<K>(&()));
     }
 
     /// Applies an object of our kinds, whichever it is.
     pub fn apply_manifest(&self, object: &Value) {
-        let kind = object["kind"].as_str().unwrap();
-        let definitions = custom_resource_definitions();
-        let definition = definitions.iter().find(|it| it.spec.names.kind == kind).unwrap();
-        let version = &definition.spec.versions[0].name;
-        let gvk = kube::core::GroupVersionKind::gvk(&definition.spec.group, version, kind);
-        let resource = kube::core::ApiResource::from_gvk_with_plural(&gvk, &definition.spec.names.plural);
-        self.apply_as(object, &resource);
+        self.apply_as(object, &resource(object));
     }
 
-    fn apply_as(&self, object: &Value, resource: &kube::core::ApiResource) {
-        let name = object["metadata"]["name"].as_str().unwrap().to_owned();
+    /// Applies an object of our kinds, and says whether the API server takes it.
+    pub fn is_admitted(&self, object: &Value) -> bool {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let params = PatchParams::apply("test").force();
+        self.block(self.api_of(object, &resource(object)).patch(name, &params, &Patch::Apply(object))).is_ok()
+    }
+
+    /// Deletes an object of our kinds, whichever it is.
+    pub fn delete_manifest(&self, object: &Value) {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let deleted =
+            self.block(self.api_of(object, &resource(object)).delete(name, &DeleteParams::default()));
+        deleted.unwrap_or_else(|error| panic!("{name} could not be deleted: {error}"));
+    }
+
+    fn apply_as(&self, object: &Value, resource: &ApiResource) {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        let params = PatchParams::apply("test").force();
+        let api = self.api_of(object, resource);
+        if let Err(error) = self.block(api.patch(name, &params, &Patch::Apply(object))) {
+            panic!("{name} was refused: {error}");
+        }
+    }
+
+    fn api_of(&self, object: &Value, resource: &ApiResource) -> Api<DynamicObject> {
         let client = self.client.clone();
-        let api: Api<kube::core::DynamicObject> = match object["metadata"]["namespace"].as_str() {
+        match object["metadata"]["namespace"].as_str() {
             Some(namespace) => Api::namespaced_with(client, namespace, resource),
             None => Api::all_with(client, resource),
-        };
-        let params = PatchParams::apply("test").force();
-        if let Err(error) = self.block(api.patch(&name, &params, &Patch::Apply(object))) {
-            panic!("{name} was refused: {error}");
         }
     }
 
@@ -579,6 +625,20 @@ impl World {
         self.block(api.patch(name, &PatchParams::default(), &Patch::Merge(patch))).unwrap();
     }
 
+    /// Deletes everything of a kind that has no namespace.
+    fn drop_all<K>(&self)
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    {
+        let all = Api::<K>::all(self.client.clone());
+        let listed = self.block(all.list(&ListParams::default()));
+        let mine = listed.into_iter().flatten().map(|it| it.name_any());
+        for name in mine.filter(|name| name.starts_with(&self.stem)) {
+            // what is not there, or cannot be deleted, must not hide why a test has failed
+            let _gone = self.block(all.delete(&name, &DeleteParams::default()));
+        }
+    }
+
     pub fn delete<K>(&self, namespace: &str, name: &str)
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
@@ -604,14 +664,24 @@ impl Drop for World {
         {
             std::thread::sleep(Duration::from_millis(30));
         }
-        let _gone =
-            self.block(Api::<PlaceFootprint>::all(self.client.clone()).delete(&self.org("place"), &params));
+        self.drop_all::<PlaceFootprint>();
+        self.drop_all::<FrameworkException>();
+        self.drop_all::<PolicyFramework>();
+        self.drop_all::<PartnerOrg>();
         for of in ["council", "pcn", "charity"] {
-            let _gone =
-                self.block(Api::<PartnerOrg>::all(self.client.clone()).delete(&self.org(of), &params));
             let _gone = self.block(Api::<Namespace>::all(self.client.clone()).delete(&self.ns(of), &params));
         }
     }
+}
+
+/// The resource of an object of our kinds.
+fn resource(object: &Value) -> ApiResource {
+    let kind = object["kind"].as_str().unwrap();
+    let definitions = custom_resource_definitions();
+    let definition = definitions.iter().find(|it| it.spec.names.kind == kind).unwrap();
+    let version = &definition.spec.versions[0].name;
+    let gvk = GroupVersionKind::gvk(&definition.spec.group, version, kind);
+    ApiResource::from_gvk_with_plural(&gvk, &definition.spec.names.plural)
 }
 
 pub fn place<K: Resource>(object: &K) -> ObjectRef {

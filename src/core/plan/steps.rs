@@ -126,12 +126,12 @@ pub fn steps(plan: &Plan, observed: &Observed) -> Vec<Step> {
     isolate(&wanted, observed, &mut steps);
     close(&wanted, observed, &mut steps);
     revoke(&wanted, observed, &mut steps);
-    hold(plan, observed, &mut steps);
+    hold(plan, &wanted, observed, &mut steps);
     let relies = Relies::on(&steps);
     grant(&wanted, observed, &relies, &mut steps);
     open(&wanted, observed, &relies, &mut steps);
     retire(&wanted, observed, &relies, &mut steps);
-    release(plan, observed, &mut steps);
+    release(plan, &wanted, observed, &mut steps);
     steps
 }
 
@@ -152,8 +152,10 @@ pub fn says_the_same(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
     spec_change(planned, present) == Change::None
 }
 
-/// The plan's objects by name, with what only a cluster knows filled in.
+/// The plan's objects by name, with what only a cluster knows filled in. Of an agreement that was made anew since the
+/// plan was, nothing is wanted.
 struct Wanted<'a> {
+    strangers: BTreeSet<String>,
     isolation: BTreeMap<ObjectRef, &'a NetworkPolicy>,
     grants: BTreeMap<ObjectRef, Cow<'a, DataAccessGrant>>,
     allows: BTreeMap<ObjectRef, (&'a NetworkPolicy, Option<ObjectRef>)>,
@@ -161,10 +163,16 @@ struct Wanted<'a> {
 
 impl<'a> Wanted<'a> {
     fn new(plan: &'a Plan, observed: &Observed) -> Self {
-        let mut wanted =
-            Self { isolation: BTreeMap::new(), grants: BTreeMap::new(), allows: BTreeMap::new() };
+        let mut wanted = Self {
+            strangers: strangers(plan, observed),
+            isolation: BTreeMap::new(),
+            grants: BTreeMap::new(),
+            allows: BTreeMap::new(),
+        };
         for object in &plan.objects {
             match object {
+                PlannedObject::Grant(grant) if wanted.strangers.contains(&grant_agreement(grant)) => {}
+                PlannedObject::Allow { policy, grant: _ } if wanted.is_of_stranger(policy) => {}
                 PlannedObject::Isolation(policy) => {
                     wanted.isolation.insert(reference(policy), policy);
                 }
@@ -179,6 +187,10 @@ impl<'a> Wanted<'a> {
             }
         }
         wanted
+    }
+
+    fn is_of_stranger(&self, policy: &NetworkPolicy) -> bool {
+        policy.annotations().get(AGREEMENT).is_some_and(|agreement| self.strangers.contains(agreement))
     }
 
     /// Whether an object stands just as planned.
@@ -219,17 +231,32 @@ impl PlannedKey {
     }
 }
 
-/// A grant bound to the very object that it comes from: one made anew under the same name is another agreement.
+/// Agreements, `namespace/name`, that do not stand under the uid that the plan knows: gone, or others, which nobody has
+/// judged yet.
+fn strangers(plan: &Plan, observed: &Observed) -> BTreeSet<String> {
+    let grants = plan.objects.iter().filter_map(|object| match object {
+        PlannedObject::Grant(grant) => Some(grant),
+        PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
+    });
+    let others = grants.filter(|grant| {
+        let planned = &grant.spec.agreement.uid;
+        let present = observed.agreements.get(&agreement_of(grant)).map(|present| &present.uid);
+        planned.is_some() && present != Some(planned)
+    });
+    others.map(grant_agreement).collect()
+}
+
+/// A grant bound to the very object that it comes from, as far as the plan does not know it: one made offline knows
+/// neither uid nor generation.
 fn stamped<'a>(grant: &'a DataAccessGrant, observed: &Observed) -> Cow<'a, DataAccessGrant> {
     let mut grant = Cow::Borrowed(grant);
     let agreement = &grant.spec.agreement;
-    let at = ObjectRef { namespace: agreement.namespace.clone(), name: agreement.name.clone() };
-    if let Some(present) = observed.agreements.get(&at)
-        && (&agreement.uid, agreement.generation) != (&present.uid, present.generation)
+    if (agreement.uid.is_none() || agreement.generation.is_none())
+        && let Some(present) = observed.agreements.get(&agreement_of(&grant))
     {
         let agreement = &mut grant.to_mut().spec.agreement;
-        agreement.uid.clone_from(&present.uid);
-        agreement.generation = present.generation;
+        agreement.uid = agreement.uid.take().or_else(|| present.uid.clone());
+        agreement.generation = agreement.generation.or(present.generation);
     }
     grant
 }
@@ -290,6 +317,11 @@ fn grant_key(at: &ObjectRef) -> ObjectKey {
 
 fn agreement_key(at: &ObjectRef) -> ObjectKey {
     ObjectKey::new("DataSharingAgreement", Some(&at.namespace), &at.name)
+}
+
+fn agreement_of(grant: &DataAccessGrant) -> ObjectRef {
+    let agreement = &grant.spec.agreement;
+    ObjectRef { namespace: agreement.namespace.clone(), name: agreement.name.clone() }
 }
 
 /// The agreement that a grant comes from, `namespace/name`.
@@ -426,8 +458,8 @@ fn revoke(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     }
 }
 
-fn hold(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
-    for at in &plan.finalizers {
+fn hold(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
+    for at in plan.finalizers.iter().filter(|at| !wanted.strangers.contains(&at.to_string())) {
         let Some(present) = observed.agreements.get(at) else {
             continue;
         };
@@ -508,14 +540,15 @@ fn may_be_managed(isolation: &NetworkPolicy, wanted: &Wanted<'_>, observed: &Obs
     observed.undecodable_orgs.contains(org) || (observed.managed.contains(function) && !planned)
 }
 
-fn release(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
+fn release(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     let policies = observed.policies.values().filter_map(|it| it.annotations().get(AGREEMENT).cloned());
     let grants = observed.grants.values().map(grant_agreement);
     let named: BTreeSet<String> = policies.chain(grants).collect();
     for (at, present) in &observed.agreements {
         let holds = present.finalizers.iter().any(|it| it == FINALIZER);
-        let needed = plan.finalizers.contains(at) && !present.deleting;
-        if !holds || needed || named.contains(&at.to_string()) {
+        let name = at.to_string();
+        let needed = plan.finalizers.contains(at) && !present.deleting && !wanted.strangers.contains(&name);
+        if !holds || needed || named.contains(&name) {
             continue;
         }
         let finalizers = present.finalizers.iter().filter(|it| *it != FINALIZER).cloned().collect();

@@ -6,14 +6,15 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::check::Check;
+use super::signatures::may_have_signed;
 use super::{Checked, listed, reference as key};
 use crate::api::{DataSharingAgreement, ObjectRef, PartyRole, Purpose, RecipientRef};
 use crate::core::finding::Code;
 use crate::core::model::{Agreement, Model};
 use crate::core::policy::Framework;
-use crate::core::snapshot::Snapshot;
+use crate::core::snapshot::{Snapshot, Unreadable};
 
-pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
+pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     let references = doubled_references(snapshot);
     let successions: BTreeMap<ObjectRef, &ObjectRef> = snapshot
         .agreements
@@ -80,6 +81,15 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                     .help("nothing to end; leave it as a record if the old one was deleted");
             }
         }
+        if let Some(unread) = replaced_by(snapshot, model, object, now) {
+            let message = format!(
+                "{} cannot be read, and may have taken its place: it says so, and every Controller may have signed it",
+                unread.key()
+            );
+            check
+                .finding(Code::SuccessorUnreadable, "metadata.name", message)
+                .help("mend it or delete it, or run a version of concordat that can read it");
+        }
         let agreement = Agreement {
             reference: own.clone(),
             spec: spec.clone(),
@@ -120,6 +130,26 @@ fn doubled_references(snapshot: &Snapshot) -> BTreeMap<ObjectRef, Vec<String>> {
         }
     }
     doubled
+}
+
+/// What may have taken the place of an agreement and cannot be read: it says that it does and not that it starts later,
+/// and every Controller of the old one may have signed it.
+fn replaced_by<'s>(
+    snapshot: &'s Snapshot,
+    model: &Model,
+    old: &DataSharingAgreement,
+    now: Timestamp,
+) -> Option<&'s Unreadable> {
+    let own = key(old);
+    let controllers = || old.spec.parties.iter().filter(|party| party.role == PartyRole::Controller);
+    snapshot.unreadable.iter().find(|it| {
+        let key = it.key();
+        let new = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+        key.kind == "DataSharingAgreement"
+            && it.supersedes.as_ref() == Some(&own)
+            && it.start.is_none_or(|start| start <= now)
+            && controllers().all(|party| may_have_signed(snapshot, model, &(new.clone(), party.org.clone())))
+    })
 }
 
 /// Whether following `supersedes` leads back.

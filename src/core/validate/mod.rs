@@ -48,7 +48,7 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     frameworks::check(snapshot, &mut checked);
     orgs::check(snapshot, &mut checked);
     products::check(snapshot, &mut checked);
-    agreements::check(snapshot, &mut checked);
+    agreements::check(snapshot, now, &mut checked);
     signatures::check(snapshot, now, &mut checked);
     policies::check(snapshot, &mut checked);
     let Checked { earlier: _, mut model, findings, guesses: _ } = checked;

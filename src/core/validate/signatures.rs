@@ -17,7 +17,7 @@ use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::core::terms;
 
 /// Whose signature on what.
-type Slot = (ObjectRef, String);
+pub(super) type Slot = (ObjectRef, String);
 
 pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     let hashes = hashes(checked);
@@ -125,9 +125,10 @@ impl Doubts<'_> {
 }
 
 /// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
-/// otherwise, and stands where the party's signatures, or those of somebody who may sign for it, count.
+/// otherwise, and stands where the party's signatures count.
 fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Model) -> bool {
-    let Unreadable { kind, meta, agreement: about, party: of } = unreadable;
+    let Unreadable { kind, meta, error: _, agreement: about, party: of, supersedes: _, start: _ } =
+        unreadable;
     kind == "AgreementSignature"
         && about.as_ref().is_none_or(|about| about == agreement)
         && of.as_ref().is_none_or(|of| of == party)
@@ -148,6 +149,20 @@ fn has_lapsed(sourced: &Sourced<AgreementSignature>, model: &Model, now: Timesta
         && model.orgs.get(&spec.party).is_some_and(|org| {
             invalid_delegation(model, &org.spec, &namespace(&sourced.object), now).is_some()
         })
+}
+
+/// Whether a party may have signed an agreement that cannot be read, and so has no hash to hold a signature to.
+pub(super) fn may_have_signed(snapshot: &Snapshot, model: &Model, slot: &Slot) -> bool {
+    let (agreement, party) = slot;
+    let signed = snapshot.signatures.iter().map(|it| &it.object).any(|signature| {
+        let (meta, spec) = (&signature.metadata, &signature.spec);
+        spec.agreement == *agreement
+            && spec.party == *party
+            && spec.state != Some(SignatureState::Withdrawn)
+            && meta.deletion_timestamp.is_none()
+            && meta.namespace.as_ref().is_some_and(|namespace| may_speak(namespace, party, model))
+    });
+    signed || snapshot.unreadable.iter().any(|it| may_be_about(it, slot, model))
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.

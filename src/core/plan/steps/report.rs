@@ -74,14 +74,19 @@ impl FailureReason {
 
 /// The statuses that have to be written, knowing what of this round's steps failed.
 pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step> {
-    let Effects { agreements, flows } = effects(plan, observed, failures);
+    let wanted = Wanted::new(plan, observed);
+    let Effects { agreements, flows } = effects(plan, &wanted, observed, failures);
     let mut steps = Vec::new();
     for PlannedStatus { object, status } in &plan.statuses {
         // what the plan judges but the cluster does not hold, such as a built-in framework, has no status
         let Some(present) = observed.statuses.get(object) else {
             continue;
         };
-        let effect = agreements.get(&agreement_name(object)).unwrap_or(&NOTHING);
+        let name = agreement_name(object);
+        if wanted.strangers.contains(&name) {
+            continue;
+        }
+        let effect = agreements.get(&name).unwrap_or(&NOTHING);
         steps.extend(step(object.clone(), settle(status, present, effect, plan.at), present));
     }
     for (at, effect) in &flows {
@@ -131,8 +136,7 @@ struct Effect {
 
 const NOTHING: Effect = Effect { grants: 0, policies: 0, missing: 0, leftover: 0, failure: None };
 
-fn effects(plan: &Plan, observed: &Observed, failures: &Failures) -> Effects {
-    let wanted = Wanted::new(plan, observed);
+fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Failures) -> Effects {
     let grants = plan.objects.iter().filter_map(|object| match object {
         PlannedObject::Grant(grant) => Some((flow(grant), reference(grant))),
         PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,

@@ -308,6 +308,31 @@ fn a_grant_is_bound_to_the_very_agreement_and_generation() {
 }
 
 #[test]
+fn a_plan_of_one_agreement_opens_nothing_for_another_of_its_name() {
+    let known = |uid: &str| {
+        let mut plan = open_plan();
+        for object in &mut plan.objects {
+            if let PlannedObject::Grant(grant) = object {
+                grant.spec.agreement.uid = Some(uid.to_owned());
+            }
+        }
+        plan
+    };
+    let isolated = ["Isolate: apply isolate-bins", "Isolate: apply isolate-team"];
+    assert_eq!(told(&steps(&known("uid-of-another"), &bare())), isolated);
+    assert_eq!(report(&known("uid-of-another"), &bare(), &Failures::new()), []);
+    assert_eq!(told(&steps(&known("uid-bins"), &bare())), told(&steps(&open_plan(), &bare())));
+
+    // what stands for the one that was there before is taken away, and the one that is there now is not held for it
+    let mut anew = settled(&known("uid-bins"), bare());
+    anew.agreements.get_mut(&bins()).unwrap().uid = Some("uid-of-another".to_owned());
+    assert_eq!(
+        told(&steps(&known("uid-bins"), &anew)),
+        ["Close: delete bins-ingress", "Close: delete bins-egress", "Revoke: delete bins-grant"]
+    );
+}
+
+#[test]
 fn closes_policies_before_grants_and_keeps_the_isolation() {
     let open = settled(&open_plan(), bare());
     let mut closing = closed_plan();
