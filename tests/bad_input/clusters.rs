@@ -1,12 +1,12 @@
 //! What no file can be wrong about: which cluster it is for, and what a cluster holds besides it. And what an API server
 //! refuses before anybody sees it, should it not.
 
-use concordat::api::{LocalPolicy, PolicyFramework};
+use concordat::api::{LocalPolicy, ObjectRef, PolicyFramework};
 use concordat::core::finding::{self, Finding, ObjectKey};
 use concordat::core::judge::Judgement;
 use concordat::core::live::{Admission, Surroundings, findings};
 use concordat::core::plan::{Observed, PlannedObject};
-use concordat::core::snapshot::{ClusterView, Snapshot, Sourced};
+use concordat::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 use concordat::source::files;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::json;
@@ -23,6 +23,7 @@ pub fn all() -> Vec<(&'static str, Vec<Finding>)> {
         ("a gateway that got past the API server", odd_gateway()),
         ("a framework that got past the API server under another name", odd_framework()),
         ("a framework of somebody's own that is not Cedar", odd_text()),
+        ("an agreement that nobody can read, and that says whose place it takes", unread_successor()),
     ];
     told.extend(cluster());
     // what stands in a cluster stands in no file, and its order is not that of files
@@ -81,6 +82,34 @@ fn odd_gateway() -> Vec<Finding> {
     let mut snapshot = World::good().snapshot();
     let gateway = json!({ "cluster": "south", "cidrs": ["10.0.0.0/99"] });
     snapshot.orgs[0].object.spec.gateways = vec![serde_json::from_value(gateway).unwrap()];
+    judged(&snapshot)
+}
+
+fn unread_successor() -> Vec<Finding> {
+    let mut snapshot = World::good().snapshot();
+    let old = snapshot.agreements[0].object.clone();
+    let namespace = old.metadata.namespace.clone().unwrap();
+    let new = ObjectRef { namespace: namespace.clone(), name: "later".to_owned() };
+    let old = ObjectRef { namespace, name: old.metadata.name.unwrap() };
+    // everybody has signed that one too
+    let mut signatures = snapshot.signatures.clone();
+    signatures.retain(|it| it.object.spec.agreement == old);
+    for signature in &mut signatures {
+        signature.object.metadata.name = Some(format!("later.{}", signature.object.spec.party));
+        signature.object.spec.agreement = new.clone();
+    }
+    assert!(!signatures.is_empty());
+    snapshot.signatures.extend(signatures);
+    let meta = json!({ "namespace": new.namespace, "name": new.name });
+    snapshot.unreadable.push(Unreadable {
+        kind: "DataSharingAgreement".to_owned(),
+        meta: serde_json::from_value(meta).unwrap(),
+        error: "a field from the future".to_owned(),
+        agreement: None,
+        party: None,
+        supersedes: Some(old),
+        start: None,
+    });
     judged(&snapshot)
 }
 
