@@ -126,6 +126,7 @@ fn when_the_leader_dies_another_closes_and_never_do_two_write() {
             std::thread::sleep(Duration::from_millis(100));
             assert!(began.elapsed() < Duration::from_secs(60), "nobody leads:\n{}", fourth.log());
         }
+        took = began.elapsed();
         // and goes on having nothing to say when it can ask for its lease again
         one.lose_lease(false);
         for _ in 0..30 {
@@ -134,7 +135,7 @@ fn when_the_leader_dies_another_closes_and_never_do_two_write() {
             std::thread::sleep(Duration::from_millis(100));
         }
     });
-    note(&format!("the leader cut off from its lease: the other writes after {:?}", began.elapsed()));
+    note(&format!("the leader cut off from its lease: the other writes after {took:?}"));
     story.verify();
 
     let reigns = reigns(&audit);
