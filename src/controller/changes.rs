@@ -12,18 +12,31 @@ use kube::core::ObjectMeta;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
+use crate::core::finding::ObjectKey;
+
 /// Changes come in bursts: wait this long for the next of one.
 const QUIET: Duration = Duration::from_millis(50);
 /// But not longer than this in all.
 const BURST: Duration = Duration::from_millis(250);
 
+/// Namespace and name.
+type Name = (Option<String>, Option<String>);
+
 /// One version of one object.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 enum Version {
-    /// Namespace and name, and a resource version: those of other objects differ, but for rare set-ups.
-    Written(Option<String>, Option<String>, String),
-    /// The uid of an object that is gone.
-    Deleted(String),
+    /// With a resource version: those of other objects differ, but for rare set-ups.
+    Written(Name, String),
+    /// With the uid of an object that is gone.
+    Deleted(Name, String),
+}
+
+impl Version {
+    fn name(&self) -> &Name {
+        match self {
+            Self::Written(name, _) | Self::Deleted(name, _) => name,
+        }
+    }
 }
 
 /// Shared by the watches, the executor and the loop.
@@ -47,6 +60,31 @@ struct State {
     seen: BTreeSet<Version>,
     /// Written here, and not seen yet.
     awaited: BTreeMap<Version, Instant>,
+    /// Objects that are being written, and how often: whose version a watch sees meanwhile is told by the answer.
+    under_way: BTreeMap<Name, usize>,
+}
+
+/// A write under way, until it is dropped.
+#[derive(Debug)]
+pub(super) struct UnderWay {
+    changes: Changes,
+    name: Name,
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut state = self.changes.state();
+        if let Some(count) = state.under_way.get_mut(&self.name) {
+            *count -= 1;
+            if *count == 0 {
+                state.under_way.remove(&self.name);
+            }
+        }
+        // the answer has claimed what was its own
+        if state.seen.iter().any(|version| *version.name() == self.name) {
+            self.changes.0.foreign.notify_one();
+        }
+    }
 }
 
 impl Changes {
@@ -67,9 +105,16 @@ impl Changes {
     /// A watch has seen that an object is gone.
     pub(super) fn seen_gone(&self, object: &ObjectMeta) {
         match &object.uid {
-            Some(uid) => self.see(Version::Deleted(uid.clone())),
+            Some(uid) => self.see(Version::Deleted(name(object), uid.clone())),
             None => self.anything(),
         }
+    }
+
+    /// The executor begins to write an object.
+    pub(super) fn writing(&self, ObjectKey { kind: _, namespace, name }: &ObjectKey) -> UnderWay {
+        let name = (namespace.clone(), Some(name.clone()));
+        *self.state().under_way.entry(name.clone()).or_default() += 1;
+        UnderWay { changes: self.clone(), name }
     }
 
     /// The executor has written a version of an object.
@@ -80,17 +125,18 @@ impl Changes {
     }
 
     /// The executor has deleted an object.
-    pub(super) fn deleted(&self, uid: Option<&str>) {
+    pub(super) fn deleted(&self, ObjectKey { kind: _, namespace, name }: &ObjectKey, uid: Option<&str>) {
         if let Some(uid) = uid {
-            self.write(Version::Deleted(uid.to_owned()));
+            self.write(Version::Deleted((namespace.clone(), Some(name.clone())), uid.to_owned()));
         }
     }
 
-    /// Forgets what has been seen: the stores are about to be read.
+    /// Forgets what has been seen: the stores are about to be read. What is being written has yet to be claimed.
     pub(super) fn take(&self) {
         let mut state = self.state();
-        state.anything = false;
-        state.seen.clear();
+        let State { anything, seen, awaited: _, under_way } = &mut *state;
+        *anything = false;
+        seen.retain(|version| under_way.contains_key(version.name()));
     }
 
     /// Waits until others have changed something, and for the end of the burst that it belongs to.
@@ -133,7 +179,8 @@ impl Changes {
 
     fn is_foreign(&self) -> bool {
         let state = self.state();
-        state.anything || !state.seen.is_empty()
+        let is_claimed = |version: &Version| state.under_way.contains_key(version.name());
+        state.anything || !state.seen.iter().all(is_claimed)
     }
 
     fn see(&self, version: Version) {
@@ -160,8 +207,11 @@ impl Changes {
 }
 
 fn version(object: &ObjectMeta) -> Option<Version> {
-    let version = object.resource_version.clone()?;
-    Some(Version::Written(object.namespace.clone(), object.name.clone(), version))
+    Some(Version::Written(name(object), object.resource_version.clone()?))
+}
+
+fn name(object: &ObjectMeta) -> Name {
+    (object.namespace.clone(), object.name.clone())
 }
 
 #[cfg(test)]
@@ -185,9 +235,31 @@ mod tests {
         changes.seen(&object("bins", "7"));
         changes.seen(&object("contacts", "8"));
         changes.written(&object("contacts", "8"));
-        changes.deleted(Some("uid"));
+        changes.deleted(&ObjectKey::new("NetworkPolicy", None, "bins"), Some("uid"));
         changes.seen_gone(&object("bins", "9"));
         assert!(!wakes(&changes));
+    }
+
+    #[test]
+    fn what_a_watch_sees_before_the_answer_wakes_only_once_the_answer_has_not_claimed_it() {
+        let changes = Changes::default();
+        let key = ObjectKey::new("NetworkPolicy", None, "bins");
+        let under_way = changes.writing(&key);
+        changes.seen(&object("bins", "7"));
+        assert!(!wakes(&changes), "it may be the echo");
+        // the stores are read meanwhile, and the echo is still one
+        changes.take();
+        changes.written(&object("bins", "7"));
+        drop(under_way);
+        assert!(!wakes(&changes));
+        assert!(changes.state().awaited.is_empty());
+
+        let under_way = changes.writing(&key);
+        changes.seen(&object("bins", "8"));
+        changes.written(&object("bins", "9"));
+        drop(under_way);
+        assert!(wakes(&changes), "the eighth was somebody else's");
+        assert!(changes.state().under_way.is_empty());
     }
 
     #[test]

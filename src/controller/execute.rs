@@ -255,6 +255,7 @@ impl Executor {
 
     async fn carry_out_one(&self, step: &Step, pass: &Mutex<Pass<'_>>) -> Result<Written, Failure> {
         may_begin(step, &lock(pass))?;
+        let _under_way = self.changes.writing(&step.object());
         match &step.act {
             Act::ApplyPolicy { policy, owner } => {
                 let mut policy = policy.clone();
@@ -356,7 +357,7 @@ impl Executor {
             match answer.as_ref().left() {
                 // a finalizer holds it
                 Some(held) => self.changes.written(held.meta()),
-                None => self.changes.deleted(uid.as_deref()),
+                None => self.changes.deleted(object, uid.as_deref()),
             }
         }
         match outcome {
