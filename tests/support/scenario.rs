@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use concordat::api::{
-    AgreementSignature, DataAccessGrant, DataSharingAgreement, custom_resource_definitions,
+    AgreementSignature, DataAccessGrant, DataSharingAgreement, LocalPolicy, custom_resource_definitions,
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -183,6 +183,12 @@ impl Cluster {
     /// The one agreement of a name.
     pub fn agreement(&self, namespace: &str, name: &str) -> Attempt<DataSharingAgreement> {
         let api: Api<DataSharingAgreement> = Api::namespaced(self.client.clone(), namespace);
+        self.runtime.block_on(api.get(name)).map_err(failed(format!("get `{namespace}/{name}`")))
+    }
+
+    /// Reads a local policy.
+    pub fn local_policy(&self, namespace: &str, name: &str) -> Attempt<LocalPolicy> {
+        let api: Api<LocalPolicy> = Api::namespaced(self.client.clone(), namespace);
         self.runtime.block_on(api.get(name)).map_err(failed(format!("get `{namespace}/{name}`")))
     }
 
