@@ -111,8 +111,8 @@ impl Changes {
     }
 
     /// The executor begins to write an object.
-    pub(super) fn writing(&self, ObjectKey { kind: _, namespace, name }: &ObjectKey) -> UnderWay {
-        let name = (namespace.clone(), Some(name.clone()));
+    pub(super) fn writing(&self, object: &ObjectKey) -> UnderWay {
+        let name = name_of(object);
         *self.state().under_way.entry(name.clone()).or_default() += 1;
         UnderWay { changes: self.clone(), name }
     }
@@ -125,9 +125,9 @@ impl Changes {
     }
 
     /// The executor has deleted an object.
-    pub(super) fn deleted(&self, ObjectKey { kind: _, namespace, name }: &ObjectKey, uid: Option<&str>) {
+    pub(super) fn deleted(&self, object: &ObjectKey, uid: Option<&str>) {
         if let Some(uid) = uid {
-            self.write(Version::Deleted((namespace.clone(), Some(name.clone())), uid.to_owned()));
+            self.write(Version::Deleted(name_of(object), uid.to_owned()));
         }
     }
 
@@ -212,6 +212,10 @@ fn version(object: &ObjectMeta) -> Option<Version> {
 
 fn name(object: &ObjectMeta) -> Name {
     (object.namespace.clone(), object.name.clone())
+}
+
+fn name_of(ObjectKey { kind: _, namespace, name }: &ObjectKey) -> Name {
+    (namespace.clone(), Some(name.clone()))
 }
 
 #[cfg(test)]

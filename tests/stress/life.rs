@@ -15,7 +15,7 @@ use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams};
 
 use super::kills::successor;
-use super::lists::rich;
+use super::lists::{rich, rich_whole};
 use super::*;
 
 #[test]
@@ -193,16 +193,7 @@ fn whatever_is_deleted_closes_what_rests_on_it() {
     for of in ["council", "pcn", "charity"] {
         all.push(world.signature(&snapshot, of, false));
     }
-    let whole = open(&[
-        "pcn>bins",
-        "pcn>bins:8444",
-        "night>bins",
-        "night>bins:8444",
-        "charity>bins",
-        "charity>bins:8444",
-        "pcn>contacts",
-        "night>contacts",
-    ]);
+    let whole = rich_whole();
     let mut story = Story::begin(&world, &observer);
     story.step("everything is there", whole.clone(), || all.iter().for_each(|it| world.apply_manifest(it)));
     let mut slowest = Duration::ZERO;

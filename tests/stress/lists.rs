@@ -198,16 +198,7 @@ fn accession(world: &World, observer: &Observer) -> (Count, usize) {
 /// Everything else that has lists: products, organisations, a place, signatures, a local policy.
 fn others(world: &World, observer: &Observer) -> (Count, usize) {
     let all = rich(world);
-    let whole = open(&[
-        "pcn>bins",
-        "pcn>bins:8444",
-        "night>bins",
-        "night>bins:8444",
-        "charity>bins",
-        "charity>bins:8444",
-        "pcn>contacts",
-        "night>contacts",
-    ]);
+    let whole = rich_whole();
     let mut story = Story::begin(world, observer);
     story.step("everybody signs", whole.clone(), || {
         for manifest in &all {
@@ -303,6 +294,20 @@ fn others(world: &World, observer: &Observer) -> (Count, usize) {
     let policies: Api<LocalPolicy> = Api::namespaced(client(), &world.ns("council"));
     count += without_each(&mut story, &policies, "careful", &whole, &|_| whole.clone(), None);
     (count, story.verify())
+}
+
+/// What is open in the world that [`rich`] makes.
+pub fn rich_whole() -> Open {
+    open(&[
+        "pcn>bins",
+        "pcn>bins:8444",
+        "night>bins",
+        "night>bins:8444",
+        "charity>bins",
+        "charity>bins:8444",
+        "pcn>contacts",
+        "night>contacts",
+    ])
 }
 
 /// A world in which every list of every kind has something in it, and everything is signed.
