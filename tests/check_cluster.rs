@@ -25,12 +25,6 @@ use support::scenario::{Cluster, documents, eventually, namespaces};
 
 const SOON: Duration = Duration::from_secs(60);
 
-fn operator(kubeconfig: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_concordat"));
-    command.arg("run").arg("--kubeconfig").arg(kubeconfig).args(["--health-addr", "127.0.0.1:0"]);
-    Process::start("operator", &mut command).unwrap()
-}
-
 /// The findings about some namespaces, or about what has none: code, object and field.
 struct Found {
     code: Option<i32>,
@@ -99,7 +93,7 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
     }
     assert!(before.findings.iter().any(|it| it["code"] == "CON908"), "there is no network plugin here");
 
-    let running = operator(kubeconfig);
+    let running = Process::operator(env!("CARGO_BIN_EXE_concordat"), kubeconfig).unwrap();
     let nothing = BTreeMap::new();
     let quiet = eventually("a cluster that is as planned", SOON, || {
         (check(kubeconfig).in_places(&places) == nothing).then_some(())
@@ -147,6 +141,6 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
     assert_eq!(edited.of("CON905", "left-over").len(), 1, "{:#?}", edited.findings);
 
     // it takes its finalizer off what is deleted
-    let _running = operator(kubeconfig);
+    let _running = Process::operator(env!("CARGO_BIN_EXE_concordat"), kubeconfig).unwrap();
     cluster.clean_up().unwrap();
 }

@@ -17,8 +17,6 @@ mod folders;
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use concordat::api::AgreementSignature;
@@ -228,12 +226,6 @@ fn every_party_withdraws(snapshot: &Snapshot) -> Vec<Act> {
         .collect()
 }
 
-fn operator(kubeconfig: &Path) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_concordat"));
-    command.arg("run").arg("--kubeconfig").arg(kubeconfig).args(["--health-addr", "127.0.0.1:0"]);
-    Process::start("operator", &mut command).unwrap()
-}
-
 /// The whole way of one scenario: its states one over the other, then the end.
 fn run(cluster: &mut Cluster, operator: &Process, scenario: &Scenario) {
     let name = scenario.folder.file_name().unwrap().to_string_lossy().into_owned();
@@ -252,7 +244,7 @@ fn scenarios_open_with_their_signatures_and_close_with_their_closing_act() {
     let kubeconfig = support::kubeconfig().unwrap();
     let mut cluster = Cluster::connect(kubeconfig).unwrap();
     cluster.install_definitions().unwrap();
-    let operator = operator(kubeconfig);
+    let operator = Process::operator(env!("CARGO_BIN_EXE_concordat"), kubeconfig).unwrap();
     for scenario in folders::scenarios() {
         let begun = Instant::now();
         run(&mut cluster, &operator, &Today::of(&scenario).scenario);

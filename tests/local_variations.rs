@@ -13,7 +13,6 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use concordat::core::judge::Judgement;
@@ -57,9 +56,7 @@ fn a_cluster_loads_and_refuses_the_twelve_wishes_as_files_do() {
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } });
         cluster.apply(namespace).unwrap();
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_concordat"));
-    command.arg("run").arg("--kubeconfig").arg(kubeconfig).args(["--health-addr", "127.0.0.1:0"]);
-    let operator = Process::start("operator", &mut command).unwrap();
+    let operator = Process::operator(env!("CARGO_BIN_EXE_concordat"), kubeconfig).unwrap();
     for folder in FOLDERS {
         cluster.apply_folder(Path::new(folder)).unwrap();
     }

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -67,6 +68,13 @@ pub struct Process {
 }
 
 impl Process {
+    /// Starts a binary as the operator of a cluster. Only a test knows where cargo has put the binary.
+    pub fn operator(binary: &str, kubeconfig: &Path) -> Result<Self, String> {
+        let mut command = Command::new(binary);
+        command.arg("run").arg("--kubeconfig").arg(kubeconfig).args(["--health-addr", "127.0.0.1:0"]);
+        Self::start("operator", &mut command)
+    }
+
     /// Starts a program that ends by itself when its standard input does.
     pub fn start(name: &str, command: &mut Command) -> Result<Self, String> {
         let log = log_file().map_err(|error| format!("the log of {name}: {error}"))?;
