@@ -189,11 +189,11 @@ impl EntityStore {
     pub fn flows_slice<'a>(
         &self,
         orgs: impl IntoIterator<Item = &'a str>,
-        functions: &BTreeSet<FunctionRef>,
+        functions: &BTreeSet<&FunctionRef>,
         products: &BTreeSet<&ObjectRef>,
         agreement: &Entity,
     ) -> Result<Entities, String> {
-        let functions = functions.iter().filter_map(|function| self.functions.get(function));
+        let functions = functions.iter().filter_map(|function| self.functions.get(*function));
         let products = products.iter().filter_map(|product| self.products.get(*product));
         slice(
             orgs.into_iter()

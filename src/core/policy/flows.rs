@@ -59,6 +59,12 @@ pub(super) struct Flows<'a> {
     pub(super) now: Timestamp,
 }
 
+/// A purpose, and the functions that receive for it.
+struct Listed<'a> {
+    purpose: &'a Purpose,
+    recipients: BTreeSet<FunctionRef>,
+}
+
 /// What the guardrails are asked with: the same for every flow, or for every flow of a purpose.
 struct Ceiling<'a> {
     guardrails: Cow<'a, PolicySet>,
@@ -71,12 +77,18 @@ impl<'a> Flows<'a> {
     pub(super) fn open(&self) -> (Vec<Flow>, Vec<ClosedFlow>) {
         let mut flows: BTreeMap<(ObjectRef, FunctionRef), Flow> = BTreeMap::new();
         let mut closed = Vec::new();
-        let ceiling = self.ceiling();
-        for purpose in &self.agreement.spec.purposes {
-            let recipients = self.agreement.recipients(purpose, &self.model.orgs);
+        let purposes = self.agreement.spec.purposes.iter();
+        let listed: Vec<Listed<'_>> = purposes
+            .map(|purpose| Listed {
+                purpose,
+                recipients: self.agreement.recipients(purpose, &self.model.orgs),
+            })
+            .collect();
+        let ceiling = self.ceiling(&listed);
+        for Listed { purpose, recipients } in &listed {
             for product in purpose.products.iter().filter_map(|reference| self.model.products.get(reference))
             {
-                for recipient in &recipients {
+                for recipient in recipients {
                     if let Some((org, reason)) = self.obstacle(&ceiling, purpose, product, recipient) {
                         closed.push(ClosedFlow {
                             product: product.reference.clone(),
@@ -153,12 +165,10 @@ impl<'a> Flows<'a> {
         self.guardrail(ceiling, purpose, product, recipient).map(|reason| (recipient.org.clone(), reason))
     }
 
-    fn ceiling(&self) -> Ceiling<'a> {
-        let Self { model, store, agreement, framework, assessment, now: _ } = *self;
-        let purposes = &agreement.spec.purposes;
-        let products: BTreeSet<&ObjectRef> = purposes.iter().flat_map(|purpose| &purpose.products).collect();
-        let functions: BTreeSet<FunctionRef> =
-            purposes.iter().flat_map(|purpose| agreement.recipients(purpose, &model.orgs)).collect();
+    fn ceiling(&self, listed: &[Listed<'a>]) -> Ceiling<'a> {
+        let Self { model: _, store, agreement, framework, assessment, now: _ } = *self;
+        let products: BTreeSet<&ObjectRef> = listed.iter().flat_map(|it| &it.purpose.products).collect();
+        let functions: BTreeSet<&FunctionRef> = listed.iter().flat_map(|it| &it.recipients).collect();
         let entities = match &assessment.entity {
             Some(entity) => store.flows_slice(agreement.orgs(), &functions, &products, entity),
             None => Err(entities::UNWRITABLE.to_owned()),
@@ -166,17 +176,17 @@ impl<'a> Flows<'a> {
         Ceiling {
             guardrails: framework.flow_guardrails_without(&assessment.lifted),
             entities,
-            questions: purposes
+            questions: listed
                 .iter()
-                .filter_map(|purpose| Some((purpose.code.as_str(), self.question(purpose)?)))
+                .filter_map(|listed| Some((listed.purpose.code.as_str(), self.question(listed)?)))
                 .collect(),
         }
     }
 
     /// What can be asked about a flow before there is a request: its purpose, at the highest level.
-    fn question(&self, purpose: &Purpose) -> Option<Result<Question, String>> {
+    fn question(&self, Listed { purpose, recipients }: &Listed<'_>) -> Option<Result<Question, String>> {
         let action = purpose.actions.first().copied()?;
-        let recipient = self.agreement.recipients(purpose, &self.model.orgs).pop_first()?;
+        let recipient = recipients.first()?;
         let context = vec![
             ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
             ("framework", self.framework.terms.clone()),
@@ -194,7 +204,7 @@ impl<'a> Flows<'a> {
         ];
         let product = purpose.products.first()?;
         Some(Question::new(
-            names::function(&recipient),
+            names::function(recipient),
             names::action(action),
             names::product(product),
             context,
