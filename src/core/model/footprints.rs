@@ -63,7 +63,12 @@ impl Footprints {
 
     /// Whether an agreement's footprint, or one that it declares across the boundary, is `outer` or lies in it.
     pub fn agreement_lies_in(&self, agreement: &DataSharingAgreementSpec, outer: &str) -> bool {
+        Self::of_agreement(agreement).any(|inner| self.lies_in(inner, outer))
+    }
+
+    /// An agreement's footprint, and those that it declares across the boundary.
+    pub fn of_agreement(agreement: &DataSharingAgreementSpec) -> impl Iterator<Item = &str> {
         let across = agreement.cross_boundary.iter().flat_map(|cross| &cross.footprints);
-        std::iter::once(&agreement.footprint).chain(across).any(|inner| self.lies_in(inner, outer))
+        std::iter::once(&agreement.footprint).chain(across).map(String::as_str)
     }
 }

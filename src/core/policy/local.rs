@@ -15,9 +15,9 @@ use super::entities::EntityStore;
 use super::load::{PolicyProblem, Rule, load};
 use super::moments::add_months;
 use super::{lint, names, test};
-use crate::api::{DataSharingAgreementSpec, LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
+use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
 use crate::core::finding::{Code, Finding, Severity};
-use crate::core::model::{Agreement, Model};
+use crate::core::model::{Agreement, Footprints, Model};
 use crate::core::snapshot::{Snapshot, Sourced};
 use crate::core::terms;
 
@@ -91,6 +91,8 @@ pub fn load_local_policies(
         snapshot.policies.iter().filter_map(|sourced| kept_forbids(model, sourced)).collect();
     model.policies.extend(kept.into_iter().map(|policy| (policy.reference.clone(), policy)));
     let mut refused: BTreeSet<ObjectRef> = BTreeSet::new();
+    let mut read: Vec<LocalPolicy> = Vec::new();
+    let in_use = InUse::new(model);
     for (reference, sourced) in &wire {
         let spec = &sourced.object.spec;
         let parsed = parse(&spec.cedar).and_then(|loaded| {
@@ -100,19 +102,15 @@ pub fn load_local_policies(
         match parsed {
             Ok(policies) => {
                 let missing = missing_references(model, &policies);
-                let held_back = held_back(model, sourced, &missing, now, findings);
-                let rules = rules(reference, &policies, held_back.is_none());
-                model.policies.insert(
-                    reference.clone(),
-                    LocalPolicy {
-                        reference: reference.clone(),
-                        footprint: spec.footprint.clone(),
-                        rules,
-                        text: spec.cedar.clone(),
-                        held_back,
-                        tests: spec.tests.clone(),
-                    },
-                );
+                let held_back = held_back(&in_use, sourced, &missing, now, findings);
+                read.push(LocalPolicy {
+                    reference: reference.clone(),
+                    footprint: spec.footprint.clone(),
+                    rules: rules(reference, &policies, held_back.is_none()),
+                    text: spec.cedar.clone(),
+                    held_back,
+                    tests: spec.tests.clone(),
+                });
             }
             Err(problems) => {
                 refused.insert(reference.clone());
@@ -120,6 +118,7 @@ pub fn load_local_policies(
             }
         }
     }
+    model.policies.extend(read.into_iter().map(|policy| (policy.reference.clone(), policy)));
     let Tested { failing, waiting } = test_all(model, store, &wire, now, findings);
     for (reference, sourced) in &wire {
         let whole = model.policies.get(reference).is_some_and(|policy| policy.held_back.is_none());
@@ -199,7 +198,7 @@ fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule>
 /// Why permits are held back: the policy is on its way out, something referred to is missing, or the review date has
 /// passed.
 fn held_back(
-    model: &Model,
+    in_use: &InUse<'_>,
     sourced: &Sourced<WirePolicy>,
     missing: &BTreeSet<String>,
     now: Timestamp,
@@ -231,7 +230,7 @@ fn held_back(
         );
         return Some(format!("its review was due on {}", spec.review_by));
     }
-    let months = review_months(model, &spec.footprint);
+    let months = in_use.review_months(&spec.footprint);
     if add_months(now, months).is_some_and(|latest| spec.review_by > latest) {
         let mut finding = sourced
             .finding(
@@ -250,22 +249,45 @@ fn held_back(
 /// How far ahead a review may be set where no framework says it.
 const REVIEW_MONTHS: i64 = 12;
 
-/// How far ahead a review may be set: the least of what the frameworks say that are in use in the footprint.
-fn review_months(model: &Model, footprint: &str) -> i64 {
-    let concerns = |spec: &DataSharingAgreementSpec| {
-        let listed = spec.purposes.iter().flat_map(|purpose| &purpose.products);
-        let mut products = listed.filter_map(|product| model.products.get(product));
-        model.footprints.agreement_lies_in(spec, footprint)
-            || products.any(|product| model.org_lies_in(&product.spec.controller, footprint))
-    };
-    model
-        .agreements
-        .values()
-        .map(|agreement| &agreement.spec)
-        .filter(|spec| concerns(spec))
-        .filter_map(|spec| model.frameworks.get(&spec.framework)?.spec.limits.local_policy_review_months)
+/// Where frameworks are in use.
+struct InUse<'m> {
+    model: &'m Model,
+    by_framework: BTreeMap<&'m FrameworkRef, Where<'m>>,
+}
+
+/// Where one framework is in use: the footprints of the agreements that name it, and the controllers of their products.
+#[derive(Default)]
+struct Where<'m> {
+    footprints: BTreeSet<&'m str>,
+    controllers: BTreeSet<&'m str>,
+}
+
+impl<'m> InUse<'m> {
+    fn new(model: &'m Model) -> Self {
+        let mut by_framework: BTreeMap<&FrameworkRef, Where<'_>> = BTreeMap::new();
+        for Agreement { spec, .. } in model.agreements.values() {
+            let Where { footprints, controllers } = by_framework.entry(&spec.framework).or_default();
+            footprints.extend(Footprints::of_agreement(spec));
+            let listed = spec.purposes.iter().flat_map(|purpose| &purpose.products);
+            let products = listed.filter_map(|product| model.products.get(product));
+            controllers.extend(products.map(|product| product.spec.controller.as_str()));
+        }
+        Self { model, by_framework }
+    }
+
+    /// How far ahead a review may be set: the least of what the frameworks say that are in use in the footprint.
+    fn review_months(&self, footprint: &str) -> i64 {
+        let Self { model, by_framework } = self;
+        let here = by_framework.iter().filter(|(_, Where { footprints, controllers })| {
+            footprints.iter().any(|inner| model.footprints.lies_in(inner, footprint))
+                || controllers.iter().any(|org| model.org_lies_in(org, footprint))
+        });
+        here.filter_map(|(framework, _)| {
+            model.frameworks.get(*framework)?.spec.limits.local_policy_review_months
+        })
         .min()
         .unwrap_or(REVIEW_MONTHS)
+    }
 }
 
 /// The forbids that a policy had which cannot be used now, if it is for a footprint that there is, in one of its policy
