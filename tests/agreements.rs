@@ -17,6 +17,7 @@ use concordat::api::{AgreementSignature, DataSharingAgreement, ObjectRef, Phase,
 use concordat::core::finding::{Code, Finding};
 use concordat::core::judge::Judgement;
 use concordat::core::policy::{Filter, who_can};
+use concordat::core::shared::Shared;
 use concordat::core::sign::{SignatureRequest, signature};
 use concordat::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 use concordat::source::files;
@@ -57,8 +58,8 @@ fn care() -> ObjectRef {
 }
 
 /// Sets a field of an object by its JSON pointer, or takes it out with null.
-fn set<T: Serialize + DeserializeOwned>(object: &mut T, pointer: &str, value: Value) {
-    let mut json = serde_json::to_value(&*object).unwrap();
+fn set<T: Serialize + DeserializeOwned>(object: &mut Shared<T>, pointer: &str, value: Value) {
+    let mut json = serde_json::to_value(&**object).unwrap();
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     let parent = json.pointer_mut(parent).unwrap_or_else(|| panic!("no {parent}"));
     match (parent, value) {
@@ -74,7 +75,8 @@ fn set<T: Serialize + DeserializeOwned>(object: &mut T, pointer: &str, value: Va
         (Value::Array(items), value) => items.push(value),
         (other, _) => panic!("{other} holds nothing"),
     }
-    *object = serde_json::from_value(json).unwrap_or_else(|error| panic!("{pointer}: {error}"));
+    let read: Result<T, _> = serde_json::from_value(json);
+    *object = read.unwrap_or_else(|error| panic!("{pointer}: {error}")).into();
 }
 
 /// A world, changed step by step.
@@ -635,7 +637,7 @@ fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_ha
         let next = world.0.agreements.pop().unwrap().object;
         world.0.unreadable.push(Unreadable {
             kind: "DataSharingAgreement".to_owned(),
-            meta: next.metadata,
+            meta: next.metadata.clone(),
             error: "a field from the future".to_owned(),
             agreement: None,
             party: None,
@@ -653,7 +655,9 @@ fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_ha
     let open = (false, false);
     assert_eq!(closed(&unread(&controllers, None, Some(start))), open, "it takes no place");
     assert_eq!(closed(&unread(&controllers, Some(care_2()), Some(start))), open, "it takes another's place");
-    assert_eq!(closed(&unread(&controllers, Some(care()), Some("2026-12-01T00:00:00Z"))), open, "later");
+    let later = unread(&controllers, Some(care()), Some("2026-12-01T00:00:00Z"));
+    assert_eq!(closed(&later), open, "later");
+    assert_eq!(later.now().0.plan().next, Some(moment("2026-12-01T00:00:00Z")), "and to the moment");
     assert_eq!(
         closed(&unread(&["ash-practice", "board"], Some(care()), Some(start))),
         open,

@@ -15,14 +15,14 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use concordat::api::{
-    AccessRequest, DecisionTier, DsptStatus, FrameworkExceptionSpec, ObjectRef, Phase, PolicyFramework,
-    PolicyTestCase,
+    AccessRequest, DecisionTier, DsptStatus, FrameworkException, FrameworkExceptionSpec, ObjectRef, Phase,
+    PolicyFramework, PolicyTestCase,
 };
 use concordat::core::finding::{Finding, ObjectKey};
 use concordat::core::judge::Judgement;
 use concordat::core::policy::{RuleText, built_in, built_in_spec, run_test};
 use concordat::core::sign::{SignatureRequest, signature};
-use concordat::core::snapshot::{Snapshot, Source, Sourced};
+use concordat::core::snapshot::{Snapshot, Sourced};
 use concordat::source::files;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -52,7 +52,7 @@ fn signed(mut snapshot: Snapshot) -> Snapshot {
         let spec = snapshot.signatures[index].object.spec.clone();
         spoken.insert((spec.agreement.clone(), spec.party.clone()));
         if spec.terms_hash == ZEROS {
-            let right = sign(&snapshot, &spec.agreement, &spec.party).object.spec.terms_hash;
+            let right = sign(&snapshot, &spec.agreement, &spec.party).object.spec.terms_hash.clone();
             snapshot.signatures[index].object.spec.terms_hash = right;
         }
     }
@@ -89,7 +89,7 @@ fn sign(
         acting_role: None,
         signed_on: None,
     };
-    Sourced { object: signature(snapshot, &request).unwrap(), source: Arc::new(Source::default()) }
+    Sourced::live(signature(snapshot, &request).unwrap())
 }
 
 fn yaml<T: DeserializeOwned>(path: &str) -> T {
@@ -206,7 +206,7 @@ where
     found.is_some_and(|sourced| {
         let mut value = serde_json::to_value(&sourced.object).unwrap();
         merge(&mut value, &patch.merge);
-        sourced.object = serde_json::from_value(value).unwrap();
+        sourced.object = serde_json::from_value::<T>(value).unwrap().into();
         true
     })
 }
@@ -803,13 +803,14 @@ fn an_exception_lifts_its_rule_in_its_place_between_its_dates_and_nowhere_else()
         let mut snapshot = only(&WRITTEN, &["insights"], &[]);
         let agreement = &mut snapshot.agreements[0];
         agreement.object.spec.outcome_measures.clear();
-        let mut exception = snapshot.exceptions[0].object.clone();
-        exception.metadata.name = Some("derby-measures".to_owned());
-        exception.spec.rule = "NF-10".to_owned();
-        exception.spec.footprint = "derby-and-derbyshire".to_owned();
-        exception.spec.approved_by = "NHS England, Director of Privacy".to_owned();
-        change(&mut exception.spec);
-        snapshot.exceptions.push(Sourced::live(exception));
+        let mut exception = snapshot.exceptions[0].clone();
+        let FrameworkException { metadata, spec, status: _ } = &mut *exception.object;
+        metadata.name = Some("derby-measures".to_owned());
+        spec.rule = "NF-10".to_owned();
+        spec.footprint = "derby-and-derbyshire".to_owned();
+        spec.approved_by = "NHS England, Director of Privacy".to_owned();
+        change(spec);
+        snapshot.exceptions.push(exception);
         let judgement = Judgement::new(&signed(snapshot), at());
         let key = ObjectKey::new("FrameworkException", None, "derby-measures");
         let codes: Vec<&str> = said(&judgement, &key).iter().map(|(code, _)| *code).collect();

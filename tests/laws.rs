@@ -22,6 +22,7 @@ use concordat::core::judge::Judgement;
 use concordat::core::plan::PlannedObject;
 use concordat::core::snapshot::Snapshot;
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -140,7 +141,7 @@ fn request() -> impl Strategy<Value = AccessRequest> {
         .orgs
         .iter()
         .flat_map(|org| {
-            let name = kube::ResourceExt::name_any(&org.object);
+            let name = org.object.name_any();
             org.object.spec.functions.iter().map(move |function| format!("{name}/{}", function.name))
         })
         .collect();
@@ -148,10 +149,8 @@ fn request() -> impl Strategy<Value = AccessRequest> {
         .products
         .iter()
         .map(|it| {
-            let reference = ObjectRef {
-                namespace: kube::ResourceExt::namespace(&it.object).unwrap(),
-                name: kube::ResourceExt::name_any(&it.object),
-            };
+            let reference =
+                ObjectRef { namespace: it.object.namespace().unwrap(), name: it.object.name_any() };
             reference.to_string()
         })
         .collect();
@@ -345,7 +344,7 @@ fn what_cannot_be_used_is_isolated_all_the_same() {
 /// Requests with everything said that could help them: who from every function, for what, at which level.
 fn asked() -> Vec<AccessRequest> {
     let functions = WORLD.orgs.iter().flat_map(|org| {
-        let name = kube::ResourceExt::name_any(&org.object);
+        let name = org.object.name_any();
         org.object.spec.functions.iter().map(move |function| format!("{name}/{}", function.name))
     });
     let subjects: Vec<String> = functions.collect();
@@ -551,7 +550,7 @@ fn judged_and_planned_again_nothing_differs_also_with_its_own_statuses_in_place(
     assert_eq!(Judgement::new(&WORLD, at()).plan(), first);
     let mut world = WORLD.clone();
     for planned in &first.statuses {
-        match &planned.status {
+        match &*planned.status {
             StatusBody::Agreement(status) => {
                 let found = world.agreements.iter_mut().find(|it| it.key() == planned.object).unwrap();
                 found.object.status = Some((**status).clone());
@@ -611,7 +610,7 @@ fn no_policy_holds_an_empty_list_and_what_opens_stands_on_what_denies() {
     let mut isolated = BTreeSet::new();
     let mut opening = 0;
     for object in &plan.objects {
-        let manifest = object.manifest();
+        let manifest = serde_json::json!(object);
         let spec = &manifest["spec"];
         let who = |way: &str| format!("{} {} {way}", manifest["metadata"]["namespace"], spec["podSelector"]);
         let types = || -> Vec<&str> {

@@ -18,10 +18,10 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use concordat::api::{
-    DataProductSpec, DsptStatus, FrameworkException, FrameworkExceptionSpec, ObjectRef, OrgState, Phase,
-    PolicyFramework, SignatureState,
+    DataProductSpec, DsptStatus, Egress, FrameworkException, FrameworkExceptionSpec, ObjectRef, OrgState,
+    Phase, PolicyFramework, SignatureState,
 };
-use concordat::core::judge::Judgement;
+use concordat::core::judge::{Judge, Judgement};
 use concordat::core::plan::Plan;
 use concordat::core::policy::{Assessment, built_in_spec};
 use concordat::core::snapshot::{Snapshot, Sourced};
@@ -182,14 +182,14 @@ fn happen(world: &mut Snapshot, now: &mut Timestamp, event: &Event, next: Option
             sign(world, index);
         }
         Event::Supersede(new, old) => {
-            let old = pick(&mut world.agreements, old).map(|it| reference(&it.object));
+            let old = pick(&mut world.agreements, old).map(|it| reference(&*it.object));
             pick(&mut world.agreements, new)
                 .into_iter()
                 .for_each(|it| it.object.spec.supersedes = old.clone());
             sign(world, new);
         }
         Event::Remember(old, new) => {
-            let new = pick(&mut world.agreements, new).map(|it| reference(&it.object));
+            let new = pick(&mut world.agreements, new).map(|it| reference(&*it.object));
             pick(&mut world.agreements, old).into_iter().for_each(|it| {
                 it.object.status.get_or_insert_default().superseded_by = new.clone();
             });
@@ -270,8 +270,8 @@ fn happen(world: &mut Snapshot, now: &mut Timestamp, event: &Event, next: Option
 fn sign(world: &mut Snapshot, index: Index) {
     let Some(agreement) = pick(&mut world.agreements, index).map(|it| it.object.clone()) else { return };
     let products: BTreeMap<ObjectRef, &DataProductSpec> =
-        world.products.iter().map(|it| (reference(&it.object), &it.object.spec)).collect();
-    let own = reference(&agreement);
+        world.products.iter().map(|it| (reference(&*it.object), &it.object.spec)).collect();
+    let own = reference(&*agreement);
     for signature in world.signatures.iter_mut().filter(|it| it.object.spec.agreement == own) {
         let spec = &mut signature.object.spec;
         // without one of its products there is nothing to sign
@@ -281,7 +281,7 @@ fn sign(world: &mut Snapshot, index: Index) {
 
 /// As an API server does: another content is another version.
 fn version(world: &mut Snapshot) {
-    fn each<T: kube::Resource<DynamicType = ()> + Serialize>(objects: &mut [Sourced<T>]) {
+    fn each<T: kube::Resource<DynamicType = ()> + Clone + Serialize>(objects: &mut [Sourced<T>]) {
         for sourced in objects {
             sourced.object.meta_mut().resource_version = None;
             let mut hasher = DefaultHasher::new();
@@ -328,6 +328,8 @@ proptest! {
         let mut now = at();
         version(&mut world);
         let mut judged = Judgement::new(&world, now);
+        let judge = Judge::default();
+        judge.plan(&world, now);
         for event in events {
             let next = judged.plan().next;
             happen(&mut world, &mut now, &event, next);
@@ -338,6 +340,7 @@ proptest! {
             prop_assert_eq!(agreements, right_agreements, "after {:?}", &event);
             prop_assert_eq!(rest, right_rest, "after {:?}", &event);
             prop_assert!(plan == right_plan, "another plan after {:?}", &event);
+            prop_assert!(judge.plan(&world, now) == right_plan, "another plan, drawn up again, after {:?}", &event);
         }
     }
 }
@@ -356,17 +359,28 @@ fn whatever_an_agreement_reads_is_seen_when_it_changes() {
         version(&mut world);
         changes.push((what, world));
     };
+    let gateway = serde_json::json!([{ "cluster": "elsewhere", "cidrs": ["192.0.2.0/24"] }]);
     for index in 0..written.orgs.len() {
         let name = written.orgs[index].object.name_any();
         change(format!("`{name}` is suspended"), &|it| {
             it.orgs[index].object.spec.state = OrgState::Suspended
         });
         change(format!("`{name}` has no assurance"), &|it| it.orgs[index].object.spec.assurance = None);
+        change(format!("`{name}` is behind another gateway"), &|it| {
+            it.orgs[index].object.spec.gateways = serde_json::from_value(gateway.clone()).unwrap();
+        });
+        change(format!("`{name}` is Managed"), &|it| {
+            let functions = it.orgs[index].object.spec.functions.iter_mut();
+            functions.for_each(|function| function.egress = Some(Egress::Managed));
+        });
         change(format!("`{name}` has left every place"), &|it| it.orgs[index].object.spec.footprints.clear());
         change(format!("`{name}` is gone"), &|it| drop(it.orgs.remove(index)));
     }
     for index in 0..written.products.len() {
-        let name = reference(&written.products[index].object);
+        let name = reference(&*written.products[index].object);
+        change(format!("`{name}` is at another port"), &|it| {
+            it.products[index].object.spec.endpoint.ports.iter_mut().for_each(|it| it.port += 1);
+        });
         change(format!("`{name}` is no patient information"), &|it| {
             it.products[index].object.spec.confidential_patient_info = false;
         });
@@ -385,6 +399,9 @@ fn whatever_an_agreement_reads_is_seen_when_it_changes() {
     for (what, world) in changes {
         let right = said(&Judgement::new(&world, at()));
         assert!(said(&before.again(&world, at())) == right, "{what}");
+        let judge = Judge::default();
+        judge.plan(&written, at());
+        assert!(judge.plan(&world, at()) == right.0, "the plan where {what}");
         telling += usize::from(right.1 != said(&before).1);
     }
     assert!(telling > 20, "only {telling} changes tell");
@@ -394,7 +411,7 @@ fn whatever_an_agreement_reads_is_seen_when_it_changes() {
 fn one_change_leaves_every_other_agreement_as_it_was_judged() {
     let mut world = small(1).snapshot().unwrap();
     let before = Judgement::new(&world, at());
-    let changed = reference(&world.agreements[7].object);
+    let changed = reference(&*world.agreements[7].object);
     world.agreements[7].object.spec.suspend = !world.agreements[7].object.spec.suspend;
     let after = before.again(&world, later(at(), 1));
     for (reference, assessment) in &after.assessments.agreements {

@@ -39,6 +39,7 @@ use crate::core::finding::ObjectKey;
 use crate::core::plan::{
     Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Step, owner_reference, says_the_same,
 };
+use crate::core::shared::Shared;
 use crate::core::snapshot::Unreadable;
 
 /// How long one call may take.
@@ -101,13 +102,13 @@ struct Pass<'a> {
     /// Calls that brought no answer.
     silent: usize,
     /// The policies as they stood.
-    policies: &'a BTreeMap<ObjectRef, NetworkPolicy>,
+    policies: &'a BTreeMap<ObjectRef, Shared<NetworkPolicy>>,
 }
 
 impl<'a> Pass<'a> {
     fn present(&self, policy: &NetworkPolicy) -> Option<&'a NetworkPolicy> {
         let at = ObjectRef { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
-        self.policies.get(&at)
+        self.policies.get(&at).map(|it| &**it)
     }
 }
 
@@ -267,7 +268,7 @@ impl Executor {
                     policy.metadata.owner_references = Some(vec![owner_reference(&at.name, &uid)]);
                 }
                 let present = lock(pass).present(&policy);
-                let written = match self.apply(&policy).await {
+                let written = match self.apply(&*policy).await {
                     // an apply keeps what others have put beside our fields, and an admission policy may refuse that
                     // very text: then it is taken out in the same write
                     Err(failure) if !failure.reason.passes() => match present {
@@ -277,12 +278,12 @@ impl Executor {
                     applied => applied?,
                 };
                 if !says_the_same(&policy, &written) {
-                    self.replace(NetworkPolicy { spec: policy.spec, ..written }).await?;
+                    self.replace(NetworkPolicy { spec: policy.spec.clone(), ..written }).await?;
                 }
                 Ok(Written::Done)
             }
             Act::ApplyGrant(grant) => {
-                let mut written = self.apply(grant).await?;
+                let mut written = self.apply(&**grant).await?;
                 if written.spec != grant.spec {
                     written.spec.clone_from(&grant.spec);
                     written = self.replace(written).await?;

@@ -55,7 +55,7 @@ impl Metrics {
         }
         numbers.phases.clear();
         for planned in &plan.statuses {
-            if let StatusBody::Agreement(status) = &planned.status
+            if let StatusBody::Agreement(status) = &*planned.status
                 && let Some(phase) = status.phase
             {
                 *numbers.phases.entry(phase.as_str()).or_default() += 1;

@@ -85,7 +85,7 @@ struct Start<'a> {
 impl Start<'_> {
     fn watch<K>(&self, store: &Store<K>, labels: Option<String>, tasks: &mut JoinSet<()>)
     where
-        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+        K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let kind = K::kind(&()).into_owned();
         let reader = self.anew.add(&kind);
@@ -148,7 +148,7 @@ struct Watch<K> {
 
 impl<K> Watch<K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
 {
     /// Lists, then watches, for ever; lists again when that is asked for.
     async fn run(self, mut reader: Reader) {

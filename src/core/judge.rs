@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::finding::{self, Finding, ObjectKey};
 use super::model::Model;
-use super::plan::{self, Plan};
+use super::plan::{self, Drafts, Plan};
 use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
 use super::snapshot::Snapshot;
 use super::{report, validate};
@@ -22,8 +22,9 @@ pub struct Judgement {
     pub findings: Vec<Finding>,
     /// How each agreement stands.
     pub assessments: Assessments,
-    /// When local policies fall due for review, and with that lose their permits.
-    pub reviews: Vec<Timestamp>,
+    /// Moments at which something changes that no assessment reads: a local policy falls due for review, and with that
+    /// loses its permits; an agreement that cannot be read begins, and may take another's place.
+    pub moments: Vec<Timestamp>,
 }
 
 impl Judgement {
@@ -51,8 +52,10 @@ impl Judgement {
         };
         findings.extend(report::broken_rules(snapshot, &model, &assessments));
         finding::sort(&mut findings);
-        let reviews = snapshot.policies.iter().map(|policy| policy.object.spec.review_by).collect();
-        Self { at, model, findings, assessments, reviews }
+        let reviews = snapshot.policies.iter().map(|policy| policy.object.spec.review_by);
+        let starts = snapshot.unreadable.iter().filter_map(|unreadable| unreadable.start);
+        let moments = reviews.chain(starts).collect();
+        Self { at, model, findings, assessments, moments }
     }
 
     /// The built-in framework, where agreements name it and no object holds it, so that its built-in text judges them.
@@ -70,14 +73,14 @@ impl Judgement {
 
     /// What ought to exist.
     pub fn plan(&self) -> Plan {
-        plan::plan(self)
+        plan::plan(self, &Drafts::default()).0
     }
 }
 
 /// Judges one snapshot after another, each in the light of the one before.
 #[derive(Debug, Default)]
 pub struct Judge {
-    last: Mutex<Option<Judgement>>,
+    last: Mutex<Option<(Judgement, Drafts)>>,
 }
 
 impl Judge {
@@ -85,12 +88,12 @@ impl Judge {
     pub fn plan(&self, snapshot: &Snapshot, at: Timestamp) -> Plan {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // taken out for as long: should judging fail, the next starts from nothing
-        let judgement = match last.take() {
-            Some(earlier) => earlier.again(snapshot, at),
-            None => Judgement::new(snapshot, at),
+        let (judgement, drafts) = match last.take() {
+            Some((earlier, drafts)) => (earlier.again(snapshot, at), drafts),
+            None => (Judgement::new(snapshot, at), Drafts::default()),
         };
-        let plan = judgement.plan();
-        *last = Some(judgement);
+        let (plan, drafts) = plan::plan(&judgement, &drafts);
+        *last = Some((judgement, drafts));
         plan
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod parallel;
 pub mod plan;
 pub mod policy;
 pub mod report;
+pub mod shared;
 pub mod sign;
 pub mod snapshot;
 pub mod terms;

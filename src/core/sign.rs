@@ -126,7 +126,7 @@ fn find_agreement<'a>(
     let found: Vec<&DataSharingAgreement> = snapshot
         .agreements
         .iter()
-        .map(|sourced| &sourced.object)
+        .map(|sourced| &*sourced.object)
         .filter(|agreement| named(agreement) == *reference)
         .collect();
     match found.as_slice() {

@@ -8,6 +8,7 @@ use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
 use super::finding::{Code, Finding, ObjectKey, Origin};
+use super::shared::Shared;
 use crate::api::{
     AgreementSignature, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy, ObjectRef,
     PartnerOrg, PlaceFootprint, PolicyFramework, PolicyTestSpec,
@@ -59,14 +60,14 @@ impl Source {
 /// An object and where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sourced<T> {
-    pub object: T,
+    pub object: Shared<T>,
     pub source: Arc<Source>,
 }
 
 impl<T: Resource<DynamicType = ()>> Sourced<T> {
     /// An object that no file holds.
     pub fn live(object: T) -> Self {
-        Self { object, source: Arc::default() }
+        Self { object: object.into(), source: Arc::default() }
     }
 
     /// Kind, namespace and name.

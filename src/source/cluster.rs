@@ -22,6 +22,7 @@ use crate::api::{
     ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
 };
 use crate::core::plan::Observed;
+use crate::core::shared::Shared;
 use crate::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 
 /// An object as the API server sent it, decoded or not.
@@ -108,7 +109,7 @@ type Name = (Option<String>, String);
 #[derive(Debug)]
 struct Contents<K> {
     synced: bool,
-    objects: BTreeMap<Name, K>,
+    objects: BTreeMap<Name, Shared<K>>,
     /// Objects that cannot be decoded, with what can be told of them.
     undecodable: BTreeMap<Name, Undecoded>,
 }
@@ -156,7 +157,7 @@ impl<K: Resource + Clone> Store<K> {
     }
 
     /// Every object, by namespace and name.
-    pub fn objects(&self) -> Vec<K> {
+    pub fn objects(&self) -> Vec<Shared<K>> {
         self.contents().objects.values().cloned().collect()
     }
 
@@ -182,7 +183,7 @@ impl<K: Resource + Clone> Contents<K> {
             Ok(mut object) => {
                 object.managed_fields_mut().clear();
                 self.undecodable.remove(&name);
-                self.objects.insert(name, object);
+                self.objects.insert(name, object.into());
             }
             Err(undecoded) => {
                 // it is not taken for what it was before
@@ -264,7 +265,7 @@ impl Stores {
     }
 
     /// What the operator has written, as it stands by now.
-    pub fn effects(&self) -> (Vec<NetworkPolicy>, Vec<DataAccessGrant>) {
+    pub fn effects(&self) -> (Vec<Shared<NetworkPolicy>>, Vec<Shared<DataAccessGrant>>) {
         (self.network_policies.objects(), self.grants.objects())
     }
 
@@ -308,7 +309,8 @@ impl Stores {
 }
 
 fn live<K: Resource<DynamicType = ()> + Clone>(store: &Store<K>) -> Vec<Sourced<K>> {
-    store.objects().into_iter().map(Sourced::live).collect()
+    let objects = store.objects().into_iter();
+    objects.map(|object| Sourced { object, source: Arc::default() }).collect()
 }
 
 #[cfg(test)]

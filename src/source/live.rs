@@ -23,6 +23,7 @@ use super::cluster::{Incoming, Store, Stores};
 use crate::core::finding::{Code, Finding, ObjectKey, Origin, Severity};
 use crate::core::live::{Admission, Surroundings};
 use crate::core::plan::{MANAGED_BY, Observed};
+use crate::core::shared::Shared;
 use crate::core::snapshot::{ClusterView, Snapshot};
 
 /// How long one call may take.
@@ -138,7 +139,7 @@ impl Reading<'_> {
     async fn network_policies(
         &mut self,
         store: &Store<NetworkPolicy>,
-    ) -> Result<Option<Vec<NetworkPolicy>>, ReadError> {
+    ) -> Result<Option<Vec<Shared<NetworkPolicy>>>, ReadError> {
         let objects = match self.list::<NetworkPolicy>(POLICY).await? {
             Ok(objects) => objects,
             Err(unread) => {

@@ -9,6 +9,7 @@ use concordat::core::plan::{Observed, PlannedObject};
 use concordat::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 use concordat::source::files;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::ResourceExt as _;
 use serde_json::json;
 
 use super::at;
@@ -90,7 +91,7 @@ fn unread_successor() -> Vec<Finding> {
     let old = snapshot.agreements[0].object.clone();
     let namespace = old.metadata.namespace.clone().unwrap();
     let new = ObjectRef { namespace: namespace.clone(), name: "later".to_owned() };
-    let old = ObjectRef { namespace, name: old.metadata.name.unwrap() };
+    let old = ObjectRef { namespace, name: old.name_any() };
     // everybody has signed that one too
     let mut signatures = snapshot.signatures.clone();
     signatures.retain(|it| it.object.spec.agreement == old);
@@ -144,7 +145,7 @@ fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
     let with = |observed: &Observed, surroundings: &Surroundings| -> Vec<Finding> {
         findings(&judgement, observed, surroundings)
     };
-    let nothing = Observed::new(&snapshot, [], []);
+    let nothing = Observed::new(&snapshot, Vec::new(), Vec::new());
     let nowhere = Surroundings::default();
     let left: NetworkPolicy = serde_json::from_value(json!({
         "metadata": {
@@ -158,7 +159,7 @@ fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
         PlannedObject::Isolation(policy) => Some(policy),
         PlannedObject::Allow { .. } | PlannedObject::Grant(_) => None,
     });
-    let orphan = Observed::new(&snapshot, isolation.chain([left]), []);
+    let orphan = Observed::new(&snapshot, isolation.chain([left.into()]).collect(), Vec::new());
     let theirs: NetworkPolicy = serde_json::from_value(json!({
         "metadata": { "namespace": "chorley-council", "name": "let-in" },
         "spec": {
@@ -173,7 +174,7 @@ fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
         ("a policy of the operator that nobody planned", with(&orphan, &nowhere)),
         (
             "somebody else's policy that lets more in",
-            with(&nothing, &Surroundings { policies: Some(vec![theirs]), ..Surroundings::default() }),
+            with(&nothing, &Surroundings { policies: Some(vec![theirs.into()]), ..Surroundings::default() }),
         ),
         (
             "namespaces that are not there",

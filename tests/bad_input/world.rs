@@ -150,7 +150,7 @@ impl World {
                 PlannedObject::Isolation(_) => {
                     isolation.insert(object.key().to_string());
                 }
-                PlannedObject::Allow { .. } => access.extend(paths(&object.manifest())),
+                PlannedObject::Allow { .. } => access.extend(paths(&json!(object))),
                 PlannedObject::Grant(_) => {}
             }
         }

@@ -126,7 +126,7 @@ fn scenarios() -> Vec<Scenario<'static>> {
             let agreements: Api<DataSharingAgreement> =
                 Api::namespaced(world.client.clone(), &world.ns("council"));
             for agreement in world.mine::<DataSharingAgreement>() {
-                let name = agreement.object.name_any();
+                let name = agreement.name_any();
                 world.block(agreements.delete(&name, &DeleteParams::default())).unwrap();
             }
         })),

@@ -265,7 +265,7 @@ pub fn is_as_planned(world: &World) -> bool {
             PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => "NetworkPolicy",
         };
         let key = object.key();
-        planned.insert((kind, key.namespace.unwrap_or_default(), key.name), compared(&object.manifest()));
+        planned.insert((kind, key.namespace.unwrap_or_default(), key.name), compared(&json!(object)));
     }
     let live = live(world);
     let held = live.iter().filter(|it| it.key.0 == "DataSharingAgreement");
@@ -291,7 +291,7 @@ pub fn is_told(world: &World) -> bool {
                 && it.object.namespace == at.namespace()
                 && it.object.name == at.name_any()
         });
-        let Some(StatusBody::Agreement(planned)) = planned.map(|it| &it.status) else { return false };
+        let Some(StatusBody::Agreement(planned)) = planned.map(|it| &*it.status) else { return false };
         let Some(status) = &at.status else { return false };
         let is = |type_: &str| {
             let condition = status.conditions.iter().find(|it| it.type_ == type_);
@@ -304,7 +304,7 @@ pub fn is_told(world: &World) -> bool {
             && is("Ready") == Some(active)
             && is("Reconciling") == Some(false)
     };
-    agreements.iter().all(|it| told(&it.object))
+    agreements.iter().all(told)
 }
 
 fn part(object: Option<&Value>) -> Option<&str> {

@@ -79,7 +79,7 @@ impl World {
         self.sign_all();
         self.ready();
         self.until("every grant is ready", || {
-            self.mine::<DataAccessGrant>().into_iter().all(|it| it.object.status.is_some())
+            self.mine::<DataAccessGrant>().into_iter().all(|it| it.status.is_some())
         });
         self
     }
@@ -349,11 +349,11 @@ impl World {
     }
 
     /// Every object of a kind that can be decoded.
-    pub fn mine<K>(&self) -> Vec<Sourced<K>>
+    pub fn mine<K>(&self) -> Vec<K>
     where
         K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
     {
-        self.incoming().into_iter().filter_map(|it| it.0.ok()).map(Sourced::live).collect()
+        self.incoming().into_iter().filter_map(|it| it.0.ok()).collect()
     }
 
     fn incoming<K>(&self) -> Vec<Incoming<K>>
@@ -380,30 +380,27 @@ impl World {
         for object in &plan.objects {
             match object {
                 PlannedObject::Isolation(policy) | PlannedObject::Allow { policy, .. } => {
-                    planned_policies.insert(place(policy), policy.spec.clone());
+                    planned_policies.insert(place(&**policy), policy.spec.clone());
                 }
                 PlannedObject::Grant(grant) => {
                     let mut spec = grant.spec.clone();
                     let agreement = self.get_agreement();
                     spec.agreement.uid = agreement.uid();
                     spec.agreement.generation = agreement.metadata.generation;
-                    planned_grants.insert(place(grant), spec);
+                    planned_grants.insert(place(&**grant), spec);
                 }
             }
         }
         let policies: BTreeMap<_, _> = self.policies().into_iter().map(|it| (place(&it), it.spec)).collect();
         assert_eq!(policies, planned_policies);
-        let grants: BTreeMap<_, _> = self
-            .mine::<DataAccessGrant>()
-            .into_iter()
-            .map(|it| (place(&it.object), it.object.spec))
-            .collect();
+        let grants: BTreeMap<_, _> =
+            self.mine::<DataAccessGrant>().into_iter().map(|it| (place(&it), it.spec)).collect();
         assert_eq!(grants, planned_grants);
     }
 
     /// The operator's policies of this world.
     pub fn policies(&self) -> Vec<NetworkPolicy> {
-        let all = self.mine::<NetworkPolicy>().into_iter().map(|it| it.object);
+        let all = self.mine::<NetworkPolicy>().into_iter();
         all.filter(|it| it.labels().contains_key(PART)).collect()
     }
 
@@ -429,8 +426,7 @@ impl World {
     }
 
     pub fn grants(&self) -> Vec<ObjectRef> {
-        let grants = self.mine::<DataAccessGrant>().into_iter().map(|it| place(&it.object));
-        grants.collect()
+        self.mine::<DataAccessGrant>().iter().map(place).collect()
     }
 
     /// To whom products are open, one entry for each flow, of those whose grant and ingress policy both stand.
@@ -438,9 +434,9 @@ impl World {
         let mut open: Vec<&str> = Vec::new();
         let names: Vec<ObjectRef> = self.policies().iter().map(place).collect();
         for grant in self.mine::<DataAccessGrant>() {
-            let org = &grant.object.spec.recipient.org;
+            let org = &grant.spec.recipient.org;
             let of = ["council", "pcn", "charity"].into_iter().find(|of| self.org(of) == *org).unwrap();
-            if names.contains(&place(&grant.object)) {
+            if names.contains(&place(&grant)) {
                 open.push(of);
             }
         }
@@ -450,10 +446,10 @@ impl World {
 
     /// The version of every object that the operator may write.
     pub fn versions(&self) -> BTreeMap<String, String> {
-        fn versions<K: Resource<DynamicType = ()>>(objects: Vec<Sourced<K>>) -> Vec<(String, String)> {
-            let version = |it: Sourced<K>| {
-                let at = place(&it.object);
-                (format!("{} {at}", K::kind(&())), it.object.resource_version().unwrap())
+        fn versions<K: Resource<DynamicType = ()>>(objects: Vec<K>) -> Vec<(String, String)> {
+            let version = |it: K| {
+                let at = place(&it);
+                (format!("{} {at}", K::kind(&())), it.resource_version().unwrap())
             };
             objects.into_iter().map(version).collect()
         }
@@ -475,8 +471,7 @@ impl World {
 
     /// Reason and note of each event about an agreement.
     pub fn events_about(&self, name: &str) -> Vec<(String, String)> {
-        let events = self.mine::<Event>().into_iter().map(|it| it.object);
-        let about = events.filter(|it| {
+        let about = self.mine::<Event>().into_iter().filter(|it| {
             let object = &it.involved_object;
             object.kind.as_deref() == Some("DataSharingAgreement") && object.name.as_deref() == Some(name)
         });

@@ -50,7 +50,7 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
     let width = printer.width();
     let mut any = false;
     for PlannedStatus { object, status } in statuses {
-        let StatusBody::Agreement(status) = status else {
+        let StatusBody::Agreement(status) = &**status else {
             continue;
         };
         any = true;
@@ -103,7 +103,7 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
 
 /// The parties of an agreement that have to do something, as its story has said.
 fn parties(status: &PlannedStatus) -> Vec<(&ObjectKey, &str)> {
-    let StatusBody::Agreement(agreement) = &status.status else {
+    let StatusBody::Agreement(agreement) = &*status.status else {
         return Vec::new();
     };
     let needed = agreement.standings.iter().filter(|standing| standing.needed.is_some());
@@ -153,7 +153,7 @@ fn paths(objects: &[PlannedObject], judgement: &Judgement, printer: &mut Printer
     let grants: Vec<&DataAccessGrant> = objects
         .iter()
         .filter_map(|object| match object {
-            PlannedObject::Grant(grant) => Some(grant),
+            PlannedObject::Grant(grant) => Some(&**grant),
             PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
         })
         .collect();

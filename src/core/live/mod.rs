@@ -21,13 +21,14 @@ use super::model::Model;
 use super::plan::{
     Act, Failures, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, report, steps,
 };
+use super::shared::Shared;
 use crate::api::{GROUP, ObjectRef};
 
 /// What a cluster holds besides our own objects. What may not be read is none, and is not judged.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Surroundings {
     /// Network policies without the operator's label.
-    pub policies: Option<Vec<NetworkPolicy>>,
+    pub policies: Option<Vec<Shared<NetworkPolicy>>>,
     pub namespaces: Option<BTreeSet<String>>,
     /// The names of the API groups that are served.
     pub groups: Option<BTreeSet<String>>,
@@ -165,7 +166,7 @@ fn concerning(policy: &NetworkPolicy) -> String {
 }
 
 /// What other people's network policies let through, beyond the plan.
-fn wider(model: &Model, plan: &Plan, policies: &[NetworkPolicy]) -> Vec<Finding> {
+fn wider(model: &Model, plan: &Plan, policies: &[Shared<NetworkPolicy>]) -> Vec<Finding> {
     let mut ours = Vec::new();
     let mut isolation = Vec::new();
     for object in &plan.objects {

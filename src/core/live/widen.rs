@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
 use super::selectors::Selector;
+use crate::core::shared::Shared;
 
 /// The label that the API server writes on each namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -60,7 +61,11 @@ pub(super) fn governs(spec: &NetworkPolicySpec, direction: Direction) -> bool {
 }
 
 /// What a policy adds for a target, beyond what our own policies (the whole plan) allow the same pods.
-pub(super) fn widenings(other: &NetworkPolicy, target: &Target<'_>, ours: &[NetworkPolicy]) -> Vec<Widening> {
+pub(super) fn widenings(
+    other: &NetworkPolicy,
+    target: &Target<'_>,
+    ours: &[Shared<NetworkPolicy>],
+) -> Vec<Widening> {
     let Target { isolation, direction, own_namespaces } = target;
     let (Some(spec), Some(isolated)) = (&other.spec, &isolation.spec) else {
         return Vec::new();
@@ -362,7 +367,7 @@ mod tests {
     }
 
     /// What the plan allows: namespace `pcn` and two blocks on TCP 8443.
-    fn ours() -> Vec<NetworkPolicy> {
+    fn ours() -> Vec<Shared<NetworkPolicy>> {
         let app = json!({"matchLabels": {"app": "pep"}});
         let block = |cidr: &str| json!({"ipBlock": {"cidr": cidr}});
         let rule = json!({
@@ -370,8 +375,9 @@ mod tests {
             "ports": [{"port": 8443, "protocol": "TCP"}],
         });
         vec![
-            isolation("Ingress"),
-            policy("council", json!({"podSelector": app, "policyTypes": ["Ingress"], "ingress": [rule]})),
+            isolation("Ingress").into(),
+            policy("council", json!({"podSelector": app, "policyTypes": ["Ingress"], "ingress": [rule]}))
+                .into(),
         ]
     }
 
@@ -488,8 +494,7 @@ mod tests {
         let isolation = isolation("Egress");
         let target =
             Target { isolation: &isolation, direction: Direction::Egress, own_namespaces: BTreeSet::new() };
-        let adds =
-            |spec| widenings(&policy("council", spec), &target, std::slice::from_ref(&isolation)).len();
+        let adds = |spec| widenings(&policy("council", spec), &target, &[isolation.clone().into()]).len();
         assert_eq!(adds(json!({"podSelector": {}, "egress": [{}]})), 1);
         assert_eq!(adds(json!({"podSelector": {}, "policyTypes": ["Ingress"], "egress": [{}]})), 0);
         assert_eq!(adds(json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"], "egress": [{}]})), 1);

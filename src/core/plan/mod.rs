@@ -5,6 +5,7 @@ mod steps;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 pub use network::NetworkNames;
 pub use steps::*;
@@ -16,45 +17,39 @@ use super::model::Agreement;
 use super::parallel;
 use super::policy::{Assessment, Flow};
 use super::report;
+use super::shared::Shared;
+use super::snapshot::ClusterView;
 use crate::api::{
     DataAccessGrant, DataAccessGrantSpec, GrantAgreement, GrantFramework, GrantPurpose, GrantRecipient,
     LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
 };
 
-/// Plans what ought to exist at the moment of a judgement.
-pub fn plan(judgement: &Judgement) -> Plan {
-    let Judgement { at, model, findings, assessments, reviews } = judgement;
+/// Plans what ought to exist at the moment of a judgement. What an earlier plan drafted for an agreement that stands as
+/// it stood is taken over.
+pub fn plan(judgement: &Judgement, earlier: &Drafts) -> (Plan, Drafts) {
+    let Judgement { at, model, findings, assessments, moments } = judgement;
     let network = network::Network { model };
-    let mut findings = findings.clone();
+    let drafts = Drafts::new(judgement, &network, earlier);
     // isolation first: a product is isolated from the moment it exists, a Managed function as long as it is Managed
-    let mut objects: Vec<PlannedObject> = Vec::new();
-    objects.extend(network.product_isolation().map(PlannedObject::Isolation));
-    objects.extend(network.function_isolation().map(PlannedObject::Isolation));
+    let isolation = network.product_isolation().chain(network.function_isolation());
+    let mut objects: Vec<PlannedObject> =
+        isolation.map(|policy| PlannedObject::Isolation(policy.into())).collect();
     let mut finalizers = BTreeSet::new();
-    let mut allows = Vec::new();
-    let agreements: Vec<_> = assessments.agreements.iter().collect();
-    let effects = parallel::map(&agreements, |(reference, assessment)| {
-        let agreement = model.agreements.get(*reference)?;
-        Some(effect(judgement, &network, agreement, assessment))
-    });
-    for ((reference, _), effect) in agreements.into_iter().zip(effects) {
-        let Some(Effect { is_held, grants, allows: opened, findings: found }) = effect else {
-            continue;
-        };
-        if is_held {
+    let mut findings = findings.clone();
+    for (reference, draft) in &drafts.agreements {
+        if draft.is_held {
             finalizers.insert(reference.clone());
         }
-        objects.extend(grants);
-        allows.extend(opened);
-        findings.extend(found);
+        objects.extend(draft.grants.iter().cloned());
+        findings.extend(draft.findings.iter().cloned());
     }
-    objects.extend(allows);
+    objects.extend(drafts.agreements.values().flat_map(|draft| draft.allows.iter().cloned()));
     super::finding::sort(&mut findings);
-    let statuses = statuses(judgement, &findings);
+    let statuses = statuses(judgement, &drafts, &findings);
     let waiting = waiting(judgement);
     let transitions = assessments.agreements.values().filter_map(|assessment| assessment.next);
-    let reviews = reviews.iter().copied().filter(|review| review > at);
-    Plan {
+    let moments = moments.iter().copied().filter(|moment| moment > at);
+    let plan = Plan {
         at: *at,
         cluster: model.cluster.name().map(str::to_owned),
         objects,
@@ -62,46 +57,91 @@ pub fn plan(judgement: &Judgement) -> Plan {
         finalizers,
         waiting,
         findings,
-        next: transitions.chain(reviews).min(),
+        next: transitions.chain(moments).min(),
+    };
+    (plan, drafts)
+}
+
+/// The part of each agreement in a plan.
+#[derive(Debug, Default)]
+pub struct Drafts {
+    cluster: ClusterView,
+    agreements: BTreeMap<ObjectRef, Arc<Draft>>,
+}
+
+impl Drafts {
+    fn new(judgement: &Judgement, network: &network::Network<'_>, earlier: &Self) -> Self {
+        let Judgement { model, assessments, .. } = judgement;
+        let is_seen_as_before = earlier.cluster == model.cluster;
+        let agreements: Vec<_> = assessments.agreements.iter().collect();
+        let drafts = parallel::map(&agreements, |(reference, assessment)| {
+            let kept = earlier.agreements.get(*reference).filter(|draft| {
+                // an assessment stands as long as nothing that it reads has changed, and a draft reads nothing else
+                is_seen_as_before && Arc::ptr_eq(&draft.assessment, assessment)
+            });
+            let drawn = || {
+                let agreement = model.agreements.get(*reference)?;
+                Some(Arc::new(Draft::new(judgement, network, agreement, assessment)))
+            };
+            kept.cloned().or_else(drawn)
+        });
+        let drafts = agreements.into_iter().zip(drafts);
+        let agreements = drafts.filter_map(|((reference, _), draft)| Some((reference.clone(), draft?)));
+        Self { cluster: model.cluster.clone(), agreements: agreements.collect() }
     }
 }
 
-/// What ought to exist because of one agreement.
-#[derive(Default)]
-struct Effect {
+/// What ought to exist because of one agreement, and what its status says.
+///
+/// Made of the agreement, its framework, its parties, and its products with their controllers: of what an assessment
+/// reads, and of nothing else.
+#[derive(Debug)]
+struct Draft {
+    assessment: Arc<Assessment>,
     is_held: bool,
     grants: Vec<PlannedObject>,
     allows: Vec<PlannedObject>,
     findings: Vec<Finding>,
+    status: Shared<StatusBody>,
 }
 
-fn effect(
-    judgement: &Judgement,
-    network: &network::Network<'_>,
-    agreement: &Agreement,
-    assessment: &Assessment,
-) -> Effect {
-    let mut effect = Effect::default();
-    for flow in &assessment.flows {
-        let Some(grant) = grant(judgement, agreement, flow) else {
-            continue;
+impl Draft {
+    fn new(
+        judgement: &Judgement,
+        network: &network::Network<'_>,
+        agreement: &Agreement,
+        assessment: &Arc<Assessment>,
+    ) -> Self {
+        let status = report::agreement_status(&judgement.model, agreement, assessment);
+        let mut draft = Self {
+            assessment: Arc::clone(assessment),
+            is_held: false,
+            grants: Vec::new(),
+            allows: Vec::new(),
+            findings: Vec::new(),
+            status: StatusBody::Agreement(Box::new(status)).into(),
         };
-        effect.is_held = true;
-        let (policies, unreachable) = network.allow(agreement, flow, &grant);
-        effect.findings.extend(unreachable.into_iter().map(|message| {
-            let origin = super::finding::Origin {
-                object: Some(report::agreement_key(&agreement.reference)),
-                ..Default::default()
+        for flow in &assessment.flows {
+            let Some(grant) = grant(judgement, agreement, flow) else {
+                continue;
             };
-            Finding::new(Code::NoGateway, origin, message)
-                .help("give the organisation a gateway with `gateways[]` for that cluster")
-        }));
-        if network.is_product_local(&flow.product) {
-            effect.grants.push(PlannedObject::Grant(grant));
+            draft.is_held = true;
+            let (policies, unreachable) = network.allow(agreement, flow, &grant);
+            draft.findings.extend(unreachable.into_iter().map(|message| {
+                let origin = super::finding::Origin {
+                    object: Some(report::agreement_key(&agreement.reference)),
+                    ..Default::default()
+                };
+                Finding::new(Code::NoGateway, origin, message)
+                    .help("give the organisation a gateway with `gateways[]` for that cluster")
+            }));
+            if network.is_product_local(&flow.product) {
+                draft.grants.push(PlannedObject::Grant(grant.into()));
+            }
+            draft.allows.extend(policies);
         }
-        effect.allows.extend(policies);
+        draft
     }
-    effect
 }
 
 /// The grant of a flow, in the controller's namespace; none where the product is not there any more.
@@ -146,7 +186,7 @@ fn grant(judgement: &Judgement, agreement: &Agreement, flow: &Flow) -> Option<Da
     Some(grant)
 }
 
-fn statuses(judgement: &Judgement, findings: &[Finding]) -> Vec<PlannedStatus> {
+fn statuses(judgement: &Judgement, drafts: &Drafts, findings: &[Finding]) -> Vec<PlannedStatus> {
     let mut by_object: BTreeMap<&ObjectKey, Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
         if let Some(object) = &finding.origin.object {
@@ -161,25 +201,24 @@ fn statuses(judgement: &Judgement, findings: &[Finding]) -> Vec<PlannedStatus> {
             ObjectRef { namespace: key.namespace.clone().unwrap_or_default(), name: key.name.clone() };
         let generation = looked.generation;
         let status = match key.kind.as_str() {
-            "DataSharingAgreement" => {
-                let assessed = judgement.model.agreements.get(&reference);
-                let assessment = judgement.assessments.agreements.get(&reference);
-                StatusBody::Agreement(Box::new(match (assessed, assessment) {
-                    (Some(agreement), Some(assessment)) => {
-                        report::agreement_status(&judgement.model, agreement, assessment)
-                    }
-                    _ => report::invalid_status(generation, looked.deleting, findings),
-                }))
-            }
+            "DataSharingAgreement" => match drafts.agreements.get(&reference) {
+                Some(draft) => draft.status.clone(),
+                None => {
+                    let status = report::invalid_status(generation, looked.deleting, findings);
+                    StatusBody::Agreement(Box::new(status)).into()
+                }
+            },
             "LocalPolicy" => StatusBody::Policy(LocalPolicyStatus {
                 observed_generation: generation,
                 loaded: judgement.model.policies.get(&reference).map(|policy| policy.text.clone()),
                 conditions: report::simple_conditions(generation, findings),
-            }),
+            })
+            .into(),
             _ => StatusBody::Simple(ObjectStatus {
                 observed_generation: generation,
                 conditions: report::simple_conditions(generation, findings),
-            }),
+            })
+            .into(),
         };
         PlannedStatus { object: (*key).clone(), status }
     })

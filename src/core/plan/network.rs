@@ -163,7 +163,7 @@ impl<'a> Network<'a> {
                         egress: None,
                     },
                 );
-                objects.push(PlannedObject::Allow { policy, grant: Some(grant.name_any()) });
+                objects.push(PlannedObject::Allow { policy: policy.into(), grant: Some(grant.name_any()) });
             }
         }
         objects.extend(self.egress(
@@ -270,7 +270,7 @@ impl<'a> Network<'a> {
                     egress: Some(vec![rule]),
                 },
             );
-            objects.push(PlannedObject::Allow { policy, grant: None });
+            objects.push(PlannedObject::Allow { policy: policy.into(), grant: None });
         }
         objects
     }

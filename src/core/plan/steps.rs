@@ -28,7 +28,6 @@ mod narrow;
 mod observed;
 mod report;
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -44,6 +43,7 @@ use super::types::{
 };
 use crate::api::{API_VERSION, DataAccessGrant, ObjectRef};
 use crate::core::finding::ObjectKey;
+use crate::core::shared::Shared;
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,9 +73,9 @@ pub enum Stage {
 pub enum Act {
     /// Server-side apply of a whole policy. `owner` is the grant whose uid becomes its owner reference; without
     /// one, the policy is written as it is.
-    ApplyPolicy { policy: NetworkPolicy, owner: Option<ObjectRef> },
+    ApplyPolicy { policy: Shared<NetworkPolicy>, owner: Option<ObjectRef> },
     /// Server-side apply of a whole grant.
-    ApplyGrant(DataAccessGrant),
+    ApplyGrant(Shared<DataAccessGrant>),
     /// Deletes just this object, not one that somebody made under the same name since.
     Delete { object: ObjectKey, uid: Option<String> },
     /// Takes labels off a policy, and with them our claim to it.
@@ -95,8 +95,8 @@ impl Step {
     /// The object that is written.
     pub fn object(&self) -> ObjectKey {
         match &self.act {
-            Act::ApplyPolicy { policy, owner: _ } => policy_key(&reference(policy)),
-            Act::ApplyGrant(grant) => grant_key(&reference(grant)),
+            Act::ApplyPolicy { policy, owner: _ } => policy_key(&reference(&**policy)),
+            Act::ApplyGrant(grant) => grant_key(&reference(&**grant)),
             Act::Delete { object, .. } | Act::SetStatus { object, .. } => object.clone(),
             Act::Unlabel { policy, .. } => policy_key(policy),
             Act::SetFinalizers { agreement, .. } => agreement_key(agreement),
@@ -156,9 +156,9 @@ pub fn says_the_same(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
 /// plan was, nothing is wanted.
 struct Wanted<'a> {
     strangers: BTreeSet<String>,
-    isolation: BTreeMap<ObjectRef, &'a NetworkPolicy>,
-    grants: BTreeMap<ObjectRef, Cow<'a, DataAccessGrant>>,
-    allows: BTreeMap<ObjectRef, (&'a NetworkPolicy, Option<ObjectRef>)>,
+    isolation: BTreeMap<ObjectRef, &'a Shared<NetworkPolicy>>,
+    grants: BTreeMap<ObjectRef, Shared<DataAccessGrant>>,
+    allows: BTreeMap<ObjectRef, (&'a Shared<NetworkPolicy>, Option<ObjectRef>)>,
 }
 
 impl<'a> Wanted<'a> {
@@ -174,13 +174,13 @@ impl<'a> Wanted<'a> {
                 PlannedObject::Grant(grant) if wanted.strangers.contains(&grant_agreement(grant)) => {}
                 PlannedObject::Allow { policy, grant: _ } if wanted.is_of_stranger(policy) => {}
                 PlannedObject::Isolation(policy) => {
-                    wanted.isolation.insert(reference(policy), policy);
+                    wanted.isolation.insert(reference(&**policy), policy);
                 }
                 PlannedObject::Grant(grant) => {
-                    wanted.grants.insert(reference(grant), stamped(grant, observed));
+                    wanted.grants.insert(reference(&**grant), stamped(grant, observed));
                 }
                 PlannedObject::Allow { policy, grant } => {
-                    let at = reference(policy);
+                    let at = reference(&**policy);
                     let owner = grant.clone().map(|name| ObjectRef { namespace: at.namespace.clone(), name });
                     wanted.allows.insert(at, (policy, owner));
                 }
@@ -224,9 +224,9 @@ enum PlannedKey {
 impl PlannedKey {
     fn of(object: &PlannedObject) -> Self {
         match object {
-            PlannedObject::Isolation(policy) => Self::Isolation(reference(policy)),
-            PlannedObject::Grant(grant) => Self::Grant(reference(grant)),
-            PlannedObject::Allow { policy, grant: _ } => Self::Allow(reference(policy)),
+            PlannedObject::Isolation(policy) => Self::Isolation(reference(&**policy)),
+            PlannedObject::Grant(grant) => Self::Grant(reference(&**grant)),
+            PlannedObject::Allow { policy, grant: _ } => Self::Allow(reference(&**policy)),
         }
     }
 }
@@ -243,18 +243,18 @@ fn strangers(plan: &Plan, observed: &Observed) -> BTreeSet<String> {
         let present = observed.agreements.get(&agreement_of(grant)).map(|present| &present.uid);
         planned.is_some() && present != Some(planned)
     });
-    others.map(grant_agreement).collect()
+    others.map(|grant| grant_agreement(grant)).collect()
 }
 
 /// A grant bound to the very object that it comes from, as far as the plan does not know it: one made offline knows
 /// neither uid nor generation.
-fn stamped<'a>(grant: &'a DataAccessGrant, observed: &Observed) -> Cow<'a, DataAccessGrant> {
-    let mut grant = Cow::Borrowed(grant);
+fn stamped(grant: &Shared<DataAccessGrant>, observed: &Observed) -> Shared<DataAccessGrant> {
+    let mut grant = grant.clone();
     let agreement = &grant.spec.agreement;
     if (agreement.uid.is_none() || agreement.generation.is_none())
         && let Some(present) = observed.agreements.get(&agreement_of(&grant))
     {
-        let agreement = &mut grant.to_mut().spec.agreement;
+        let agreement = &mut grant.spec.agreement;
         agreement.uid = agreement.uid.take().or_else(|| present.uid.clone());
         agreement.generation = agreement.generation.or(present.generation);
     }
@@ -276,7 +276,7 @@ fn allow_stands(
     observed: &Observed,
 ) -> bool {
     let owned = owner.is_none_or(|at| {
-        observed.grants.get(at).and_then(ResourceExt::uid).is_some_and(|uid| {
+        observed.grants.get(at).and_then(|grant| grant.uid()).is_some_and(|uid| {
             let owners = present.metadata.owner_references.as_deref().unwrap_or_default();
             owners.contains(&owner_reference(&at.name, &uid))
         })
@@ -416,7 +416,7 @@ fn cut(
 ) {
     let mut policy = NetworkPolicy { spec, ..planned.clone() };
     policy.metadata.owner_references.clone_from(&present.metadata.owner_references);
-    steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy, owner: None }));
+    steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy: policy.into(), owner: None }));
 }
 
 fn remove_policy(at: &ObjectRef, present: &NetworkPolicy, steps: &mut Vec<Step>) {
@@ -435,7 +435,7 @@ fn remove_policy(at: &ObjectRef, present: &NetworkPolicy, steps: &mut Vec<Step>)
             },
             spec: Some(narrow::voided(spec)),
         };
-        steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy, owner: None }));
+        steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy: policy.into(), owner: None }));
     }
     if meta.deletion_timestamp.is_none() {
         let act = Act::Delete { object: policy_key(at), uid: meta.uid.clone() };
@@ -486,8 +486,8 @@ fn grant(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut 
         if observed.grants.get(at).is_some_and(|present| grant_stands(planned, present)) {
             continue;
         }
-        let after = relies.of(planned.as_ref());
-        let act = Act::ApplyGrant(planned.as_ref().clone());
+        let after = relies.of(&**planned);
+        let act = Act::ApplyGrant(planned.clone());
         steps.push(Step { stage: Stage::Grant, act, after });
     }
 }
@@ -500,7 +500,7 @@ fn open(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut V
         if present.is_some_and(|present| allow_stands(planned, owner.as_ref(), present, observed)) {
             continue;
         }
-        let mut after = relies.of(*planned);
+        let mut after = relies.of(&***planned);
         after.extend(owner.as_ref().map(grant_key).filter(|key| granting.contains(key)));
         let act = Act::ApplyPolicy { policy: (*planned).clone(), owner: owner.clone() };
         steps.push(Step { stage: Stage::Open, act, after });
@@ -542,7 +542,7 @@ fn may_be_managed(isolation: &NetworkPolicy, wanted: &Wanted<'_>, observed: &Obs
 
 fn release(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     let policies = observed.policies.values().filter_map(|it| it.annotations().get(AGREEMENT).cloned());
-    let grants = observed.grants.values().map(grant_agreement);
+    let grants = observed.grants.values().map(|it| grant_agreement(it));
     let named: BTreeSet<String> = policies.chain(grants).collect();
     for (at, present) in &observed.agreements {
         let holds = present.finalizers.iter().any(|it| it == FINALIZER);

@@ -7,10 +7,10 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
-use serde_json::Value;
 
 use crate::api::{DataAccessGrant, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus};
 use crate::core::finding::{Finding, ObjectKey};
+use crate::core::shared::Shared;
 
 /// The field manager of everything that the operator applies.
 pub const FIELD_MANAGER: &str = "concordat";
@@ -45,14 +45,13 @@ pub struct Plan {
 
 /// An object that ought to exist.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "a plan holds mostly policies, so boxing would save little")]
 pub enum PlannedObject {
     /// Denies what no other policy allows: applied before the first allow, and outlives the last.
-    Isolation(NetworkPolicy),
+    Isolation(Shared<NetworkPolicy>),
     /// The visible effect.
-    Grant(DataAccessGrant),
+    Grant(Shared<DataAccessGrant>),
     /// Opens a path. `grant` is the grant beside it that owns it, for a policy in the grant's namespace.
-    Allow { policy: NetworkPolicy, grant: Option<String> },
+    Allow { policy: Shared<NetworkPolicy>, grant: Option<String> },
 }
 
 impl PlannedObject {
@@ -67,26 +66,13 @@ impl PlannedObject {
             }
         }
     }
-
-    /// The whole object as it is applied.
-    pub fn manifest(&self) -> Value {
-        match self {
-            Self::Isolation(policy) | Self::Allow { policy, .. } => manifest(policy),
-            Self::Grant(grant) => manifest(grant),
-        }
-    }
-}
-
-/// An object as JSON. These types always serialize; null would show at once in a plan's snapshot.
-fn manifest(object: &impl Serialize) -> Value {
-    serde_json::to_value(object).unwrap_or(Value::Null)
 }
 
 /// The status that an object of ours ought to have. Times of transitions are stamped by whoever writes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedStatus {
     pub object: ObjectKey,
-    pub status: StatusBody,
+    pub status: Shared<StatusBody>,
 }
 
 /// The body of a status, by kind.
@@ -96,6 +82,16 @@ pub enum StatusBody {
     Agreement(Box<DataSharingAgreementStatus>),
     Policy(LocalPolicyStatus),
     Simple(ObjectStatus),
+}
+
+impl Serialize for PlannedObject {
+    /// The whole object as it is applied.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Isolation(policy) | Self::Allow { policy, grant: _ } => policy.serialize(serializer),
+            Self::Grant(grant) => grant.serialize(serializer),
+        }
+    }
 }
 
 impl Serialize for PlannedStatus {
@@ -124,11 +120,10 @@ impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         // finalizers and the next moment are the executor's business, not part of the shape that scripts rely on
         let Self { at, cluster, objects, statuses, finalizers: _, waiting, findings, next: _ } = self;
-        let objects: Vec<Value> = objects.iter().map(PlannedObject::manifest).collect();
         let mut out = serializer.serialize_struct("Plan", 6)?;
         out.serialize_field("at", at)?;
         out.serialize_field("cluster", cluster)?;
-        out.serialize_field("objects", &objects)?;
+        out.serialize_field("objects", objects)?;
         out.serialize_field("statuses", statuses)?;
         out.serialize_field("waiting", waiting)?;
         out.serialize_field("findings", findings)?;

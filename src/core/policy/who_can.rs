@@ -85,7 +85,7 @@ fn as_text<S: Serializer>(reference: &ObjectRef, serializer: S) -> Result<S::Ok,
 /// A filter that names something which nobody has is an error, as an empty answer would look like a denial.
 pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<Vec<Permission>, UnknownName> {
     check(judgement, filter)?;
-    let Judgement { at: _, model, findings: _, assessments, reviews: _ } = judgement;
+    let Judgement { at: _, model, findings: _, assessments, moments: _ } = judgement;
     let mut permissions = Vec::new();
     for (reference, assessment) in &assessments.agreements {
         let Some(agreement) = model.agreements.get(reference) else {
@@ -180,7 +180,7 @@ fn passes(
     action: DataAction,
     level: Identifiability,
 ) -> bool {
-    let Judgement { at, model, assessments, findings: _, reviews: _ } = judgement;
+    let Judgement { at, model, assessments, findings: _, moments: _ } = judgement;
     let onward = &agreement.spec.onward_sharing.to;
     let receivers: Vec<Option<&String>> = match action {
         DataAction::ShareOnward if !onward.is_empty() => onward.iter().map(Some).collect(),

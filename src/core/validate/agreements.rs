@@ -19,15 +19,15 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
     let successions: BTreeMap<ObjectRef, &ObjectRef> = snapshot
         .agreements
         .iter()
-        .filter_map(|agreement| Some((key(&agreement.object), agreement.object.spec.supersedes.as_ref()?)))
+        .filter_map(|agreement| Some((key(&*agreement.object), agreement.object.spec.supersedes.as_ref()?)))
         .collect();
     let all: BTreeSet<ObjectRef> =
-        snapshot.agreements.iter().map(|agreement| key(&agreement.object)).collect();
+        snapshot.agreements.iter().map(|agreement| key(&*agreement.object)).collect();
     for sourced in &snapshot.agreements {
         let Some(mut check) = checked.start(sourced) else {
             continue;
         };
-        let object = &sourced.object;
+        let object = &*sourced.object;
         let (own, spec) = (key(object), &object.spec);
         let model = &checked.model;
         check_places(&mut check, model);
@@ -114,7 +114,7 @@ fn doubled_references(snapshot: &Snapshot) -> BTreeMap<ObjectRef, Vec<String>> {
         by_reference
             .entry(&agreement.object.spec.reference)
             .or_default()
-            .push((made, key(&agreement.object)));
+            .push((made, key(&*agreement.object)));
     }
     let mut doubled = BTreeMap::new();
     for entries in by_reference.into_values().filter(|entries| entries.len() > 1) {

@@ -14,7 +14,7 @@ mod rules;
 pub mod shape;
 mod signatures;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
@@ -129,14 +129,12 @@ impl Checked<'_> {
     where
         T: Resource<DynamicType = ()> + Serialize,
     {
-        let mut count: BTreeMap<ObjectKey, usize> = BTreeMap::new();
-        for sourced in objects {
-            *count.entry(sourced.key()).or_default() += 1;
-        }
-        for sourced in objects {
-            let key = sourced.key();
+        let keys: Vec<ObjectKey> = objects.iter().map(Sourced::key).collect();
+        let mut seen = BTreeSet::new();
+        let twice: BTreeSet<ObjectKey> = keys.iter().filter(|key| !seen.insert(*key)).cloned().collect();
+        for (sourced, key) in objects.iter().zip(keys) {
             let mut check = Check::new(sourced);
-            if count.get(&key).is_some_and(|count| *count > 1) {
+            if twice.contains(&key) {
                 check
                     .finding(Code::DuplicateObject, "metadata.name", format!("`{key}` stands more than once"))
                     .help("keep one of them; until then none is used");

@@ -23,7 +23,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                     .near(&spec.footprint, names, "name the footprint that the policy is for");
             }
             Some(footprint) => {
-                let stands_in = namespace(&sourced.object);
+                let stands_in = namespace(&*sourced.object);
                 if !footprint.policy_namespaces.contains(&stands_in) {
                     let message = format!("`{stands_in}` is not a policy namespace of `{}`", spec.footprint);
                     check.finding(Code::PolicyNamespace, "metadata.namespace", message).help(format!(

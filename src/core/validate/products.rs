@@ -11,14 +11,14 @@ use crate::core::snapshot::Snapshot;
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let all: BTreeMap<ObjectRef, &DataProductSpec> =
-        snapshot.products.iter().map(|product| (reference(&product.object), &product.object.spec)).collect();
+        snapshot.products.iter().map(|product| (reference(&*product.object), &product.object.spec)).collect();
     checked.model.isolated.products =
         all.iter().map(|(reference, spec)| (reference.clone(), (*spec).clone())).collect();
     for sourced in &snapshot.products {
         let Some(mut check) = checked.start(sourced) else {
             continue;
         };
-        let reference = reference(&sourced.object);
+        let reference = reference(&*sourced.object);
         let spec = &sourced.object.spec;
         match checked.model.orgs.get(&spec.controller) {
             None => {

@@ -24,7 +24,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
     let specs: BTreeMap<ObjectRef, &DataSharingAgreementSpec> = snapshot
         .agreements
         .iter()
-        .map(|agreement| (reference(&agreement.object), &agreement.object.spec))
+        .map(|agreement| (reference(&*agreement.object), &agreement.object.spec))
         .collect();
     // where a signature stands decides whether it counts at all; only those that do can void each other
     let mut counting: BTreeMap<Slot, Vec<(&Sourced<AgreementSignature>, Authority)>> = BTreeMap::new();
@@ -36,7 +36,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         let Some(mut check) = checked.start(sourced) else {
             // refused before it was looked at, and not because it is on its way out
             let refused = !checked.model.accepted(&sourced.key());
-            if refused && may_speak(&namespace(&sourced.object), &slot.1, &checked.model) {
+            if refused && may_speak(&namespace(&*sourced.object), &slot.1, &checked.model) {
                 doubts.refused.insert(slot, sourced.key());
             }
             continue;
@@ -147,7 +147,7 @@ fn has_lapsed(sourced: &Sourced<AgreementSignature>, model: &Model, now: Timesta
     let spec = &sourced.object.spec;
     spec.state == Some(SignatureState::Withdrawn)
         && model.orgs.get(&spec.party).is_some_and(|org| {
-            invalid_delegation(model, &org.spec, &namespace(&sourced.object), now).is_some()
+            invalid_delegation(model, &org.spec, &namespace(&*sourced.object), now).is_some()
         })
 }
 

@@ -262,7 +262,7 @@ fn push<T: Resource + DeserializeOwned>(
     value: Value,
     source: &Arc<Source>,
 ) -> Result<(), serde_json::Error> {
-    list.push(Sourced { object: serde_json::from_value(value)?, source: Arc::clone(source) });
+    list.push(Sourced { object: serde_json::from_value::<T>(value)?.into(), source: Arc::clone(source) });
     Ok(())
 }
 

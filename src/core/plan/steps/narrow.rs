@@ -25,6 +25,10 @@ pub(super) enum Change {
 
 /// Compares a policy's text as it stands with the planned one.
 pub(super) fn change(present: &NetworkPolicySpec, planned: &NetworkPolicySpec) -> Change {
+    // as a rule they are equal as they stand
+    if present == planned {
+        return Change::None;
+    }
     let (present, planned) = (normal(present), normal(planned));
     if present == planned {
         return Change::None;

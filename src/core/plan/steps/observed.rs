@@ -9,15 +9,16 @@ use kube::{Resource, ResourceExt as _};
 use crate::api::{DataAccessGrant, Egress, ObjectRef};
 use crate::core::finding::ObjectKey;
 use crate::core::plan::StatusBody;
+use crate::core::shared::Shared;
 use crate::core::snapshot::{Snapshot, Sourced};
 
 /// What stands in the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
     /// The network policies that carry the operator's label.
-    pub policies: BTreeMap<ObjectRef, NetworkPolicy>,
+    pub policies: BTreeMap<ObjectRef, Shared<NetworkPolicy>>,
     /// Every grant: nobody else writes the kind.
-    pub grants: BTreeMap<ObjectRef, DataAccessGrant>,
+    pub grants: BTreeMap<ObjectRef, Shared<DataAccessGrant>>,
     pub agreements: BTreeMap<ObjectRef, ObservedAgreement>,
     /// Every object of a kind with a status.
     pub statuses: BTreeMap<ObjectKey, ObservedStatus>,
@@ -54,8 +55,8 @@ impl Observed {
     /// Brings together a snapshot and what the operator has written, read at the same moment.
     pub fn new(
         snapshot: &Snapshot,
-        policies: impl IntoIterator<Item = NetworkPolicy>,
-        grants: impl IntoIterator<Item = DataAccessGrant>,
+        policies: Vec<Shared<NetworkPolicy>>,
+        grants: Vec<Shared<DataAccessGrant>>,
     ) -> Self {
         // a new kind of the snapshot has to be given a place here
         let Snapshot {
@@ -98,12 +99,12 @@ impl Observed {
         });
 
         Self {
-            policies: policies.into_iter().map(|it| (reference(&it), it)).collect(),
-            grants: grants.into_iter().map(|it| (reference(&it), it)).collect(),
+            policies: policies.into_iter().map(|it| (reference(&*it), it)).collect(),
+            grants: grants.into_iter().map(|it| (reference(&*it), it)).collect(),
             agreements: agreements
                 .iter()
                 .map(|Sourced { object, source: _ }| {
-                    (reference(object), ObservedAgreement::of(&object.metadata))
+                    (reference(&**object), ObservedAgreement::of(&object.metadata))
                 })
                 .chain(unreadable_agreements)
                 .collect(),
@@ -127,12 +128,12 @@ impl Observed {
     /// is made anew under the name of an object is not what a plan was about.
     pub fn with_effects(
         self,
-        policies: impl IntoIterator<Item = NetworkPolicy>,
-        grants: impl IntoIterator<Item = DataAccessGrant>,
+        policies: Vec<Shared<NetworkPolicy>>,
+        grants: Vec<Shared<DataAccessGrant>>,
     ) -> Self {
         Self {
-            policies: policies.into_iter().map(|it| (reference(&it), it)).collect(),
-            grants: grants.into_iter().map(|it| (reference(&it), it)).collect(),
+            policies: policies.into_iter().map(|it| (reference(&*it), it)).collect(),
+            grants: grants.into_iter().map(|it| (reference(&*it), it)).collect(),
             ..self
         }
     }

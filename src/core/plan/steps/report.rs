@@ -15,6 +15,7 @@ use crate::api::{
     Condition, ConditionStatus, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
 };
 use crate::core::finding::ObjectKey;
+use crate::core::parallel;
 use crate::core::plan::types::{
     AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT, StatusBody,
 };
@@ -76,19 +77,17 @@ impl FailureReason {
 pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step> {
     let wanted = Wanted::new(plan, observed);
     let Effects { agreements, flows } = effects(plan, &wanted, observed, failures);
-    let mut steps = Vec::new();
-    for PlannedStatus { object, status } in &plan.statuses {
+    let settled = parallel::map(&plan.statuses, |PlannedStatus { object, status }| {
         // what the plan judges but the cluster does not hold, such as a built-in framework, has no status
-        let Some(present) = observed.statuses.get(object) else {
-            continue;
-        };
+        let present = observed.statuses.get(object)?;
         let name = agreement_name(object);
         if wanted.strangers.contains(&name) {
-            continue;
+            return None;
         }
         let effect = agreements.get(&name).unwrap_or(&NOTHING);
-        steps.extend(step(object.clone(), settle(status, present, effect, plan.at), present));
-    }
+        step(object, settle(status, present, effect, plan.at), present)
+    });
+    let mut steps: Vec<Step> = settled.into_iter().flatten().collect();
     for (at, effect) in &flows {
         let Some(grant) = observed.grants.get(at) else { continue };
         let present = ObservedStatus {
@@ -97,20 +96,23 @@ pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step
             status: grant.status.clone().map(StatusBody::Simple),
         };
         let status = settle(&StatusBody::Simple(grant_status(effect)), &present, &NOTHING, plan.at);
-        steps.extend(step(grant_key(at), status, &present));
+        steps.extend(step(&grant_key(at), status, &present));
     }
     steps
 }
 
 /// The write of a status, if it means something else than the present one.
-fn step(object: ObjectKey, status: StatusBody, present: &ObservedStatus) -> Option<Step> {
+fn step(object: &ObjectKey, status: StatusBody, present: &ObservedStatus) -> Option<Step> {
     let ObservedStatus { uid, generation: _, status: was } = present;
     let same = match was {
-        Some(was) => in_order(was) == in_order(&status),
+        Some(was) => *was == status,
         None => is_empty(&status),
     };
-    let (uid, was) = (uid.clone(), was.clone());
-    (!same).then(|| Step::new(Stage::Report, Act::SetStatus { object, uid, status, was }))
+    if same {
+        return None;
+    }
+    let (object, uid, was) = (object.clone(), uid.clone(), was.clone());
+    Some(Step::new(Stage::Report, Act::SetStatus { object, uid, status, was }))
 }
 
 /// What has become of the plan.
@@ -138,7 +140,7 @@ const NOTHING: Effect = Effect { grants: 0, policies: 0, missing: 0, leftover: 0
 
 fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Failures) -> Effects {
     let grants = plan.objects.iter().filter_map(|object| match object {
-        PlannedObject::Grant(grant) => Some((flow(grant), reference(grant))),
+        PlannedObject::Grant(grant) => Some((flow(&**grant), reference(&**grant))),
         PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
     });
     let grants: BTreeMap<Flow<'_>, ObjectRef> = grants.collect();
@@ -148,9 +150,9 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     for object in &plan.objects {
         let (agreement, flow) = match object {
             PlannedObject::Isolation(_) => continue,
-            PlannedObject::Grant(grant) => (Some(grant_agreement(grant)), flow(grant)),
+            PlannedObject::Grant(grant) => (Some(grant_agreement(grant)), flow(&**grant)),
             PlannedObject::Allow { policy, grant: _ } => {
-                (policy.annotations().get(AGREEMENT).cloned(), flow(policy))
+                (policy.annotations().get(AGREEMENT).cloned(), flow(&**policy))
             }
         };
         let stands = wanted.stands(observed, &PlannedKey::of(object));
@@ -239,18 +241,6 @@ fn settle(planned: &StatusBody, present: &ObservedStatus, effect: &Effect, now: 
     status
 }
 
-/// With the conditions in the order of their types: the API server keeps them as a map, in an order of its own.
-fn in_order(status: &StatusBody) -> StatusBody {
-    let mut status = status.clone();
-    let conditions = match &mut status {
-        StatusBody::Agreement(status) => &mut status.conditions,
-        StatusBody::Policy(status) => &mut status.conditions,
-        StatusBody::Simple(status) => &mut status.conditions,
-    };
-    conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    status
-}
-
 fn is_empty(status: &StatusBody) -> bool {
     match status {
         StatusBody::Agreement(_) => false,
@@ -269,15 +259,18 @@ fn conditions(status: &StatusBody) -> &[Condition] {
     }
 }
 
-/// Stamps what only the cluster and the clock know. The moment of a transition is kept while the status is.
+/// Stamps what only the cluster and the clock know. The moment of a transition is kept while the status is, and so is
+/// the order of the conditions: the API server keeps them as a map, in an order of its own.
 fn merge(conditions: &mut [Condition], old: &[Condition], generation: Option<i64>, now: Timestamp) {
     // conditions carry whole seconds, as everywhere in Kubernetes
     let now = Timestamp::from_second(now.as_second()).unwrap_or(now);
-    for condition in conditions {
+    for condition in conditions.iter_mut() {
         condition.observed_generation = condition.observed_generation.or(generation);
         let kept = old.iter().find(|it| it.type_ == condition.type_ && it.status == condition.status);
         condition.last_transition_time = kept.and_then(|it| it.last_transition_time).or(Some(now));
     }
+    let place = |condition: &Condition| old.iter().position(|it| it.type_ == condition.type_);
+    conditions.sort_by_key(|condition| place(condition).unwrap_or(old.len()));
 }
 
 /// Says of an agreement what has become of it here.

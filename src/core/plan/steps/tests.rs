@@ -12,24 +12,24 @@ fn parse<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).unwrap()
 }
 
-fn policy(namespace: &str, name: &str, part: &str, annotations: Value, spec: Value) -> NetworkPolicy {
+fn policy(namespace: &str, name: &str, part: &str, annotations: Value, spec: Value) -> Shared<NetworkPolicy> {
     let labels = json!({"app.kubernetes.io/managed-by": "concordat", "concordat.dev/part": part});
     let meta = json!({"namespace": namespace, "name": name, "labels": labels, "annotations": annotations});
-    parse(json!({"metadata": meta, "spec": spec}))
+    parse::<NetworkPolicy>(json!({"metadata": meta, "spec": spec})).into()
 }
 
-fn isolation() -> NetworkPolicy {
+fn isolation() -> Shared<NetworkPolicy> {
     let spec = json!({"podSelector": {"matchLabels": {"app": "bins"}}, "policyTypes": ["Ingress"]});
     policy("council", "isolate-bins", "isolation", json!({PRODUCT: "council/bins-data"}), spec)
 }
 
-fn managed_isolation() -> NetworkPolicy {
+fn managed_isolation() -> Shared<NetworkPolicy> {
     let dns = json!([{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]);
     let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": dns}]});
     policy("pcn", "isolate-team", "isolation", json!({RECIPIENT: "pcn/team"}), spec)
 }
 
-fn ingress_from(namespaces: &[&str]) -> NetworkPolicy {
+fn ingress_from(namespaces: &[&str]) -> Shared<NetworkPolicy> {
     let peers: Vec<Value> = namespaces
         .iter()
         .map(|name| json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}))
@@ -41,7 +41,7 @@ fn ingress_from(namespaces: &[&str]) -> NetworkPolicy {
     policy("council", "bins-ingress", "ingress", annotations, spec)
 }
 
-fn egress() -> NetworkPolicy {
+fn egress() -> Shared<NetworkPolicy> {
     let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "council"}}});
     let rule = json!({"to": [peer], "ports": [{"protocol": "TCP", "port": 8443}]});
     let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]});
@@ -49,8 +49,8 @@ fn egress() -> NetworkPolicy {
     policy("pcn", "bins-egress", "egress", annotations, spec)
 }
 
-fn data_grant() -> DataAccessGrant {
-    parse(json!({
+fn data_grant() -> Shared<DataAccessGrant> {
+    parse::<DataAccessGrant>(json!({
         "apiVersion": "concordat.dev/v1alpha1",
         "kind": "DataAccessGrant",
         "metadata": {
@@ -67,6 +67,7 @@ fn data_grant() -> DataAccessGrant {
             "framework": {"name": "england", "version": "1.0.0", "digest": "sha256:11"},
         },
     }))
+    .into()
 }
 
 fn bins() -> ObjectRef {
@@ -91,7 +92,7 @@ fn planned_status(phase: Phase) -> PlannedStatus {
         conditions: vec![condition("Enforced"), condition("Ready")],
         ..DataSharingAgreementStatus::default()
     };
-    PlannedStatus { object: bins_key(), status: StatusBody::Agreement(Box::new(status)) }
+    PlannedStatus { object: bins_key(), status: StatusBody::Agreement(Box::new(status)).into() }
 }
 
 fn plan(phase: Phase, objects: Vec<PlannedObject>) -> Plan {
@@ -148,7 +149,7 @@ fn carried_out(observed: &Observed, steps: &[Step]) -> Observed {
     for step in steps {
         match &step.act {
             Act::ApplyPolicy { policy, owner } => {
-                let at = reference(policy);
+                let at = reference(&**policy);
                 let mut policy = policy.clone();
                 if let Some(owner) = owner {
                     let uid = after.grants[owner].uid().unwrap();
@@ -164,7 +165,7 @@ fn carried_out(observed: &Observed, steps: &[Step]) -> Observed {
             Act::ApplyGrant(grant) => {
                 let mut grant = grant.clone();
                 grant.metadata.uid = Some(format!("uid-{}", grant.name_any()));
-                after.grants.insert(reference(&grant), grant);
+                after.grants.insert(reference(&*grant), grant);
             }
             Act::Delete { object, uid } => {
                 let at =
@@ -419,7 +420,7 @@ fn an_edited_policy_is_restored() {
 #[test]
 fn a_policy_that_a_finalizer_holds_is_emptied_before_it_is_deleted() {
     let mut open = settled(&open_plan(), bare());
-    let at = reference(&ingress_from(&["pcn"]));
+    let at = reference(&*ingress_from(&["pcn"]));
     let held = Some(vec!["example.org/hold".to_owned()]);
     open.policies.get_mut(&at).unwrap().metadata.finalizers = held;
     let first = steps(&closed_plan(), &open);
@@ -459,7 +460,7 @@ fn isolation_of_pods_that_a_managed_function_has_left_is_deleted() {
     let mut observed = settled(&open_plan(), bare());
     let mut old = managed_isolation();
     old.metadata.name = Some("isolate-team-before".to_owned());
-    observed.policies.insert(reference(&old), old);
+    observed.policies.insert(reference(&*old), old);
     observed.managed = BTreeSet::from(["pcn/team".to_owned()]);
     assert_eq!(told(&steps(&open_plan(), &observed)), ["Retire: delete isolate-team-before"]);
 }
@@ -469,7 +470,7 @@ fn orphans_are_swept() {
     let mut observed = settled(&closed_plan(), bare());
     let mut orphan = egress();
     orphan.metadata.uid = Some("uid-orphan".to_owned());
-    observed.policies.insert(reference(&orphan), orphan);
+    observed.policies.insert(reference(&*orphan), orphan);
     assert_eq!(told(&steps(&closed_plan(), &observed)), ["Close: delete bins-egress"]);
 }
 
@@ -512,9 +513,9 @@ fn a_grant_is_ready_when_all_that_opens_its_flow_stands() {
     assert_eq!(ready(&settled), (ConditionStatus::True, "Written".to_owned(), written));
 
     let mut broken = settled;
-    broken.policies.remove(&reference(&egress()));
+    broken.policies.remove(&reference(&*egress()));
     let failure = Failure { reason: FailureReason::Forbidden, message: "may not".to_owned() };
-    let failures = Failures::from([(policy_key(&reference(&egress())), failure)]);
+    let failures = Failures::from([(policy_key(&reference(&*egress())), failure)]);
     let broken = carried_out(&broken, &report(&open_plan(), &broken, &failures));
     let why = "NetworkPolicy pcn/bins-egress: may not".to_owned();
     assert_eq!(ready(&broken), (ConditionStatus::False, "Forbidden".to_owned(), why));
@@ -527,7 +528,7 @@ fn a_failure_shows_on_its_agreement_and_stays_the_same_from_try_to_try() {
         reason: FailureReason::NamespaceNotFound,
         message: "its namespace does not exist".to_owned(),
     };
-    let failures = Failures::from([(policy_key(&reference(&egress())), failure)]);
+    let failures = Failures::from([(policy_key(&reference(&*egress())), failure)]);
     let observed = bare();
     let first = carried_out(&observed, &report(&plan, &observed, &failures));
     let stalled = condition(&first, "Stalled").unwrap();
@@ -540,7 +541,7 @@ fn a_failure_shows_on_its_agreement_and_stays_the_same_from_try_to_try() {
 #[test]
 fn a_write_that_somebody_else_came_before_is_only_progress() {
     let failure = Failure { reason: FailureReason::Conflict, message: "it was changed".to_owned() };
-    let failures = Failures::from([(policy_key(&reference(&egress())), failure)]);
+    let failures = Failures::from([(policy_key(&reference(&*egress())), failure)]);
     let observed = bare();
     let first = carried_out(&observed, &report(&open_plan(), &observed, &failures));
     assert_eq!(enforced(&first), (ConditionStatus::False, "Progressing".to_owned()));
