@@ -57,6 +57,11 @@ pub fn measure(size: Size) -> Value {
         // once more, with everything in place
         let operator = Operator::start(kubeconfig);
         let writes = seen.writes();
+        while operator.read_after().is_none() {
+            sleep(Duration::from_millis(50)).await;
+        }
+        // time to judge as well
+        sleep(operator.began.elapsed()).await;
         seen.silent(Instant::now()).await;
         let restarted = json!({
             "secondsUntilRead": operator.read_after().map(|it| rounded(it.as_secs_f64())),
@@ -169,7 +174,7 @@ impl Cluster {
     async fn raw(&self, world: &World, size: Size) -> Value {
         let plan = Judgement::new(&world.snapshot().expect("objects"), size.at).plan();
         let objects = plan.objects.iter().map(|it| {
-            let mut object = it.manifest();
+            let mut object = json!(it);
             let kind = it.key().kind;
             object["apiVersion"] = json!(resource(&kind).api_version);
             object["kind"] = json!(kind);
@@ -230,11 +235,13 @@ impl Cluster {
             tokio::spawn(async move {
                 let mut events = watcher(api, config).boxed();
                 while let Some(event) = events.next().await {
-                    match event.expect("a watch that lasts") {
-                        watcher::Event::Apply(object) => seen.put(kind, &object, true),
-                        watcher::Event::InitApply(object) => seen.put(kind, &object, false),
-                        watcher::Event::Delete(object) => seen.take(kind, &object),
-                        watcher::Event::Init | watcher::Event::InitDone => {}
+                    match event {
+                        Ok(watcher::Event::Apply(object)) => seen.put(kind, &object, true),
+                        Ok(watcher::Event::InitApply(object)) => seen.put(kind, &object, false),
+                        Ok(watcher::Event::Delete(object)) => seen.take(kind, &object),
+                        Ok(watcher::Event::Init | watcher::Event::InitDone) => {}
+                        // what was written until it is listed anew is not counted
+                        Err(error) => seen.missed(kind, &error),
                     }
                 }
             });
@@ -244,7 +251,7 @@ impl Cluster {
 
     async fn converge(&self, world: &World, seen: &Seen, operator: &Operator, raw: &Value) -> Value {
         let began = operator.began;
-        let (before, counted) = (seen.writes(), seen.counts());
+        let (before, counted, cut) = (seen.writes(), seen.counts(), seen.cut());
         let active = world.agreements.iter().filter(|it| it.fate == Fate::Active).count();
         let deadline = Duration::from_secs(3600);
         while seen.ready() < active {
@@ -256,6 +263,7 @@ impl Cluster {
         let mut converged = rate(seen.writes() - before, took);
         let seconds = took.as_secs_f64();
         converged["ready"] = json!(seen.ready());
+        converged["watchesCut"] = json!(seen.cut() - cut);
         converged["byKind"] = json!(
             seen.counts()
                 .into_iter()
@@ -308,6 +316,8 @@ struct State {
     last: Option<Instant>,
     ready: BTreeSet<String>,
     count: BTreeMap<&'static str, usize>,
+    /// How often a watch was cut, so that writes went by uncounted.
+    cut: usize,
 }
 
 impl Seen {
@@ -334,6 +344,15 @@ impl Seen {
         state.writes += 1;
         state.last = Some(Instant::now());
         *state.count.entry(kind).or_default() += 1;
+    }
+
+    fn missed(&self, kind: &str, error: &watcher::Error) {
+        eprintln!("a watch of {kind} was cut: {error}");
+        self.0.lock().expect("no panic").cut += 1;
+    }
+
+    fn cut(&self) -> usize {
+        self.0.lock().expect("no panic").cut
     }
 
     fn writes(&self) -> usize {

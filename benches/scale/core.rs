@@ -65,7 +65,7 @@ pub fn measure(size: Size, runs: usize) -> Value {
         let plan = judgement.plan();
         lap("plan", began);
         let began = Instant::now();
-        let observed = Observed::new(&snapshot, [], []);
+        let observed = Observed::new(&snapshot, Vec::new(), Vec::new());
         lap("observed", began);
         let began = Instant::now();
         let first = steps(&plan, &observed);

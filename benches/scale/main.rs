@@ -3,6 +3,7 @@
 //! ```sh
 //! cargo bench --bench scale -- files   --agreements 10000
 //! cargo bench --bench scale -- core    --agreements 10000
+//! cargo bench --bench scale -- round   --agreements 10000
 //! cargo bench --bench scale -- cluster --agreements 2000
 //! ```
 //!
@@ -29,6 +30,7 @@ mod cluster;
 mod core;
 mod files;
 mod process;
+mod round;
 
 use std::env;
 use std::path::PathBuf;
@@ -62,6 +64,7 @@ fn main() {
         "files" => files::measure(size, runs),
         "cluster" => cluster::measure(size),
         "core" => core::measure(size, runs),
+        "round" => round::measure(size, runs),
         "write" => {
             let folder = PathBuf::from(rest.first().expect("a folder to write to"));
             world::World::new(size).write(&folder).expect("the folder is written");
@@ -69,7 +72,7 @@ fn main() {
         }
         // what `files` starts, to be measured as a process of its own
         "parse" => return files::parse(&rest),
-        other => panic!("`{other}` is not one of `files`, `core`, `cluster`, `write`"),
+        other => panic!("`{other}` is not one of `files`, `core`, `round`, `cluster`, `write`"),
     };
     println!("{answer:#}");
 }
