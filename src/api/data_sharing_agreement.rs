@@ -176,7 +176,7 @@ pub struct Party {
 }
 
 /// The role of an organisation in an agreement.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum PartyRole {
     /// It decides why and how data is used, and shares its products.
     Controller,

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::entities::{self, EntityStore, Signed};
 use super::flows::{ClosedFlow, Flow, Flows};
 use super::framework::Framework;
-use super::gate::questions;
+use super::gate::{Forms, questions};
 use super::moments::{next_transition, openings};
 use super::names;
 use super::since::Since;
@@ -107,7 +107,7 @@ pub struct Assessments {
 
 /// Assesses every agreement of the model at `now`. The store is made of the same model; it knows no time.
 pub fn assess(model: &Model, store: &Arc<EntityStore>, now: Timestamp, signing: Signing) -> Assessments {
-    let assessor = Assessor { model, store, now, signing, since: None };
+    let assessor = Assessor { model, store, now, signing, since: None, forms: Forms::default() };
     assessor.assess(model.agreements.iter().collect())
 }
 
@@ -120,7 +120,14 @@ pub fn reassess(
     earlier: (&Model, &Assessments),
 ) -> Assessments {
     let since = Since::new(model, earlier);
-    let assessor = Assessor { model, store, now, signing: Signing::AsSigned, since: since.as_ref() };
+    let assessor = Assessor {
+        model,
+        store,
+        now,
+        signing: Signing::AsSigned,
+        since: since.as_ref(),
+        forms: Forms::default(),
+    };
     assessor.assess(model.agreements.iter().collect())
 }
 
@@ -171,7 +178,8 @@ impl<'m> Listings<'m> {
         let successors: Vec<&ObjectRef> = successors.copied().collect();
         touched.extend(successors);
         let agreements = touched.into_iter().filter_map(|it| self.model.agreements.get_key_value(it));
-        let assessor = Assessor { model: self.model, store, now, signing, since: None };
+        let assessor =
+            Assessor { model: self.model, store, now, signing, since: None, forms: Forms::default() };
         assessor.assess(agreements.collect())
     }
 }
@@ -182,6 +190,7 @@ struct Assessor<'a> {
     now: Timestamp,
     signing: Signing,
     since: Option<&'a Since<'a>>,
+    forms: Forms,
 }
 
 /// An agreement on the way to its assessment.
@@ -193,9 +202,13 @@ enum Found {
 }
 
 impl Assessor<'_> {
+    fn gate(&self, agreement: &Agreement, now: Timestamp, signing: Signing) -> Gate {
+        Gate::ask(self.model, self.store, &self.forms, agreement, now, signing)
+    }
+
     fn assess(&self, agreements: Vec<(&ObjectRef, &Agreement)>) -> Assessments {
-        let Self { model, store, now, signing, since } = *self;
-        let ask = |agreement: &Agreement| Gate::ask(model, store, agreement, now, signing);
+        let Self { model, store, now, signing, since, forms: _ } = *self;
+        let ask = |agreement: &Agreement| self.gate(agreement, now, signing);
         let contested: BTreeSet<&ObjectRef> =
             agreements.iter().filter_map(|(_, agreement)| agreement.spec.supersedes.as_ref()).collect();
         let found = parallel::map(&agreements, |(reference, agreement)| {
@@ -291,14 +304,14 @@ impl Assessor<'_> {
     /// Whether an agreement takes the place of `old`, or has taken it: from specs and signatures alone, so that
     /// suspending it, a date of it that passes, or its expiry revives nothing.
     fn supersedes(&self, agreement: &Agreement, found: &Found, old: &Agreement) -> bool {
-        let Self { model, store, now, signing, since: _ } = *self;
+        let Self { model, now, signing, .. } = *self;
         let (start, ends) = (agreement.spec.term.start, agreement.ends());
         if old.reference == agreement.reference || now < start || ends <= start {
             return false;
         }
         // what a rule refuses now may have been in force before a date passed that the rule reads
         let whose = if signing == Signing::Assumed { signing } else { Signing::AsSigned };
-        let asked = |at| Found::Asked(Box::new(Gate::ask(model, store, agreement, at, whose)));
+        let asked = |at| Found::Asked(Box::new(self.gate(agreement, at, whose)));
         let stood = |at: &Timestamp| asked(*at).takes_over(old);
         let as_signed = (signing != whose).then(|| asked(now));
         let found = as_signed.as_ref().unwrap_or(found);
@@ -339,6 +352,7 @@ impl Gate {
     fn ask(
         model: &Model,
         store: &EntityStore,
+        forms: &Forms,
         agreement: &Agreement,
         now: Timestamp,
         signing: Signing,
@@ -369,7 +383,7 @@ impl Gate {
                 let questions = questions(model, agreement, framework, &parties, now);
                 let policies = framework.gate_without(&lifted);
                 for question in questions {
-                    broken.extend(question.ask(&policies, &entities, framework, agreement));
+                    broken.extend(question.ask(&policies, &entities, framework, agreement, forms));
                 }
             }
         }

@@ -87,7 +87,7 @@ fn tagged<const N: usize>(
 }
 
 /// What products hold together.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
 pub struct DataFlags {
     pub personal_data: bool,
     pub special_category: bool,

@@ -1,8 +1,10 @@
 //! The questions of the agreement gate: one for every row of `parties[]`, one for every purpose.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 
-use cedar_policy::{Entities, PolicySet};
+use cedar_policy::{Entities, EntityUid, PolicySet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::assess::{BrokenRule, PartyState, is_per_party};
@@ -11,7 +13,7 @@ use super::entities::{DataFlags, Value, flag, long, moment, text};
 use super::framework::Framework;
 use super::moments::add_months;
 use super::names;
-use crate::api::{ObjectRef, Party, PartyRole, Purpose, Standing};
+use crate::api::{FrameworkRef, ObjectRef, Party, PartyRole, Purpose, Standing};
 use crate::core::model::{Agreement, Model};
 
 /// One question of the agreement gate.
@@ -21,7 +23,78 @@ pub(super) struct GateQuestion {
     row: usize,
     /// The purpose that it is about; none when it is about the party's row.
     purpose: Option<String>,
-    context: Vec<(&'static str, Value)>,
+    stated: Stated,
+}
+
+/// What a question states beside who asks about which agreement.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+struct Stated {
+    now: Timestamp,
+    role: PartyRole,
+    article6: String,
+    article9: String,
+    data: DataFlags,
+    purpose: String,
+    purpose_data: DataFlags,
+    purpose_max_identifiability: i64,
+    term_within_limits: bool,
+    review_within_limits: bool,
+}
+
+impl Stated {
+    fn context(&self, framework: &Framework) -> Vec<(&'static str, Value)> {
+        let Self {
+            now,
+            role,
+            article6,
+            article9,
+            data,
+            purpose,
+            purpose_data,
+            purpose_max_identifiability,
+            term_within_limits,
+            review_within_limits,
+        } = self;
+        vec![
+            ("now", moment(*now)),
+            ("framework", framework.terms.clone()),
+            ("role", text(role.as_str())),
+            ("article6", text(article6)),
+            ("article9", text(article9)),
+            ("data", data.value()),
+            ("purpose", text(purpose)),
+            ("purposeData", purpose_data.value()),
+            ("purposeMaxIdentifiability", long(*purpose_max_identifiability)),
+            ("termWithinLimits", flag(*term_within_limits)),
+            ("reviewWithinLimits", flag(*review_within_limits)),
+        ]
+    }
+}
+
+/// The questions about one model that have been put together and checked, by what they state: thousands of agreements
+/// state the same few things.
+#[derive(Default)]
+pub(super) struct Forms(Mutex<HashMap<(FrameworkRef, Stated), Question>>);
+
+impl Forms {
+    fn question(
+        &self,
+        framework: &Framework,
+        stated: Stated,
+        principal: EntityUid,
+        resource: EntityUid,
+    ) -> Result<Question, String> {
+        let mut forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match forms.entry((framework.reference.clone(), stated)) {
+            Entry::Occupied(form) => form.get().alike(principal, resource),
+            Entry::Vacant(form) => {
+                let context = form.key().1.context(framework);
+                let action = names::activate_agreement();
+                let question = Question::new(principal.clone(), action, resource.clone(), context)?;
+                form.insert(question).alike(principal, resource)
+            }
+        }
+    }
 }
 
 impl GateQuestion {
@@ -31,16 +104,13 @@ impl GateQuestion {
         entities: &Result<Entities, String>,
         framework: &Framework,
         agreement: &Agreement,
+        forms: &Forms,
     ) -> Vec<BrokenRule> {
-        let Self { org, row, purpose, context } = self;
+        let Self { org, row, purpose, stated } = self;
         let outcome = (|| {
             let entities = entities.as_ref().map_err(Clone::clone)?;
-            let question = Question::new(
-                names::org(&org),
-                names::activate_agreement(),
-                names::agreement(&agreement.reference),
-                context,
-            )?;
+            let (party, agreement) = (names::org(&org), names::agreement(&agreement.reference));
+            let question = forms.question(framework, stated, party, agreement)?;
             Ok::<_, String>(question.ask(policies, entities))
         })()
         .unwrap_or_else(Outcome::Error);
@@ -114,24 +184,17 @@ pub(super) fn questions(
             references.filter_map(|reference| model.products.get(reference)).map(|product| &product.spec),
         )
     };
-    let context = |row: &Party, data: DataFlags, purpose: Option<&Purpose>| {
-        let purpose_data = purpose.map(|purpose| flags(&mut purpose.products.iter())).unwrap_or_default();
-        vec![
-            ("now", moment(now)),
-            ("framework", framework.terms.clone()),
-            ("role", text(row.role.as_str())),
-            ("article6", text(row.article6.clone().unwrap_or_default())),
-            ("article9", text(row.article9.clone().unwrap_or_default())),
-            ("data", data.value()),
-            ("purpose", text(purpose.map(|purpose| purpose.code.clone()).unwrap_or_default())),
-            ("purposeData", purpose_data.value()),
-            (
-                "purposeMaxIdentifiability",
-                long(purpose.map_or(0, |purpose| purpose.max_identifiability.rank())),
-            ),
-            ("termWithinLimits", flag(term_within)),
-            ("reviewWithinLimits", flag(review_within)),
-        ]
+    let stated = |row: &Party, data: DataFlags, purpose: Option<&Purpose>| Stated {
+        now,
+        role: row.role,
+        article6: row.article6.clone().unwrap_or_default(),
+        article9: row.article9.clone().unwrap_or_default(),
+        data,
+        purpose: purpose.map(|purpose| purpose.code.clone()).unwrap_or_default(),
+        purpose_data: purpose.map(|purpose| flags(&mut purpose.products.iter())).unwrap_or_default(),
+        purpose_max_identifiability: purpose.map_or(0, |purpose| purpose.max_identifiability.rank()),
+        term_within_limits: term_within,
+        review_within_limits: review_within,
     };
     let mut asked = Vec::new();
     let mut any_row = None;
@@ -146,7 +209,7 @@ pub(super) fn questions(
             org: row.org.clone(),
             row: index,
             purpose: None,
-            context: context(row, data, None),
+            stated: stated(row, data, None),
         });
         any_row.get_or_insert((index, row, data));
     }
@@ -155,7 +218,7 @@ pub(super) fn questions(
             org: row.org.clone(),
             row: index,
             purpose: Some(purpose.code.clone()),
-            context: context(row, data, Some(purpose)),
+            stated: stated(row, data, Some(purpose)),
         }));
     }
     asked
