@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use concordat::api::{API_VERSION, custom_resource_definitions};
 use concordat::controller::{self, Options};
 use concordat::core::judge::Judgement;
-use concordat::core::plan::{MANAGED_BY, PlannedObject};
+use concordat::core::plan::{FIELD_MANAGER, MANAGED_BY, PlannedObject};
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -24,6 +24,8 @@ use crate::process::{median, memory, rounded};
 use crate::support;
 use crate::world::{Fate, Size, World};
 
+/// The field manager of what people apply.
+const PEOPLE: &str = "people";
 /// As many calls at once as the operator makes.
 const AT_ONCE: usize = 8;
 /// What has been silent for so long has settled.
@@ -115,9 +117,14 @@ impl Cluster {
     }
 
     /// Applies objects, as many at once as the operator does, and says how many a second that were.
-    async fn apply(&self, objects: impl Iterator<Item = Value>, status: bool) -> (usize, Duration) {
+    async fn apply(
+        &self,
+        manager: &str,
+        objects: impl Iterator<Item = Value>,
+        status: bool,
+    ) -> (usize, Duration) {
         let began = Instant::now();
-        let params = PatchParams::apply("bench").force();
+        let params = PatchParams::apply(manager).force();
         let count = futures::stream::iter(objects)
             .map(|object| {
                 let params = &params;
@@ -147,7 +154,7 @@ impl Cluster {
             value["kind"] = json!("CustomResourceDefinition");
             value
         });
-        self.apply(definitions, false).await;
+        self.apply(PEOPLE, definitions, false).await;
         let api: Api<DynamicObject> =
             Api::all_with(self.client.clone(), &resource("CustomResourceDefinition"));
         for name in names {
@@ -165,12 +172,12 @@ impl Cluster {
             .namespaces
             .iter()
             .map(|name| json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } }));
-        self.apply(namespaces, false).await;
-        let (count, took) = self.apply(world.manifests().cloned(), false).await;
+        self.apply(PEOPLE, namespaces, false).await;
+        let (count, took) = self.apply(PEOPLE, world.manifests().cloned(), false).await;
         rate(count, took)
     }
 
-    /// Applies what the operator would, without it.
+    /// Applies what the operator would, without it, and under its name: a field that changes hands is more work.
     async fn raw(&self, world: &World, size: Size) -> Value {
         let plan = Judgement::new(&world.snapshot().expect("objects"), size.at).plan();
         let objects = plan.objects.iter().map(|it| {
@@ -180,7 +187,7 @@ impl Cluster {
             object["kind"] = json!(kind);
             object
         });
-        let (objects, writing) = self.apply(objects, false).await;
+        let (objects, writing) = self.apply(FIELD_MANAGER, objects, false).await;
         let statuses = plan.statuses.iter().filter(|it| it.object.kind != "PolicyFramework").map(|it| {
             let mut status = json!(it.status);
             // not what the operator will say, so that it has as much to write
@@ -206,7 +213,7 @@ impl Cluster {
                 "status": { "conditions": [condition] },
             })
         });
-        let (statuses, reporting) = self.apply(statuses.chain(grants), true).await;
+        let (statuses, reporting) = self.apply(FIELD_MANAGER, statuses.chain(grants), true).await;
         let mut raw = rate(objects + statuses, writing + reporting);
         raw["objects"] = rate(objects, writing);
         raw["statuses"] = rate(statuses, reporting);
