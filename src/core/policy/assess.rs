@@ -107,7 +107,7 @@ pub struct Assessments {
 
 /// Assesses every agreement of the model at `now`. The store is made of the same model; it knows no time.
 pub fn assess(model: &Model, store: &Arc<EntityStore>, now: Timestamp, signing: Signing) -> Assessments {
-    let assessor = Assessor { model, store, now, signing, since: None, forms: Forms::default() };
+    let assessor = Assessor::new(model, store, now, signing);
     assessor.assess(model.agreements.iter().collect())
 }
 
@@ -120,14 +120,8 @@ pub fn reassess(
     earlier: (&Model, &Assessments),
 ) -> Assessments {
     let since = Since::new(model, earlier);
-    let assessor = Assessor {
-        model,
-        store,
-        now,
-        signing: Signing::AsSigned,
-        since: since.as_ref(),
-        forms: Forms::default(),
-    };
+    let mut assessor = Assessor::new(model, store, now, Signing::AsSigned);
+    assessor.since = since.as_ref();
     assessor.assess(model.agreements.iter().collect())
 }
 
@@ -178,8 +172,7 @@ impl<'m> Listings<'m> {
         let successors: Vec<&ObjectRef> = successors.copied().collect();
         touched.extend(successors);
         let agreements = touched.into_iter().filter_map(|it| self.model.agreements.get_key_value(it));
-        let assessor =
-            Assessor { model: self.model, store, now, signing, since: None, forms: Forms::default() };
+        let assessor = Assessor::new(self.model, store, now, signing);
         assessor.assess(agreements.collect())
     }
 }
@@ -201,7 +194,11 @@ enum Found {
     Asked(Box<Gate>),
 }
 
-impl Assessor<'_> {
+impl<'a> Assessor<'a> {
+    fn new(model: &'a Model, store: &'a Arc<EntityStore>, now: Timestamp, signing: Signing) -> Self {
+        Self { model, store, now, signing, since: None, forms: Forms::default() }
+    }
+
     fn gate(&self, agreement: &Agreement, now: Timestamp, signing: Signing) -> Gate {
         Gate::ask(self.model, self.store, &self.forms, agreement, now, signing)
     }

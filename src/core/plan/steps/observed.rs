@@ -99,8 +99,8 @@ impl Observed {
         });
 
         Self {
-            policies: policies.into_iter().map(|it| (reference(&*it), it)).collect(),
-            grants: grants.into_iter().map(|it| (reference(&*it), it)).collect(),
+            policies: by_name(policies),
+            grants: by_name(grants),
             agreements: agreements
                 .iter()
                 .map(|Sourced { object, source: _ }| {
@@ -131,11 +131,7 @@ impl Observed {
         policies: Vec<Shared<NetworkPolicy>>,
         grants: Vec<Shared<DataAccessGrant>>,
     ) -> Self {
-        Self {
-            policies: policies.into_iter().map(|it| (reference(&*it), it)).collect(),
-            grants: grants.into_iter().map(|it| (reference(&*it), it)).collect(),
-            ..self
-        }
+        Self { policies: by_name(policies), grants: by_name(grants), ..self }
     }
 }
 
@@ -161,6 +157,10 @@ fn place(meta: &ObjectMeta) -> ObjectRef {
 /// Namespace and name; a namespaced object in a cluster has both.
 pub(super) fn reference<K: Resource>(object: &K) -> ObjectRef {
     ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+fn by_name<K: Resource>(objects: Vec<Shared<K>>) -> BTreeMap<ObjectRef, Shared<K>> {
+    objects.into_iter().map(|object| (reference(&*object), object)).collect()
 }
 
 fn collect<K: Resource<DynamicType = ()>>(
