@@ -84,13 +84,13 @@ control-plane:
 # After the control plane, half of whose packages it shares.
 helm:
 	$(call step,helm)
-	@said=$$($(CARGO) test --quiet --locked --test charts helm_is_at_hand) || { echo "$$said"; exit 1; }
+	@said=$$($(CARGO) test --quiet --locked --test cluster helm_is_at_hand) || { echo "$$said"; exit 1; }
 
 # For the tour of the platform, which is run on the control plane that was built here and on no other.
 kubectl:
 ifeq ($(CLUSTER),)
 	$(call step,kubectl)
-	@said=$$($(CARGO) test --quiet --locked --test tours_cluster kubectl_is_at_hand) || { echo "$$said"; exit 1; }
+	@said=$$($(CARGO) test --quiet --locked --test cluster kubectl_is_at_hand) || { echo "$$said"; exit 1; }
 endif
 
 # After the build, with its flags, so that it finds the packages compiled.

@@ -1,5 +1,5 @@
 //! The tours that need no cluster: every transcript is what its commands print. The others, and the README, are in
-//! `tours_cluster.rs`.
+//! `cluster/tours.rs`.
 
 #![cfg(feature = "cli")]
 #![allow(

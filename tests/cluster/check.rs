@@ -1,29 +1,16 @@
 //! `concordat check --cluster` on a real API server: what the operator has yet to write, what others have edited, and
 //! what other people's network policies let through.
 
-#![cfg(all(feature = "cli", feature = "controller"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
-
-mod folders;
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use folders::today::Today;
 use serde_json::{Value, json};
-use support::Process;
-use support::scenario::{Cluster, documents, eventually, namespaces};
 
-const SOON: Duration = Duration::from_secs(60);
+use crate::folders::today::Today;
+use crate::support::Process;
+use crate::support::scenario::{documents, eventually, namespaces};
+use crate::{SOON, shared_cluster};
 
 /// The findings about some namespaces, or about what has none: code, object and field.
 struct Found {
@@ -71,9 +58,7 @@ fn network_policy(namespace: &str, name: &str, labels: Value, spec: Value) -> Va
 
 #[test]
 fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreements() {
-    let kubeconfig = support::kubeconfig().unwrap();
-    let mut cluster = Cluster::connect(kubeconfig).unwrap();
-    cluster.install_definitions().unwrap();
+    let (_turn, kubeconfig, mut cluster) = shared_cluster();
     let today = Today::of_folder(Path::new("examples/s01-chorley-assisted-bins"));
     let folder = today.folder();
     let places = namespaces(folder).unwrap();

@@ -4,35 +4,20 @@
 //! There is no kubelet, so no pod runs. The operator runs as a process, with the arguments of the chart's Deployment and a
 //! token of the chart's account. The real clock goes on, so the dates of the example are moved to today.
 
-#![cfg(all(feature = "cli", feature = "controller"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly, its helpers too"
-)]
-
-mod folders;
-mod support;
-#[path = "tours/transcript.rs"]
-mod transcript;
-
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use folders::today::Today;
 use serde_json::{Value, json};
-use support::{ControlPlane, Origin, Process};
-use transcript::Bed;
 
-/// One control plane at a time: there are two cores on a small machine, and each has work for one.
-static TURN: Mutex<()> = Mutex::new(());
+use crate::folders::today::Today;
+use crate::support::{ControlPlane, Origin, Process};
+use crate::transcript::Bed;
+use crate::{support, transcript, turn};
 
 #[test]
 fn kubectl_is_at_hand() {
@@ -61,7 +46,7 @@ enum Rights {
 /// Runs a page. The operator runs while there is a file `operator.wanted`, which a command of the page makes and removes,
 /// and there is `operator.runs` as long as it does.
 fn holds(page: &str, rights: Rights) {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _turn = turn();
     let Some(plane) = own_control_plane() else {
         support::note(&format!("{page} is not run: it wants a cluster with nothing else in it"));
         return;

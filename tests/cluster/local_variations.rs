@@ -1,29 +1,18 @@
 //! The twelve wishes of `policies/local` on a real API server: the operator loads and refuses what files say, and says so.
 
-#![cfg(all(feature = "cli", feature = "controller"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
-
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::time::Duration;
 
 use concordat::core::judge::Judgement;
 use concordat::source::files;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use support::Process;
-use support::scenario::{Cluster, documents, eventually};
 
-const SOON: Duration = Duration::from_secs(60);
+use crate::support::Process;
+use crate::support::scenario::{documents, eventually};
+use crate::{SOON, shared_cluster};
+
 /// The world that the wishes are for, and the wishes.
 const FOLDERS: [&str; 3] = ["policies/tests/england/world", "policies/local", "policies/local/refused"];
 
@@ -38,9 +27,7 @@ fn outcome(status: &Value) -> Value {
 
 #[test]
 fn a_cluster_loads_and_refuses_the_twelve_wishes_as_files_do() {
-    let kubeconfig = support::kubeconfig().unwrap();
-    let mut cluster = Cluster::connect(kubeconfig).unwrap();
-    cluster.install_definitions().unwrap();
+    let (_turn, kubeconfig, mut cluster) = shared_cluster();
     let mut namespaces = BTreeSet::new();
     for folder in FOLDERS {
         for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {

@@ -4,33 +4,21 @@
 //! A folder that is dropped into `examples/` is run; `folders/mod.rs` says what it may hold. The operator goes by the
 //! real clock, and so it is run with its dates moved to today (`folders/today.rs`).
 
-#![cfg(all(feature = "cli", feature = "controller"))]
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test may fail loudly"
-)]
-
-mod folders;
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use concordat::api::AgreementSignature;
 use concordat::core::judge::Judgement;
 use concordat::core::snapshot::Snapshot;
-use folders::today::Today;
-use folders::{Act, Scenario, State};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use support::Process;
-use support::scenario::{Cluster, effect, effects, eventually, namespaces};
 
-const SOON: Duration = Duration::from_secs(60);
+use crate::folders::today::Today;
+use crate::folders::{Act, Scenario, State};
+use crate::support::Process;
+use crate::support::scenario::{Cluster, effect, effects, eventually, namespaces};
+use crate::{SOON, folders, shared_cluster, support};
 
 /// What is compared: grants and policies by kind, namespace and name, and of each agreement phase and signatures.
 type World = BTreeMap<String, Value>;
@@ -241,9 +229,7 @@ fn run(cluster: &mut Cluster, operator: &Process, scenario: &Scenario) {
 
 #[test]
 fn scenarios_open_with_their_signatures_and_close_with_their_closing_act() {
-    let kubeconfig = support::kubeconfig().unwrap();
-    let mut cluster = Cluster::connect(kubeconfig).unwrap();
-    cluster.install_definitions().unwrap();
+    let (_turn, kubeconfig, mut cluster) = shared_cluster();
     let operator = Process::operator(env!("CARGO_BIN_EXE_concordat"), kubeconfig).unwrap();
     for scenario in folders::scenarios() {
         let begun = Instant::now();

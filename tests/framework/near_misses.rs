@@ -1,0 +1,156 @@
+//! What a deny says of the permit that came closest.
+
+use concordat::core::judge::Judgement;
+use concordat::core::snapshot::{Snapshot, Sourced};
+use kube::ResourceExt as _;
+use serde_json::Value;
+
+use crate::world::{BINS, SIGNED, access_cases, at, merge, only, permit};
+
+/// The agreements that list a product.
+fn world_agreements(snapshot: &Snapshot, product: &str) -> Vec<String> {
+    let lists = |it: &&Sourced<concordat::api::DataSharingAgreement>| {
+        let mut products = it.object.spec.purposes.iter().flat_map(|purpose| &purpose.products);
+        products.any(|listed| listed.to_string() == product)
+    };
+    snapshot.agreements.iter().filter(lists).map(|it| it.object.name_any()).collect()
+}
+
+/// `rule: clause is saw, and has to be wants`, then who can change it.
+fn near_miss(snapshot: &Snapshot, case: &str, context: Value) -> (String, String) {
+    let mut request = access_cases().into_iter().find(|it| it.name == case).unwrap().request;
+    let mut value = serde_json::to_value(&request.context).unwrap();
+    merge(&mut value, &context);
+    request.context = serde_json::from_value(value).unwrap();
+    let agreements: Vec<String> = world_agreements(snapshot, &request.resource.id);
+    let agreements: Vec<&str> = agreements.iter().map(String::as_str).collect();
+    let policies: Vec<String> = snapshot.policies.iter().map(|it| it.object.name_any()).collect();
+    let policies: Vec<&str> =
+        if snapshot.policies.len() > 1 { Vec::new() } else { policies.iter().map(String::as_str).collect() };
+    let snapshot = &only(snapshot, &agreements, &policies);
+    let answer = Judgement::new(snapshot, at()).decide(&request).answer;
+    assert!(!answer.decision);
+    let near = answer.context.near_miss.unwrap();
+    (
+        format!(
+            "{}: {} is {}, and has to be {}",
+            near.rule.unwrap_or_default(),
+            near.clause,
+            near.saw,
+            near.wants
+        ),
+        near.who,
+    )
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+const CARE: &str = "LV-01: a care coordinator reads the council's list";
+const ASKER: &str = "whoever asks: the enforcement point in front of the product";
+
+#[test]
+fn a_deny_says_which_permit_came_closest_and_what_it_lacked() {
+    let world = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
+    let missing = r#"{"legitimateRelationship": false, "identifiability": "Pseudonymised"}"#;
+    assert_eq!(
+        near_miss(&world, CARE, json(missing)),
+        (
+            "chorley-council/lv-01#care-coordinators: context.legitimateRelationship is false, and has to be true"
+                .to_owned(),
+            format!("{ASKER}; or the place, in local policy `chorley-council/lv-01`")
+        )
+    );
+    let roles = "agreement-permit: context.roles is `Analyst`, and has to be one of `Clinician`";
+    let parties = "the parties, in `purposes[].roles`; or the place, with a local permit";
+    assert_eq!(
+        near_miss(&world, CARE, json(r#"{"roles": ["Analyst"]}"#)),
+        (roles.to_owned(), parties.to_owned())
+    );
+    assert_eq!(
+        near_miss(&world, CARE, json(r#"{"roles": null}"#)).0,
+        "agreement-permit: context.roles is none, and has to be one of `Clinician`"
+    );
+}
+
+#[test]
+fn each_kind_of_clause_is_told_in_plain_words() {
+    let nearest = |condition: &str| {
+        let mut world = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
+        world.policies[0].object.spec.cedar = permit("x", &format!("{BINS} && {condition}"));
+        world.policies[0].object.spec.tests.clear();
+        let (text, _) = near_miss(&world, CARE, json("{}"));
+        text.strip_prefix("chorley-council/lv-01#x: ").map(str::to_owned)
+    };
+    for (condition, text) in [
+        ("context.explicitConsent", "context.explicitConsent is false, and has to be true"),
+        ("!context.legitimateRelationship", "context.legitimateRelationship is true, and has to be false"),
+        ("context.region == \"FR\"", "context.region is `GB`, and has to be `FR`"),
+        (
+            "context.identifiability > 2",
+            "context.identifiability is `Pseudonymised`, and has to be at least `Identifiable`",
+        ),
+        (
+            "3 <= context.identifiability",
+            "context.identifiability is `Pseudonymised`, and has to be at least `Identifiable`",
+        ),
+        ("context.caseReference != \"\"", "context.caseReference is left out, and has to be given"),
+        (
+            "[\"A\", \"B\"].contains(context.caseReference)",
+            "context.caseReference is left out, and has to be one of `A`, `B`",
+        ),
+        ("context.minCellCount >= 8", "context.minCellCount is 0, and has to be at least 8"),
+        (
+            "(context.breakGlass || context.explicitConsent)",
+            "context.breakGlass is false, and has to be true, or context.explicitConsent (now false) true",
+        ),
+        (
+            "(if context.breakGlass then true else false)",
+            "`if context.breakGlass then true else false` is false, and has to be true",
+        ),
+    ] {
+        let seen = nearest(condition);
+        // what is said of something other than the request lies further off than another role
+        if condition.starts_with("(if") {
+            assert_eq!(seen, None, "{condition}");
+        } else {
+            assert_eq!(seen.as_deref(), Some(text), "{condition}");
+        }
+    }
+}
+
+#[test]
+fn a_permit_for_another_agreement_is_not_close() {
+    let mut world = only(&SIGNED, &["assisted-bins", "ward-activity"], &["lv-01"]);
+    let other = r#"context.agreement == Concordat::Agreement::"uh-dorset/ward-activity""#;
+    world.policies[0].object.spec.cedar = permit("x", other);
+    world.policies[0].object.spec.tests.clear();
+    let (text, _) = near_miss(&world, CARE, json("{}"));
+    assert_eq!(
+        text,
+        "agreement-permit: context.roles is `CareCoordinator`, and has to be one of `Clinician`"
+    );
+}
+
+#[test]
+fn a_guardrail_that_denies_says_what_would_have_kept_it_silent() {
+    assert_eq!(
+        near_miss(&SIGNED, "NF-15: section 251 without opt-outs", json("{}")),
+        (
+            "NF-15: context.optOutsApplied is false, and has to be true, or context.explicitConsent (now false) true, \
+             or context.identifiability (now `Identifiable`) at most `Pseudonymised`"
+                .to_owned(),
+            ASKER.to_owned()
+        )
+    );
+    assert_eq!(
+        near_miss(&SIGNED, "NF-12: a purpose that is not listed", json("{}")).0.split(" is ").next(),
+        Some("NF-12: context.purpose")
+    );
+    assert_eq!(
+        near_miss(&SIGNED, "LV-12: analysts do not get small counts", json("{}")).0,
+        "NF-16: context.minCellCount is 5, and has to be at least 8, or at most 0, or context.identifiability (now \
+         `AggregateSuppressed`) anything but `AggregateSuppressed`"
+    );
+}
