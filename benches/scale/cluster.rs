@@ -46,7 +46,9 @@ pub fn measure(size: Size) -> Value {
         let seen = cluster.watch();
         let raw = cluster.raw(&world, size).await;
         eprintln!("raw: {raw}");
+        // the operator begins where `raw` began: an object that has a status already is more work to write to
         cluster.clear(&world).await;
+        cluster.apply(PEOPLE, world.manifests().cloned(), false).await;
         seen.silent(Instant::now()).await;
 
         let operator = Operator::start(kubeconfig);
@@ -220,16 +222,22 @@ impl Cluster {
         raw
     }
 
-    /// Takes away what `raw` has applied.
+    /// Takes away every object of ours and what `raw` has made of them.
     async fn clear(&self, world: &World) {
-        for kind in ["NetworkPolicy", "DataAccessGrant"] {
-            let resource = resource(kind);
+        let (delete, every) = (&DeleteParams::default(), &ListParams::default());
+        let definitions = custom_resource_definitions();
+        let (namespaced, global): (Vec<_>, Vec<_>) =
+            definitions.iter().partition(|it| it.spec.scope == "Namespaced");
+        let kinds = namespaced.iter().map(|it| it.spec.names.kind.as_str()).chain(["NetworkPolicy"]);
+        for resource in kinds.map(resource) {
             for namespace in &world.namespaces {
                 let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
-                api.delete_collection(&DeleteParams::default(), &ListParams::default())
-                    .await
-                    .expect("deleted");
+                api.delete_collection(delete, every).await.expect("deleted");
             }
+        }
+        for resource in global.iter().map(|it| resource(&it.spec.names.kind)) {
+            let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &resource);
+            api.delete_collection(delete, every).await.expect("deleted");
         }
     }
 

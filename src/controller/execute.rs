@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
-use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{ApiResource, Status};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
@@ -31,6 +31,7 @@ use super::events::Teller;
 use super::health::Pulse;
 use super::lease::Leadership;
 use super::metrics::Metrics;
+use super::receipt::Receipt;
 use crate::api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
     ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
@@ -396,7 +397,7 @@ impl Executor {
         outcome
     }
 
-    fn dynamic(&self, object: &ObjectKey) -> Result<(Api<DynamicObject>, ApiResource), Failure> {
+    fn dynamic(&self, object: &ObjectKey) -> Result<(Api<Receipt>, ApiResource), Failure> {
         let resource = resource(&object.kind).ok_or_else(|| Failure {
             reason: FailureReason::Rejected,
             message: format!("`{}` is no kind that is written", object.kind),

@@ -14,6 +14,7 @@ mod health;
 mod lease;
 mod logs;
 mod metrics;
+mod receipt;
 mod reconcile;
 mod watch;
 

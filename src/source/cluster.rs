@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use kube::Resource;
 use kube::core::ObjectMeta;
-use kube::{Resource, ResourceExt as _};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
@@ -42,7 +42,11 @@ pub struct Undecoded {
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Incoming<K> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(deserializer)?;
+        let mut value = Value::deserialize(deserializer)?;
+        // who wrote which field is half of many an object, and nobody asks
+        if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+            meta.remove("managedFields");
+        }
         let error = match K::deserialize(&value) {
             Ok(object) => return Ok(Self(Ok(object))),
             Err(error) => error.to_string(),
@@ -180,8 +184,7 @@ impl<K: Resource + Clone> Contents<K> {
     fn put(&mut self, object: Incoming<K>) {
         let name = name(&object);
         match object.0 {
-            Ok(mut object) => {
-                object.managed_fields_mut().clear();
+            Ok(object) => {
                 self.undecodable.remove(&name);
                 self.objects.insert(name, object.into());
             }
@@ -315,6 +318,7 @@ fn live<K: Resource<DynamicType = ()> + Clone>(store: &Store<K>) -> Vec<Sourced<
 
 #[cfg(test)]
 mod tests {
+    use kube::ResourceExt as _;
     use serde_json::json;
 
     use super::*;
