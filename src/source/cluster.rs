@@ -363,6 +363,22 @@ mod tests {
     }
 
     #[test]
+    fn who_wrote_which_field_is_not_kept() {
+        let mut object = json!({
+            "apiVersion": "concordat.dev/v1alpha1", "kind": "PlaceFootprint",
+            "metadata": {"name": "north", "labels": {"a": "b"}, "managedFields": [{
+                "manager": "kubectl", "operation": "Apply", "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}},
+            }]},
+            "spec": {"tier": "Place", "leadOrg": "council"},
+        });
+        let decoded: Incoming<PlaceFootprint> = serde_json::from_value(object.clone()).unwrap();
+        assert_eq!((decoded.managed_fields(), decoded.labels().len()), (&[][..], 1));
+        object["spec"]["tier"] = json!(7);
+        let undecoded: Incoming<PlaceFootprint> = serde_json::from_value(object).unwrap();
+        assert_eq!((undecoded.0.is_err(), undecoded.managed_fields()), (true, &[][..]));
+    }
+
+    #[test]
     fn a_full_list_takes_the_place_of_everything() {
         let store = Store::default();
         store.replace(vec![product("bins", json!("Bins")), product("broken", json!(7))]);
