@@ -7,7 +7,7 @@ pub(super) mod wrap;
 pub(super) mod yaml;
 
 use std::fmt::Display;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use owo_colors::{OwoColorize as _, Stream};
@@ -79,6 +79,14 @@ impl Printer {
     pub(super) fn answer(&mut self, text: impl Display) {
         if self.failed.is_none() {
             self.failed = writeln!(io::stdout().lock(), "{text}").err();
+        }
+    }
+
+    /// Writes an answer as it comes, for what is too long to be put together first.
+    pub(super) fn answer_with(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
+        if self.failed.is_none() {
+            let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
+            self.failed = write(&mut out).and_then(|()| writeln!(out)).and_then(|()| out.flush()).err();
         }
     }
 
