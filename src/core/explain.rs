@@ -295,14 +295,7 @@ fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartySta
         Standing::NotSigned => !state.twice,
         Standing::Signed | Standing::Withdrawn => false,
     };
-    let request = SignatureRequest {
-        agreement: agreement.reference.clone(),
-        party: org.to_owned(),
-        purposes: None,
-        withdraw: false,
-        acting_role: None,
-        signed_on: None,
-    };
+    let request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
     ExplainedParty {
         org: org.to_owned(),
         roles: roles

@@ -27,6 +27,13 @@ pub struct SignatureRequest {
     pub signed_on: Option<Timestamp>,
 }
 
+impl SignatureRequest {
+    /// A signature for all purposes, which says neither when nor in which role it was made.
+    pub fn new(agreement: ObjectRef, party: String) -> Self {
+        Self { agreement, party, purposes: None, withdraw: false, acting_role: None, signed_on: None }
+    }
+}
+
 /// Why nothing can be signed.
 #[derive(Debug, Error)]
 pub enum SignError {

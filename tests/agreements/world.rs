@@ -106,14 +106,7 @@ impl World {
     }
 
     pub fn signature(&self, agreement: &ObjectRef, party: &str) -> AgreementSignature {
-        let request = SignatureRequest {
-            agreement: agreement.clone(),
-            party: party.to_owned(),
-            purposes: None,
-            withdraw: false,
-            acting_role: None,
-            signed_on: None,
-        };
+        let request = SignatureRequest::new(agreement.clone(), party.to_owned());
         signature(&self.0, &request).unwrap()
     }
 

@@ -1,7 +1,5 @@
 //! The charts: what they give, that an API server takes it, who may then do what, and that the operator can work with
 //! no more than that.
-//!
-//! One operator and its policies rule a whole cluster, so the tests that install the chart run one after another.
 
 mod world;
 

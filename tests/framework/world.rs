@@ -66,14 +66,7 @@ pub fn sign(
     agreement: &ObjectRef,
     party: &str,
 ) -> Sourced<concordat::api::AgreementSignature> {
-    let request = SignatureRequest {
-        agreement: agreement.clone(),
-        party: party.to_owned(),
-        purposes: None,
-        withdraw: false,
-        acting_role: None,
-        signed_on: None,
-    };
+    let request = SignatureRequest::new(agreement.clone(), party.to_owned());
     Sourced::live(signature(snapshot, &request).unwrap())
 }
 

@@ -296,14 +296,7 @@ impl World {
 
     /// The signature of a party on another agreement of this world.
     pub fn signature_on(&self, snapshot: &Snapshot, on: &ObjectRef, of: &str, withdraw: bool) -> Value {
-        let request = SignatureRequest {
-            agreement: on.clone(),
-            party: self.org(of),
-            purposes: None,
-            withdraw,
-            acting_role: None,
-            signed_on: None,
-        };
+        let request = SignatureRequest { withdraw, ..SignatureRequest::new(on.clone(), self.org(of)) };
         let mut signature = json!(signature(snapshot, &request).unwrap());
         signature.as_object_mut().unwrap().remove("status");
         signature
