@@ -258,16 +258,14 @@ fn in_an_emergency_a_no_that_is_in_doubt_is_a_no() {
     let mut unread = emergency().signed_by(&["ash-practice", "birch-practice"]);
     unread.0.unreadable.push(Unreadable {
         error: String::new(),
-        supersedes: None,
-        start: None,
         kind: "AgreementSignature".to_owned(),
         meta: ObjectMeta {
             namespace: Some("hospital".to_owned()),
             name: Some("a-withdrawal".to_owned()),
             ..ObjectMeta::default()
         },
-        agreement: Some(care()),
-        party: Some("hospital".to_owned()),
+        spec: json!({ "agreement": care(), "party": "hospital" }),
+        source: std::sync::Arc::default(),
     });
     assert_eq!(unread.now().open(), closed);
 }
@@ -395,10 +393,8 @@ fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_ha
             kind: "DataSharingAgreement".to_owned(),
             meta: next.metadata.clone(),
             error: "a field from the future".to_owned(),
-            agreement: None,
-            party: None,
-            supersedes,
-            start: start.map(moment),
+            spec: json!({ "supersedes": supersedes, "term": { "start": start.map(moment) } }),
+            source: std::sync::Arc::default(),
         });
         world
     };
@@ -435,7 +431,7 @@ fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_ha
     let mut signature = world.0.unreadable[0].clone();
     signature.kind = "AgreementSignature".to_owned();
     signature.meta.namespace = home;
-    (signature.supersedes, signature.agreement) = (None, Some(care_2()));
+    signature.spec = json!({ "agreement": care_2() });
     world.0.unreadable.push(signature);
     assert_eq!(closed(&world), (true, true));
 }

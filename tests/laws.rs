@@ -202,7 +202,7 @@ fn forbid_all(world: &mut Snapshot) {
                                 when { context.purpose != \"\" };"
             .to_owned();
     policy.object.spec.tests.truncate(1);
-    policy.object.spec.tests[0].expect.decision = false;
+    policy.object.spec.tests[0].expect.decision = Some(false);
     policy.object.spec.tests[0].expect.tier = None;
     policy.object.spec.tests[0].expect.rule = None;
     policy.object.spec.tests[0].expect.agreement = None;

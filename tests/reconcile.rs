@@ -161,11 +161,12 @@ fn a_signature_that_cannot_be_read_closes_what_it_may_be_about_and_nothing_else(
         snapshot.unreadable.push(Unreadable {
             kind: "AgreementSignature".to_owned(),
             meta: serde_json::from_value(meta).unwrap(),
-            agreement: agreement.map(|name| ObjectRef { name: name.to_owned(), ..world.agreement() }),
-            party: party.map(str::to_owned),
             error: "a field from the future".to_owned(),
-            supersedes: None,
-            start: None,
+            spec: json!({
+                "agreement": agreement.map(|name| ObjectRef { name: name.to_owned(), ..world.agreement() }),
+                "party": party,
+            }),
+            source: std::sync::Arc::default(),
         });
         let plan = Judgement::new(&snapshot, Timestamp::now()).plan();
         plan.objects.iter().filter(|it| matches!(it, PlannedObject::Grant(_))).count()

@@ -26,8 +26,8 @@ use super::{ObjectRef, ObjectStatus, shape};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("!has(self.state) || self.state != 'Withdrawn' || !has(self.purposes)")
-        .message("`purposes` must be left out when `state` is `Withdrawn`: to withdraw from one purpose, sign for the others")
+    validation = Rule::new("!has(self.state) || self.state != 'Declined' || (has(oldSelf.state) && oldSelf.state == 'Declined')")
+        .message("`state` cannot become `Declined` after `Signed` or `Withdrawn`: write `Withdrawn` to withdraw")
 )]
 pub struct AgreementSignatureSpec {
     /// The agreement that is signed. Immutable: another agreement is another signature.
@@ -41,15 +41,21 @@ pub struct AgreementSignatureSpec {
     /// Digest of the terms that are signed, `sha256:` and 64 hex digits. A signature on other terms does not count.
     #[schemars(transform = shape::digest)]
     pub terms_hash: String,
-    /// Whether the organisation signs or withdraws. A withdrawal counts on any terms. Left out, `Signed`.
+    /// Whether the organisation signs, withdraws or declines. A withdrawal counts on any terms. Left out, `Signed`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::values)]
     pub state: Option<SignatureState>,
-    /// The purposes that it signs for, such as `DirectCare`. Left out, all of the agreement. Not with `Withdrawn`.
+    /// The purposes that it signs for, such as `DirectCare`. Left out, all of the agreement. Ignored unless
+    /// `Signed`: a withdrawal is from every purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::list(1, 64, shape::code))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`purposes` lists one purpose twice: keep one"))]
     pub purposes: Option<Vec<String>>,
+    /// Withdrawals with a date: from `on` the signature counts as withdrawn, for one purpose or for all. Left out, none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = shape::list(0, 64, shape::choice))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, (has(a.purpose) ? a.purpose : '') == (has(b.purpose) ? b.purpose : '')))").message("`ends` has two entries for one purpose: keep one"))]
+    pub ends: Vec<SignatureEnd>,
     /// The role in which the signer acted. For the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::values)]
@@ -59,14 +65,28 @@ pub struct AgreementSignatureSpec {
     pub signed_on: Option<Timestamp>,
 }
 
-/// Whether an organisation signs or withdraws.
+/// A withdrawal that is written down before it takes effect.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SignatureEnd {
+    /// The purpose that it withdraws from, such as `Planning`. Left out, all of the agreement.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = shape::code)]
+    pub purpose: Option<String>,
+    /// The moment from which it counts.
+    pub on: Timestamp,
+}
+
+/// Whether an organisation signs, withdraws or declines.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum SignatureState {
     /// It agrees to the terms.
     #[default]
     Signed,
-    /// It does not, or no longer, take part. Its flows close at once.
+    /// It no longer takes part. Its flows close at once.
     Withdrawn,
+    /// It has not signed and does not take part. It counts nowhere as having signed.
+    Declined,
 }
 
 /// The role in which somebody signs for an organisation.

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Identifiability, ObjectRef, ObjectStatus, PodSelector, shape};
+use super::{Identifiability, ObjectRef, ObjectStatus, PodSelector, common::is_false, shape};
 
 /// The data: what it is, what the law makes of it, and where to ask for it.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -74,6 +74,10 @@ pub struct DataProductSpec {
     /// Who may ask the decision point about it. Left out, any service account of this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pep: Option<Pep>,
+    /// The database that holds the data, for an agent beside it that keeps the database to the grants. No secret belongs
+    /// here: the agent has its own. Left out, no agent serves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
 }
 
 /// One item of a data set.
@@ -163,4 +167,64 @@ pub struct Pep {
     #[schemars(transform = shape::list(1, 64, shape::object_name))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`pep.serviceAccounts` lists one account twice: keep one"))]
     pub service_accounts: Option<Vec<String>>,
+}
+
+/// A store of data that an agent keeps to the grants.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Store {
+    /// A PostgreSQL database.
+    pub postgresql: PostgresqlStore,
+}
+
+/// Where a product lies in a PostgreSQL database, and who may log in there.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PostgresqlStore {
+    /// Name of the database.
+    #[schemars(transform = shape::sql_name)]
+    pub database: String,
+    /// The tables and views that hold the product, each with how closely its rows can be tied to a person.
+    #[schemars(transform = shape::list(1, 256, shape::choice))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.schema == a.schema && b.name == a.name))").message("`relations` lists one relation twice: keep one"))]
+    pub relations: Vec<StoreRelation>,
+    /// The database roles of recipients, which the agent grants to and never makes. Left out, none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = shape::list(0, 256, shape::choice))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.role == a.role))").message("`logins` lists one role twice: keep one"))]
+    pub logins: Vec<StoreLogin>,
+    /// Whether the agent undoes what others have granted on these relations. Left out, it reports them only.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub take_over: bool,
+}
+
+/// A table or view.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreRelation {
+    /// Name of its schema, such as `public`.
+    #[schemars(transform = shape::sql_name)]
+    pub schema: String,
+    /// Its name.
+    #[schemars(transform = shape::sql_name)]
+    pub name: String,
+    /// How closely its rows can be tied to a person.
+    #[schemars(transform = shape::values)]
+    pub identifiability: Identifiability,
+}
+
+/// A database role that acts for a recipient.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreLogin {
+    /// Name of the PartnerOrg.
+    #[schemars(transform = shape::object_name)]
+    pub org: String,
+    /// Its function. Left out, every function.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = shape::label)]
+    pub function: Option<String>,
+    /// The role in the database.
+    #[schemars(transform = shape::sql_name)]
+    pub role: String,
 }

@@ -112,6 +112,10 @@ pub struct DataSharingAgreementSpec {
     /// The agreement that this one replaces. That one ends at the moment this one is in force. Left out, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supersedes: Option<ObjectRef>,
+    /// The agreement that has replaced this one. This one is closed while the field is set, whether that agreement exists or
+    /// not. Not part of the terms. Left out, none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub superseded_by: Option<ObjectRef>,
     /// The agreement of another place that it was copied from. Signatures do not travel. Left out, none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub promoted_from: Option<PromotedFrom>,
@@ -522,6 +526,8 @@ pub enum Phase {
     Superseded,
     /// Its term, its basis or its emergency has ended.
     Expired,
+    /// No Controller or no Recipient is left that has not withdrawn or declined.
+    Withdrawn,
     /// A national rule refuses it.
     Refused,
     /// Somebody has yet to sign its terms.
@@ -546,6 +552,7 @@ impl Phase {
             Self::Suspended => "Suspended",
             Self::Superseded => "Superseded",
             Self::Expired => "Expired",
+            Self::Withdrawn => "Withdrawn",
             Self::Refused => "Refused",
             Self::AwaitingSignatures => "AwaitingSignatures",
             Self::Scheduled => "Scheduled",
@@ -585,8 +592,17 @@ pub enum Standing {
     Signed,
     /// The party has withdrawn.
     Withdrawn,
+    /// The party has said no without having signed.
+    Declined,
     /// There is a signature, but on other terms.
     OtherTerms,
     /// There is no signature that counts.
     NotSigned,
+}
+
+impl Standing {
+    /// Whether the party takes no part, by its own word.
+    pub fn is_out(self) -> bool {
+        matches!(self, Self::Withdrawn | Self::Declined)
+    }
 }

@@ -60,6 +60,10 @@ pub struct PartnerOrgSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::object_name)]
     pub successor: Option<String>,
+    /// When the organisation ends. From then on it counts as `Merged` where a `successor` is named, and else as `Dissolved`.
+    /// Left out, no end is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_on: Option<Timestamp>,
     /// Names of the PlaceFootprints that it belongs to. Left out, it belongs to none, and only a declared
     /// cross-boundary agreement can include it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

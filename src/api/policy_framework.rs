@@ -6,11 +6,7 @@ use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    FrameworkRef, ObjectStatus,
-    common::{is_default, is_false},
-    shape,
-};
+use super::{FrameworkRef, ObjectStatus, common::is_false, shape};
 
 /// The national rules, as one body issued them under one version. Never edited.
 #[derive(Clone, CustomResource, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
@@ -60,18 +56,14 @@ pub struct PolicyFrameworkSpec {
     /// Cedar text by file name, such as `guardrails.cedar`. Each rule carries an `@id` and a `@reason`.
     #[schemars(transform = shape::map(1, 64, shape::cedar))]
     pub policies: BTreeMap<String, String>,
-    /// The words that agreements and requests may use. Left out, none, and every agreement that names the framework is
-    /// refused.
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// The words that agreements and requests may use.
     pub vocabulary: Vocabulary,
-    /// Numbers that rules compare with. Left out, none is set.
-    #[serde(default, skip_serializing_if = "is_default")]
+    /// Numbers that rules compare with.
     pub limits: Limits,
-    /// Ids of the rules that a FrameworkException may lift, such as `NF-10`. Left out, none. Never NF-01, NF-12, NF-14a,
-    /// NF-19 or NF-21: without them an agreement would mean nothing.
+    /// Ids of the rules that a FrameworkException may lift, such as `NF-10`. Left out, none. Never a rule annotated
+    /// `@lift("never")`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 128, shape::rule_id))]
-    #[x_kube(validation = Rule::new("!self.exists(r, r.matches('^NF-(01|12|14a|19|21)[a-z]*$'))").message("`exceptable` must not list NF-01, NF-12, NF-14a, NF-19 or NF-21, with any letter: nothing may lift these rules"))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`exceptable` lists one rule twice: keep one"))]
     pub exceptable: Vec<String>,
 }
@@ -80,9 +72,8 @@ pub struct PolicyFrameworkSpec {
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Vocabulary {
-    /// The purposes that data may, or must never, be used for. Left out, none.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::list(0, 128, shape::choice))]
+    /// The purposes that data may, or must never, be used for, at least one.
+    #[schemars(transform = shape::list(1, 128, shape::choice))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.code == a.code))").message("`purposes` has two entries of one `code`: keep one"))]
     pub purposes: Vec<PurposeDefinition>,
     /// The categories of data products, such as `Frailty`. An unlisted one is a warning. Left out, none.
@@ -125,29 +116,36 @@ pub struct PurposeDefinition {
     pub title: String,
 }
 
-/// Numbers that rules compare with.
-#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+/// Numbers that rules compare with, and what the clock goes by. All of them are required.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.staleSeconds <= self.staleDirectCareSeconds")
+        .message("`staleDirectCareSeconds` must not be shorter than `staleSeconds`")
+)]
 pub struct Limits {
-    /// The longest term of an agreement, in months, such as 36. Left out, rule NF-02 uses its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The longest term of an agreement, in months, such as 36.
     #[schemars(transform = shape::between(1, 1200))]
-    pub term_months: Option<i64>,
-    /// The longest time from one review of an agreement to the next, in months, such as 12. Left out, rule NF-02 uses its
-    /// own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub term_months: i64,
+    /// The longest time from one review of an agreement to the next, in months, such as 12.
     #[schemars(transform = shape::between(1, 1200))]
-    pub review_months: Option<i64>,
-    /// The smallest count that a suppressed table may show, such as 8. A product may ask for more, never for less.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::between(1, 1_000_000))]
-    pub min_cell: Option<i64>,
-    /// The longest life of an emergency agreement, in days, such as 30.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::between(1, 3660))]
-    pub emergency_days: Option<i64>,
+    pub review_months: i64,
     /// How far ahead the review of a local policy may lie, in months, such as 12.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::between(1, 1200))]
-    pub local_policy_review_months: Option<i64>,
+    pub local_policy_review_months: i64,
+    /// The smallest count that a suppressed table may show, such as 8. A product may ask for more, never for less.
+    #[schemars(transform = shape::between(1, 1_000_000))]
+    pub min_cell: i64,
+    /// The longest life of an emergency agreement, in days, such as 30.
+    #[schemars(transform = shape::between(1, 3660))]
+    pub emergency_days: i64,
+    /// How long a decision point that hears nothing new may go on permitting, in seconds, such as 60.
+    #[schemars(transform = shape::between(1, 604_800))]
+    pub stale_seconds: i64,
+    /// How long it may for direct care, in seconds, such as 3600.
+    #[schemars(transform = shape::between(1, 604_800))]
+    pub stale_direct_care_seconds: i64,
+    /// The time zone of `context.weekday` and `context.localMinute`, as the IANA database names it: `Europe/London`.
+    #[schemars(transform = shape::time_zone)]
+    pub time_zone: String,
 }

@@ -40,7 +40,8 @@ pub struct PolicyTestCase {
 #[serde(rename_all = "camelCase")]
 pub struct Expectation {
     /// Whether access is allowed.
-    pub decision: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<bool>,
     /// Which layer of rules decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::values)]
@@ -53,6 +54,12 @@ pub struct Expectation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::entity_id)]
     pub agreement: Option<String>,
+    /// The local rules that match the request, exactly these and whoever decides, each as `namespace/name#id`. An empty list:
+    /// none matches. Left out, they are not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(transform = shape::list(0, 64, shape::entity_id))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`fires` lists one rule twice: keep one"))]
+    pub fires: Option<Vec<String>>,
 }
 
 /// Which layer of rules decided.

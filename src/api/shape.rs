@@ -81,6 +81,22 @@ pub(super) fn file_digest(schema: &mut Schema) {
     string(schema, 64, 71, Some("^(sha256:)?[0-9a-f]{64}$"), "A SHA-256 digest.");
 }
 
+/// A name in a PostgreSQL database, whose names have at most 63 bytes.
+pub(super) fn sql_name(schema: &mut Schema) {
+    string(schema, 1, 63, None, "A name in the database.");
+}
+
+/// The name of a time zone in the IANA database.
+pub(super) fn time_zone(schema: &mut Schema) {
+    string(
+        schema,
+        1,
+        64,
+        Some("^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"),
+        "A time zone, such as `Europe/London`.",
+    );
+}
+
 /// A semantic version without build metadata, which an object's name could not carry.
 pub(super) fn version(schema: &mut Schema) {
     string(

@@ -208,11 +208,15 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
 
 /// What a test asks for, as far as it says.
 fn expected(expect: &Expectation) -> String {
-    let Expectation { decision, tier, rule, agreement } = expect;
-    let mut parts = vec![word(*decision).to_owned()];
+    let Expectation { decision, tier, rule, agreement, fires } = expect;
+    let mut parts: Vec<String> = decision.iter().map(|decision| word(*decision).to_owned()).collect();
     parts.extend(tier.map(|tier| format!("tier {}", tier.as_str())));
     parts.extend(rule.as_ref().map(|rule| format!("rule {rule}")));
     parts.extend(agreement.as_ref().map(|agreement| format!("agreement {agreement}")));
+    parts.extend(fires.as_ref().map(|rules| match rules.as_slice() {
+        [] => "no local rule fires".to_owned(),
+        rules => format!("fires {}", rules.join(", ")),
+    }));
     parts.join(", ")
 }
 

@@ -94,7 +94,7 @@ impl Teller {
 
 /// What there is to tell of an object that cannot be decoded.
 fn undecodable(object: &Unreadable) -> News {
-    let Unreadable { kind: _, meta: _, error, agreement: _, party: _, supersedes: _, start: _ } = object;
+    let Unreadable { kind: _, meta: _, error, spec: _, source: _ } = object;
     News {
         good: false,
         reason: "Undecodable".to_owned(),
@@ -136,7 +136,7 @@ fn cause(phase: Phase) -> &'static str {
     match phase {
         Phase::Invalid => "Valid",
         Phase::Refused => "Compliant",
-        Phase::AwaitingSignatures => "Signed",
+        Phase::AwaitingSignatures | Phase::Withdrawn => "Signed",
         Phase::Terminating
         | Phase::Suspended
         | Phase::Superseded

@@ -184,10 +184,8 @@ mod tests {
             kind: "PartnerOrg".to_owned(),
             meta: ObjectMeta::default(),
             error: "a field from the future".to_owned(),
-            agreement: None,
-            party: None,
-            supersedes: None,
-            start: None,
+            spec: serde_json::Value::Null,
+            source: std::sync::Arc::default(),
         }]);
         let heard = BTreeMap::from([
             ("DataProduct".to_owned(), Some(Duration::from_millis(1500))),

@@ -293,7 +293,7 @@ fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartySta
         Standing::OtherTerms => true,
         // of two signatures one has to go first
         Standing::NotSigned => !state.twice,
-        Standing::Signed | Standing::Withdrawn => false,
+        Standing::Signed | Standing::Withdrawn | Standing::Declined => false,
     };
     let request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
     ExplainedParty {

@@ -8,7 +8,7 @@ use super::finding::{self, Finding, ObjectKey};
 use super::model::Model;
 use super::plan::{self, Drafts, Plan};
 use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Unreadable};
 use super::{report, validate};
 use crate::api::{AccessRequest, FrameworkRef};
 
@@ -53,7 +53,7 @@ impl Judgement {
         findings.extend(report::broken_rules(snapshot, &model, &assessments));
         finding::sort(&mut findings);
         let reviews = snapshot.policies.iter().map(|policy| policy.object.spec.review_by);
-        let starts = snapshot.unreadable.iter().filter_map(|unreadable| unreadable.start);
+        let starts = snapshot.unreadable.iter().filter_map(Unreadable::start);
         let moments = reviews.chain(starts).collect();
         Self { at, model, findings, assessments, moments }
     }

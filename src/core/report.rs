@@ -95,7 +95,7 @@ pub fn needed(agreement: &Agreement, org: &str, party: &PartyState) -> Option<St
             "has signed, and breaks {}: mend its PartnerOrg or its row",
             party.broken.join(", ")
         )),
-        Standing::Withdrawn => None,
+        Standing::Withdrawn | Standing::Declined => None,
         Standing::OtherTerms => {
             Some(format!("has signed other terms; read what changed and sign again: {command}"))
         }
@@ -159,7 +159,7 @@ pub fn agreement_status(
 
 /// `signed/needed`: organisations that stand signed, of those that are parties and have not withdrawn.
 fn parties_column(assessment: &Assessment) -> String {
-    let needed = assessment.parties.values().filter(|party| party.standing != Standing::Withdrawn).count();
+    let needed = assessment.parties.values().filter(|party| !party.standing.is_out()).count();
     format!("{}/{needed}", assessment.signed.orgs.len())
 }
 
@@ -385,6 +385,7 @@ impl Conditions<'_> {
                     assessment.ends
                 )
             }
+            Phase::Withdrawn => self.signed_message(),
             Phase::Refused => self.broken_rules(),
             Phase::AwaitingSignatures => self.signed_message(),
             Phase::Scheduled => format!("it starts on {}", spec.term.start),

@@ -114,6 +114,7 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             terms_hash,
             state: withdraw.then_some(SignatureState::Withdrawn),
             purposes: purposes.clone(),
+            ends: Vec::new(),
             acting_role: *acting_role,
             signed_on: *signed_on,
         },

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
+use serde_json::Value;
 
 use super::finding::{Code, Finding, ObjectKey, Origin};
 use super::shared::Shared;
@@ -134,25 +135,22 @@ pub struct Snapshot {
     pub policies: Vec<Sourced<LocalPolicy>>,
     /// Files of policy tests; a cluster has none.
     pub tests: Vec<TestFile>,
-    /// Objects that stand in a cluster and that this version cannot read. Files that cannot be read are findings.
+    /// Objects that exist and cannot be read: of a shape that this version does not know, or with an error in the file.
     pub unreadable: Vec<Unreadable>,
+    /// Texts in files that may hold objects of ours, and of which not even the kind can be told.
+    pub unknown_texts: Vec<Origin>,
 }
 
-/// An object that stands, cannot be read, and is held against what it may be about.
+/// An object that exists and cannot be read. Access that it may bear on stays closed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable {
     pub kind: String,
     pub meta: ObjectMeta,
     /// Why it cannot be read.
     pub error: String,
-    /// The agreement that it says it is about, as far as that can be told.
-    pub agreement: Option<ObjectRef>,
-    /// The party that it says it speaks for, as far as that can be told.
-    pub party: Option<String>,
-    /// The agreement whose place it says that it takes, as far as that can be told.
-    pub supersedes: Option<ObjectRef>,
-    /// When it says that its term starts, as far as that can be told.
-    pub start: Option<Timestamp>,
+    /// Its `spec` as far as it can be read: every field that is there, of whatever shape. Null where nothing is.
+    pub spec: Value,
+    pub source: Arc<Source>,
 }
 
 impl Unreadable {
@@ -163,6 +161,37 @@ impl Unreadable {
             namespace: self.meta.namespace.clone(),
             name: self.meta.name.clone().unwrap_or_default(),
         }
+    }
+
+    /// A text of its spec, such as `/party`; none where there is none.
+    pub fn text(&self, pointer: &str) -> Option<&str> {
+        self.spec.pointer(pointer)?.as_str()
+    }
+
+    /// A reference in its spec, such as `/agreement`; none where it is not whole.
+    pub fn reference(&self, pointer: &str) -> Option<ObjectRef> {
+        let part = |name: &str| self.text(&format!("{pointer}/{name}")).map(str::to_owned);
+        Some(ObjectRef { namespace: part("namespace")?, name: part("name")? })
+    }
+
+    /// The agreement that a signature is about.
+    pub fn agreement(&self) -> Option<ObjectRef> {
+        self.reference("/agreement")
+    }
+
+    /// The party that a signature speaks for.
+    pub fn party(&self) -> Option<&str> {
+        self.text("/party")
+    }
+
+    /// The agreement that an agreement replaces.
+    pub fn supersedes(&self) -> Option<ObjectRef> {
+        self.reference("/supersedes")
+    }
+
+    /// When an agreement's term starts.
+    pub fn start(&self) -> Option<Timestamp> {
+        self.text("/term/start")?.parse().ok()
     }
 }
 

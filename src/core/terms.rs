@@ -2,7 +2,7 @@
 //!
 //! The digest is `sha256:` and the hex of SHA-256 over RFC 8785 canonical JSON of
 //! `{"agreement": …, "products": {"namespace/name": …}}`. The first part is the agreement's `spec` without
-//! `suspend`, `register` and `outcomeMeasures[].reported`; the second holds, of each listed product,
+//! `suspend`, `supersededBy`, `register` and `outcomeMeasures[].reported`; the second holds, of each listed product,
 //! `dataItems`, `categories`, the flags and `identifiability`. Nulls, empty lists and fields at their default
 //! are left out, dates are in UTC with milliseconds, lists stay in written order.
 
@@ -184,6 +184,7 @@ fn agreement_terms(spec: &DataSharingAgreementSpec, view: &Signer) -> Value {
         outcome_measures,
         emergency,
         supersedes,
+        superseded_by: _, // not material
         promoted_from,
         suspend: _, // not material
     } = spec;
@@ -334,6 +335,7 @@ fn product_terms(spec: &DataProductSpec) -> Value {
         cluster: _,
         endpoint: _,
         pep: _,
+        store: _,
     } = spec;
     Terms::default()
         .list("dataItems", data_items, |DataItem { name, justification }| {

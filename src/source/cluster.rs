@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::Resource;
 use kube::core::ObjectMeta;
@@ -19,7 +18,7 @@ use serde_json::Value;
 
 use crate::api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
-    ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
+    PartnerOrg, PlaceFootprint, PolicyFramework,
 };
 use crate::core::plan::Observed;
 use crate::core::shared::Shared;
@@ -34,10 +33,7 @@ pub struct Incoming<K>(pub Result<K, Box<Undecoded>>);
 pub struct Undecoded {
     pub meta: ObjectMeta,
     pub error: String,
-    agreement: Option<ObjectRef>,
-    party: Option<String>,
-    supersedes: Option<ObjectRef>,
-    start: Option<Timestamp>,
+    spec: Value,
 }
 
 impl<'de, K: DeserializeOwned> Deserialize<'de> for Incoming<K> {
@@ -53,19 +49,8 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Incoming<K> {
         };
         let meta = value.get("metadata").cloned().unwrap_or_default();
         let meta = serde_json::from_value(meta).map_err(D::Error::custom)?;
-        let told = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-        let named = |field: &str| {
-            let (namespace, name) = (told(&format!("{field}/namespace")), told(&format!("{field}/name")));
-            namespace.zip(name).map(|(namespace, name)| ObjectRef { namespace, name })
-        };
-        Ok(Self(Err(Box::new(Undecoded {
-            meta,
-            error,
-            agreement: named("/spec/agreement"),
-            party: told("/spec/party"),
-            supersedes: named("/spec/supersedes"),
-            start: told("/spec/term/start").and_then(|start| start.parse().ok()),
-        }))))
+        let spec = value.get_mut("spec").map(Value::take).unwrap_or_default();
+        Ok(Self(Err(Box::new(Undecoded { meta, error, spec }))))
     }
 }
 
@@ -262,6 +247,7 @@ impl Stores {
             policies: live(&self.policies),
             tests: Vec::new(),
             unreadable: self.unreadable(),
+            unknown_texts: Vec::new(),
         };
         let observed = Observed::new(&snapshot, self.network_policies.objects(), self.grants.objects());
         Some((snapshot, observed))
@@ -280,8 +266,8 @@ impl Stores {
         {
             let kind = K::kind(&());
             all.extend(store.contents().undecodable.values().map(|it| {
-                let Undecoded { meta, error, agreement, party, supersedes, start } = it.clone();
-                Unreadable { kind: kind.to_string(), meta, error, agreement, party, supersedes, start }
+                let Undecoded { meta, error, spec } = it.clone();
+                Unreadable { kind: kind.to_string(), meta, error, spec, source: Arc::default() }
             }));
         }
         let Self {

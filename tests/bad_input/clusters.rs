@@ -106,10 +106,8 @@ fn unread_successor() -> Vec<Finding> {
         kind: "DataSharingAgreement".to_owned(),
         meta: serde_json::from_value(meta).unwrap(),
         error: "a field from the future".to_owned(),
-        agreement: None,
-        party: None,
-        supersedes: Some(old),
-        start: None,
+        spec: json!({ "supersedes": old }),
+        source: std::sync::Arc::default(),
     });
     judged(&snapshot)
 }

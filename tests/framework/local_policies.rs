@@ -141,7 +141,9 @@ fn a_local_rule_binds_in_its_own_place_without_saying_so() {
     let forbid = "@id(\"x\") @reason(\"a test\") forbid (principal, action in Concordat::Action::\"useData\", resource) \
                   when { context.minCellCount > 0 };";
     let case = access_cases().into_iter().find(|case| {
-        case.request.resource.id == "uh-dorset/ward-activity" && case.expect.decision && case.at == Some(at())
+        case.request.resource.id == "uh-dorset/ward-activity"
+            && case.expect.decision == Some(true)
+            && case.at == Some(at())
     });
     let request = case.unwrap().request;
     let tier = |policy: &str| with_text(policy, forbid, false).0.decide(&request).answer.context.tier;
@@ -150,7 +152,8 @@ fn a_local_rule_binds_in_its_own_place_without_saying_so() {
 
 /// A request about Chorley's bins that the agreement allows.
 fn allowed_by_the_agreement() -> AccessRequest {
-    let cases = access_cases().into_iter().filter(|case| case.at == Some(at()) && case.expect.decision);
+    let cases =
+        access_cases().into_iter().filter(|case| case.at == Some(at()) && case.expect.decision == Some(true));
     let about = |case: &PolicyTestCase| {
         case.expect.tier == Some(DecisionTier::Agreement)
             && case.expect.agreement.as_deref() == Some("chorley-council/assisted-bins")

@@ -17,9 +17,9 @@ use crate::world::{AT, BINS, SIGNED, WRITTEN, at, only, permit, said, signed};
 fn stricter() -> PolicyFramework {
     let mut spec = built_in_spec().clone();
     spec.version = "1.1.0".to_owned();
-    spec.limits.min_cell = Some(10);
-    spec.limits.term_months = Some(12);
-    spec.limits.local_policy_review_months = Some(3);
+    spec.limits.min_cell = 10;
+    spec.limits.term_months = 12;
+    spec.limits.local_policy_review_months = 3;
     let rule = "@id(\"NF-30\") @tier(\"Ceiling\") @reason(\"nothing is extracted\") @source(\"a test\")\n\
                 forbid (principal, action == Concordat::Action::\"extract\", resource);\n\
                 @id(\"NF-31\") @tier(\"Gate\") @reason(\"a test of one's own words\") @source(\"a test\")\n\
@@ -167,7 +167,7 @@ fn a_framework_before_its_time_or_past_it_refuses_every_agreement_that_names_it(
 #[test]
 fn another_text_under_the_same_name_and_version_is_refused_with_all_that_names_it() {
     let mut framework = PolicyFramework::new("england-1.0.0", built_in_spec().clone());
-    framework.spec.limits.min_cell = Some(1);
+    framework.spec.limits.min_cell = 1;
     let judgement = Judgement::new(&moved(framework, |_| ()), at());
     assert!(judgement.findings.iter().any(|finding| finding.code.as_str() == "CON603"));
     assert!(judgement.model.frameworks.is_empty());

@@ -194,13 +194,16 @@ fn parties_of(
         let word = match standing {
             Standing::Signed => paint.green("has signed"),
             Standing::Withdrawn => paint.red("has withdrawn"),
+            Standing::Declined => paint.red("has declined"),
             Standing::OtherTerms => paint.yellow("has signed other terms"),
             Standing::NotSigned => paint.yellow("has not signed"),
         };
         let purposes = match standing {
             Standing::Signed if purposes.is_empty() => " for no purpose".to_owned(),
             Standing::Signed => format!(" for {}", purposes.join(", ")),
-            Standing::Withdrawn | Standing::OtherTerms | Standing::NotSigned => String::new(),
+            Standing::Withdrawn | Standing::Declined | Standing::OtherTerms | Standing::NotSigned => {
+                String::new()
+            }
         };
         line(printer, 2, &format!("{org}, {}: {word}{purposes}", roles.join(" and ")));
         match (signature, needed) {

@@ -79,6 +79,7 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
             let word = match standing {
                 Standing::Signed => paint.green("signed"),
                 Standing::Withdrawn => paint.red("withdrawn"),
+                Standing::Declined => paint.red("declined"),
                 Standing::OtherTerms => paint.yellow("signed other terms"),
                 Standing::NotSigned => paint.yellow("not signed"),
             };
@@ -119,6 +120,7 @@ fn shade(phase: Phase, paint: Paint) -> String {
         | Phase::Suspended
         | Phase::Superseded
         | Phase::Expired
+        | Phase::Withdrawn
         | Phase::Refused => paint.red(phase.as_str()),
     }
 }
@@ -128,7 +130,7 @@ fn why(status: &DataSharingAgreementStatus) -> Option<&str> {
     let telling = match status.phase? {
         Phase::Invalid => "Valid",
         Phase::Refused => "Compliant",
-        Phase::AwaitingSignatures => "Signed",
+        Phase::AwaitingSignatures | Phase::Withdrawn => "Signed",
         Phase::Terminating
         | Phase::Suspended
         | Phase::Superseded

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::assess::{Assessment, Assessments};
 use super::authorize::{Outcome, Question};
 use super::clauses::{Clause, Seen, asker_says};
-use super::entities::{self, Value, flag, long, moment, text, texts};
+use super::context::AccessContext;
+use super::entities::{self, Value};
 use super::framework::Framework;
 use super::{LocalPolicy, LocalRule, names, rule_order};
 use crate::api::{
@@ -341,6 +342,7 @@ fn who_moves(phase: Phase) -> &'static str {
         Phase::Suspended => "whoever may write the agreement, by `spec.suspend: false`",
         Phase::Refused | Phase::Invalid => "whoever drafts the agreement",
         Phase::Expired | Phase::Superseded | Phase::Terminating => "the parties, by a new agreement",
+        Phase::Withdrawn => "the parties that have withdrawn or declined, by signing",
         Phase::Scheduled => "nobody: it starts by itself",
         Phase::Active => "the parties",
     }
@@ -474,23 +476,23 @@ impl Candidate<'_> {
         let is_table = self.asked.action == DataAction::QueryAggregate;
         // no count is below zero: what says so is taken for the smallest that there is
         let smallest = min_cell_count.map_or(i64::from(is_table), |count| if count < 0 { 1 } else { count });
-        let mut context = vec![
-            ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
-            ("framework", self.framework.terms.clone()),
-            ("now", moment(self.now)),
-            ("purpose", text(self.asked.purpose)),
-            ("identifiability", long(self.asked.identifiability.rank())),
-            ("roles", texts(roles.clone())),
-            ("legitimateRelationship", flag(*legitimate_relationship)),
-            ("explicitConsent", flag(*explicit_consent)),
-            ("optOutsApplied", flag(*opt_outs_applied)),
-            ("minCellCount", long(smallest)),
-            ("caseReference", text(case_reference.clone().unwrap_or_default())),
-            ("breakGlass", flag(*break_glass)),
-            ("region", text(region.clone().unwrap_or_else(|| "ZZ".to_owned()))),
-        ];
-        context.extend(onward_to.iter().map(|org| ("onwardTo", Value::new_entity_uid(names::org(org)))));
-        context
+        AccessContext {
+            agreement: &self.agreement.reference,
+            framework: self.framework,
+            now: self.now,
+            purpose: self.asked.purpose,
+            identifiability: self.asked.identifiability,
+            roles: roles.clone(),
+            legitimate_relationship: *legitimate_relationship,
+            explicit_consent: *explicit_consent,
+            opt_outs_applied: *opt_outs_applied,
+            min_cell_count: smallest,
+            case_reference: case_reference.clone().unwrap_or_default(),
+            break_glass: *break_glass,
+            region: region.clone().unwrap_or_else(|| "ZZ".to_owned()),
+            onward_to: onward_to.as_deref(),
+        }
+        .pairs()
     }
 
     /// The agreement permits with the local rules that bind here.

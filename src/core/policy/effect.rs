@@ -12,7 +12,8 @@ use serde_json::Value as Json;
 
 use super::assess::lifted;
 use super::authorize::{Outcome, Question};
-use super::entities::{self, EntityStore, Signed, Value, flag, long, moment, text, texts};
+use super::context::AccessContext;
+use super::entities::{self, EntityStore, Signed, Value};
 use super::framework::Framework;
 use super::load::Rule;
 use super::{lint, names, rule_order};
@@ -352,23 +353,23 @@ impl Questions<'_> {
     fn context(&self, level: Identifiability, rest: Rest) -> Vec<(&'static str, Value)> {
         let Rest { truths: [relationship, consent, opt_outs, break_glass], count, roles, reference, region } =
             rest;
-        let mut context = vec![
-            ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
-            ("framework", self.framework.terms.clone()),
-            ("now", moment(self.now)),
-            ("purpose", text(self.purpose.code.clone())),
-            ("identifiability", long(level.rank())),
-            ("roles", texts(roles)),
-            ("legitimateRelationship", flag(relationship)),
-            ("explicitConsent", flag(consent)),
-            ("optOutsApplied", flag(opt_outs)),
-            ("minCellCount", long(count)),
-            ("caseReference", text(reference)),
-            ("breakGlass", flag(break_glass)),
-            ("region", text(region)),
-        ];
-        context.extend(self.onward.map(|org| ("onwardTo", Value::new_entity_uid(names::org(org)))));
-        context
+        AccessContext {
+            agreement: &self.agreement.reference,
+            framework: self.framework,
+            now: self.now,
+            purpose: &self.purpose.code,
+            identifiability: level,
+            roles: roles.into_iter().collect(),
+            legitimate_relationship: relationship,
+            explicit_consent: consent,
+            opt_outs_applied: opt_outs,
+            min_cell_count: count,
+            case_reference: reference,
+            break_glass,
+            region,
+            onward_to: self.onward,
+        }
+        .pairs()
     }
 }
 

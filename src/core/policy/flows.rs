@@ -8,7 +8,8 @@ use jiff::Timestamp;
 
 use super::assess::Assessment;
 use super::authorize::{Outcome, Question};
-use super::entities::{self, EntityStore, Value, flag, long, moment, text, texts};
+use super::context::AccessContext;
+use super::entities::{self, EntityStore};
 use super::framework::Framework;
 use super::names;
 use crate::api::{DataAction, Dspt, DsptStatus, Identifiability, ObjectRef, OrgState, Purpose, Standing};
@@ -187,27 +188,28 @@ impl<'a> Flows<'a> {
     fn question(&self, Listed { purpose, recipients }: &Listed<'_>) -> Option<Result<Question, String>> {
         let action = purpose.actions.first().copied()?;
         let recipient = recipients.first()?;
-        let context = vec![
-            ("agreement", Value::new_entity_uid(names::agreement(&self.agreement.reference))),
-            ("framework", self.framework.terms.clone()),
-            ("now", moment(self.now)),
-            ("purpose", text(purpose.code.clone())),
-            ("identifiability", long(purpose.max_identifiability.rank())),
-            ("roles", texts(Vec::<String>::new())),
-            ("legitimateRelationship", flag(false)),
-            ("explicitConsent", flag(false)),
-            ("optOutsApplied", flag(false)),
-            ("minCellCount", long(0)),
-            ("caseReference", text("")),
-            ("breakGlass", flag(false)),
-            ("region", text("GB")),
-        ];
+        let context = AccessContext {
+            agreement: &self.agreement.reference,
+            framework: self.framework,
+            now: self.now,
+            purpose: &purpose.code,
+            identifiability: purpose.max_identifiability,
+            roles: Vec::new(),
+            legitimate_relationship: false,
+            explicit_consent: false,
+            opt_outs_applied: false,
+            min_cell_count: 0,
+            case_reference: String::new(),
+            break_glass: false,
+            region: "GB".to_owned(),
+            onward_to: None,
+        };
         let product = purpose.products.first()?;
         Some(Question::new(
             names::function(recipient),
             names::action(action),
             names::product(product),
-            context,
+            context.pairs(),
         ))
     }
 

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
+use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::clauses::Clause;
@@ -39,6 +40,8 @@ pub struct Framework {
     pub agreement: Vec<Policy>,
     /// The guardrails that are asked of a flow before there is a request.
     pub flow_guardrails: PolicySet,
+    /// The zone in which rules read the day of the week and the minute of the day.
+    pub(super) time_zone: TimeZone,
     /// What it says as data: the words and limits that rules read.
     pub(super) terms: Value,
     /// What each rule says of itself, by `@id`.
@@ -68,10 +71,9 @@ impl Framework {
         self.spec.vocabulary.purposes.iter()
     }
 
-    /// The smallest cell that a suppressed table may show. Without a limit nothing but 0 is small enough to show,
-    /// so that a framework that forgets it denies.
+    /// The smallest cell that a suppressed table may show.
     pub fn min_cell(&self) -> i64 {
-        self.spec.limits.min_cell.unwrap_or(i64::MAX)
+        self.spec.limits.min_cell
     }
 
     /// Why a rule is there, in its own words.
@@ -145,6 +147,11 @@ fn framework_digest(spec: &PolicyFrameworkSpec) -> String {
 
 fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<PolicyProblem>> {
     let mut problems = Vec::new();
+    let zone = &spec.limits.time_zone;
+    let time_zone = TimeZone::get(zone).unwrap_or_else(|_| {
+        problems.push(PolicyProblem::time_zone(zone));
+        TimeZone::UTC
+    });
     let mut policies: BTreeMap<String, Rule> = BTreeMap::new();
     for (file, text) in &spec.policies {
         match load(text, |_| Vec::new()) {
@@ -168,6 +175,7 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         national: PolicySet::new(),
         agreement: Vec::new(),
         flow_guardrails: PolicySet::new(),
+        time_zone,
         terms: text(""),
         rules: BTreeMap::new(),
         clauses: BTreeMap::new(),

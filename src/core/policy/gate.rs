@@ -13,7 +13,7 @@ use super::entities::{DataFlags, Value, flag, long, moment, text};
 use super::framework::Framework;
 use super::moments::add_months;
 use super::names;
-use crate::api::{FrameworkRef, ObjectRef, Party, PartyRole, Purpose, Standing};
+use crate::api::{FrameworkRef, ObjectRef, Party, PartyRole, Purpose};
 use crate::core::model::{Agreement, Model};
 
 /// One question of the agreement gate.
@@ -166,17 +166,16 @@ pub(super) fn questions(
 ) -> Vec<GateQuestion> {
     let spec = &agreement.spec;
     let limits = &framework.spec.limits;
-    let within = |from: Timestamp, months: Option<i64>, date: Timestamp| {
-        months.is_none_or(|months| add_months(from, months).is_some_and(|latest| date <= latest))
+    let within = |from: Timestamp, months: i64, date: Timestamp| {
+        add_months(from, months).is_some_and(|latest| date <= latest)
     };
     // an emergency, for which recipients need not sign, is short
-    let emergency_within =
-        spec.emergency.as_ref().zip(limits.emergency_days).is_none_or(|(emergency, days)| {
-            let longest = i64::checked_mul(days, 24).map(SignedDuration::from_hours);
-            longest
-                .and_then(|longest| spec.term.start.checked_add(longest).ok())
-                .is_some_and(|latest| emergency.expires <= latest)
-        });
+    let emergency_within = spec.emergency.as_ref().is_none_or(|emergency| {
+        let longest = i64::checked_mul(limits.emergency_days, 24).map(SignedDuration::from_hours);
+        longest
+            .and_then(|longest| spec.term.start.checked_add(longest).ok())
+            .is_some_and(|latest| emergency.expires <= latest)
+    });
     let term_within = within(spec.term.start, limits.term_months, spec.term.end) && emergency_within;
     let review_within = within(now.max(spec.term.start), limits.review_months, spec.term.review_by);
     let flags = |references: &mut dyn Iterator<Item = &ObjectRef>| {
@@ -200,7 +199,7 @@ pub(super) fn questions(
     let mut any_row = None;
     for (index, row) in spec.parties.iter().enumerate() {
         // the rows of a party that has withdrawn are asked of nobody
-        if parties.get(&row.org).is_some_and(|party| party.standing == Standing::Withdrawn) {
+        if parties.get(&row.org).is_some_and(|party| party.standing.is_out()) {
             continue;
         }
         let data =

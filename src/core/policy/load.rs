@@ -277,6 +277,13 @@ impl PolicyProblem {
         problem
     }
 
+    /// A time zone that nothing is known of.
+    pub(super) fn time_zone(zone: &str) -> Self {
+        Self::new(format!("there is no time zone `{zone}`")).with_help(
+            "write one of the IANA database in `limits.timeZone`, such as `Europe/London`".to_owned(),
+        )
+    }
+
     /// A national rule without a fitting tier.
     pub(super) fn tier(rule: &str) -> Self {
         let mut problem = Self::new(format!("rule `{rule}` has no `@tier` that fits it")).with_help(

@@ -283,7 +283,7 @@ impl<'m> InUse<'m> {
                 || controllers.iter().any(|org| model.org_lies_in(org, footprint))
         });
         here.filter_map(|(framework, _)| {
-            model.frameworks.get(*framework)?.spec.limits.local_policy_review_months
+            Some(model.frameworks.get(*framework)?.spec.limits.local_policy_review_months)
         })
         .min()
         .unwrap_or(REVIEW_MONTHS)

@@ -6,6 +6,7 @@ mod assess;
 mod authorize;
 mod clauses;
 mod clock;
+mod context;
 mod decide;
 mod effect;
 mod entities;

@@ -104,7 +104,7 @@ pub(super) fn openings(model: &Model, agreement: &Agreement) -> Vec<Timestamp> {
     let start = agreement.spec.term.start;
     let framework = model.frameworks.get(&agreement.spec.framework);
     let reviewable = framework.and_then(|framework| {
-        near_enough(agreement.spec.term.review_by, framework.spec.limits.review_months?)
+        near_enough(agreement.spec.term.review_by, framework.spec.limits.review_months)
     });
     let written = written_dates(model, agreement).into_iter();
     let opening = written.filter(|date| OPEN.contains(&date.field)).map(|date| date.at);
@@ -128,7 +128,7 @@ pub(super) fn next_transition(
         Signature::Signed { until, .. } | Signature::Withdrawn { until } => *until,
         Signature::Missing | Signature::Twice | Signature::InDoubt | Signature::OtherTerms => None,
     });
-    let review_months = framework.and_then(|framework| framework.spec.limits.review_months);
+    let review_months = framework.map(|framework| framework.spec.limits.review_months);
     let reviewable = review_months.and_then(|months| near_enough(agreement.spec.term.review_by, months));
     let dates = written.map(|date| date.at).chain(delegated).chain(reviewable);
     dates.filter(|date| *date > now).min()

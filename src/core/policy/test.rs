@@ -19,7 +19,7 @@ pub fn run_test(judgement: &Judgement, test: &PolicyTestCase) -> TestOutcome {
 
 /// Holds an answer to what was expected of it.
 pub(super) fn compare(answer: AccessAnswer, expected: &Expectation) -> TestOutcome {
-    let Expectation { decision, tier, rule, agreement } = expected;
+    let Expectation { decision, tier, rule, agreement, fires: _ } = expected;
     let mut mismatches = Vec::new();
     let mut hold = |name: &str, expected: Option<String>, seen: String| {
         if let Some(expected) = expected
@@ -29,7 +29,7 @@ pub(super) fn compare(answer: AccessAnswer, expected: &Expectation) -> TestOutco
         }
     };
     let none = || "null".to_owned();
-    hold("decision", Some(decision.to_string()), answer.decision.to_string());
+    hold("decision", decision.map(|decision| decision.to_string()), answer.decision.to_string());
     hold("tier", tier.map(|tier| tier.as_str().to_owned()), answer.context.tier.as_str().to_owned());
     hold("rule", rule.clone(), answer.context.rule.clone().unwrap_or_else(none));
     hold("agreement", agreement.clone(), answer.context.agreement.clone().unwrap_or_else(none));

@@ -146,8 +146,8 @@ fn replaced_by<'s>(
         let key = it.key();
         let new = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
         key.kind == "DataSharingAgreement"
-            && it.supersedes.as_ref() == Some(&own)
-            && it.start.is_none_or(|start| start <= now)
+            && it.supersedes().as_ref() == Some(&own)
+            && it.start().is_none_or(|start| start <= now)
             && controllers().all(|party| may_have_signed(snapshot, model, &(new.clone(), party.org.clone())))
     })
 }

@@ -113,6 +113,7 @@ impl Checked<'_> {
             policies,
             tests: _,
             unreadable: _,
+            unknown_texts: _,
         } = snapshot;
         self.look_at(frameworks);
         self.look_at(exceptions);

@@ -127,12 +127,10 @@ impl Doubts<'_> {
 /// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
 /// otherwise, and stands where the party's signatures count.
 fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Model) -> bool {
-    let Unreadable { kind, meta, error: _, agreement: about, party: of, supersedes: _, start: _ } =
-        unreadable;
-    kind == "AgreementSignature"
-        && about.as_ref().is_none_or(|about| about == agreement)
-        && of.as_ref().is_none_or(|of| of == party)
-        && meta.namespace.as_ref().is_some_and(|namespace| may_speak(namespace, party, model))
+    unreadable.kind == "AgreementSignature"
+        && unreadable.agreement().is_none_or(|about| about == *agreement)
+        && unreadable.party().is_none_or(|of| of == party)
+        && unreadable.meta.namespace.as_ref().is_some_and(|namespace| may_speak(namespace, party, model))
 }
 
 /// Whether a namespace is the home of a party, or of somebody who may sign for it.
@@ -379,7 +377,7 @@ fn read(
     checked: &mut Checked,
 ) -> Signature {
     let spec = &sourced.object.spec;
-    if spec.state == Some(SignatureState::Withdrawn) {
+    if spec.state.is_some_and(|state| state != SignatureState::Signed) {
         let until = match authority {
             Authority::Own => None,
             Authority::Delegated { until, .. } => Some(*until),

@@ -90,6 +90,7 @@ impl Loader {
             policies,
             tests,
             unreadable,
+            unknown_texts,
         } = snapshot;
         self.snapshot.frameworks.extend(frameworks);
         self.snapshot.exceptions.extend(exceptions);
@@ -101,6 +102,7 @@ impl Loader {
         self.snapshot.policies.extend(policies);
         self.snapshot.tests.extend(tests);
         self.snapshot.unreadable.extend(unreadable);
+        self.snapshot.unknown_texts.extend(unknown_texts);
         self.findings.extend(findings);
         self.objects += objects;
         for (kind, count) in skipped {
@@ -224,6 +226,7 @@ impl Loader {
             policies,
             tests,
             unreadable: _,
+            unknown_texts: _,
         } = &mut self.snapshot;
         match kind {
             "PolicyFramework" => push(frameworks, value, source),

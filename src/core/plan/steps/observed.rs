@@ -71,6 +71,7 @@ impl Observed {
             policies: local_policies,
             tests: _,
             unreadable,
+            unknown_texts: _,
         } = snapshot;
 
         let unreadable = |kind: &str| {
