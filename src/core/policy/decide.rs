@@ -1,21 +1,21 @@
 //! The access gate: one request, decided against the agreements in force that list its product and recipient.
 
-use cedar_policy::{Effect, Entities, PolicySet};
+use cedar_policy::{Entities, PolicySet};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::asked::Asked;
 use super::assess::{Assessment, Assessments};
 use super::authorize::{Outcome, Question};
-use super::clauses::{Clause, Seen, asker_says};
 use super::context::AccessContext;
 use super::entities::{self, Value};
 use super::framework::Framework;
+use super::near_miss::{closest_agreement, nothing_permits};
 use super::{LocalPolicy, LocalRule, names, rule_order};
 use crate::api::{
-    AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss,
-    ObjectRef, Phase, RequestContext, SubjectType,
+    AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, NearMiss, ObjectRef, RequestContext,
 };
-use crate::core::model::{Agreement, FunctionRef, Model, Product};
+use crate::core::model::{Agreement, Model};
 
 /// The answer to a request, and what each candidate said.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,9 +37,9 @@ pub struct CandidateVerdict {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<String>,
     #[serde(skip)]
-    reason: String,
+    pub(super) reason: String,
     #[serde(skip)]
-    near_miss: Option<NearMiss>,
+    pub(super) near_miss: Option<NearMiss>,
 }
 
 /// Decides a request at `now`, under these local policies.
@@ -146,218 +146,16 @@ fn conclude(mut verdicts: Vec<CandidateVerdict>) -> Verdict {
     Verdict { answer, candidates: verdicts }
 }
 
-/// A deny for want of any permit: tier None.
-fn nothing_permits(near_miss: NearMiss) -> Verdict {
-    let reason = format!(
-        "nothing permits this: {} is {}, and has to be {}",
-        near_miss.clause, near_miss.saw, near_miss.wants
-    );
-    let context = AnswerContext {
-        tier: DecisionTier::None,
-        rule: None,
-        rules: Vec::new(),
-        agreement: None,
-        reason,
-        near_miss: Some(near_miss),
-    };
-    Verdict { answer: AccessAnswer { decision: false, context }, candidates: Vec::new() }
-}
-
-/// A request whose names have been found.
-struct Asked<'a> {
-    function: FunctionRef,
-    provides_care: bool,
-    /// The workload's id, where a workload asks.
-    workload: Option<&'a str>,
-    action: DataAction,
-    product: &'a Product,
-    purpose: &'a str,
-    identifiability: Identifiability,
-    context: &'a RequestContext,
-}
-
-fn miss(clause: &str, saw: impl Into<String>, wants: impl Into<String>, who: &str) -> Box<NearMiss> {
-    Box::new(NearMiss {
-        agreement: None,
-        rule: None,
-        clause: clause.to_owned(),
-        saw: saw.into(),
-        wants: wants.into(),
-        who: who.to_owned(),
-    })
-}
-
-const CALLER: &str = "whoever asks: the enforcement point in front of the product";
-
-impl<'a> Asked<'a> {
-    fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
-        let AccessRequest { subject, action, resource, context } = request;
-        let function = match subject.type_ {
-            SubjectType::Workload => resolve_workload(model, &subject.id),
-            SubjectType::OrgFunction => subject
-                .id
-                .split_once('/')
-                .map(|(org, function)| FunctionRef { org: org.to_owned(), function: function.to_owned() }),
-        };
-        let found = function.and_then(|reference| {
-            let provides_care = model.orgs.get(&reference.org)?.function(&reference.function)?.provides_care;
-            Some((reference, provides_care))
-        });
-        let (function, provides_care) = found.ok_or_else(|| {
-            let wants = match subject.type_ {
-                SubjectType::Workload => {
-                    "`cluster/namespace/serviceAccount` of a workload that one function has"
-                }
-                SubjectType::OrgFunction => "`org/function` of an organisation",
-            };
-            miss(
-                "the subject",
-                format!("`{}`, which nobody has", subject.id),
-                wants,
-                "the registry of the system",
-            )
-        })?;
-        let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
-        let action = known.ok_or_else(|| {
-            let names: Vec<String> = DataAction::ALL.iter().map(|action| format!("`{action}`")).collect();
-            miss("the action", format!("`{}`", action.name), format!("one of {}", names.join(", ")), CALLER)
-        })?;
-        let product = (resource.type_ == "DataProduct")
-            .then(|| resource.id.split_once('/'))
-            .flatten()
-            .and_then(|(namespace, name)| {
-                model.products.get(&ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
-            })
-            .ok_or_else(|| {
-                let saw = format!("`{}` `{}`, which does not exist", resource.type_, resource.id);
-                miss("the resource", saw, "`DataProduct` and `namespace/name` of a product", CALLER)
-            })?;
-        let purpose = context
-            .purpose
-            .as_deref()
-            .filter(|code| model.frameworks.values().any(|framework| framework.purpose(code).is_some()))
-            .ok_or_else(|| {
-                let saw = context.purpose.as_deref().filter(|code| !code.is_empty()).map_or_else(
-                    || "left out".to_owned(),
-                    |code| format!("`{code}`, which no framework lists"),
-                );
-                miss("the purpose", saw, "a purpose of the framework's vocabulary", CALLER)
-            })?;
-        let identifiability = context.identifiability.unwrap_or(Identifiability::Identifiable);
-        let about_persons = matches!(action, DataAction::ReadRecord | DataAction::Reidentify);
-        if about_persons && identifiability < Identifiability::Pseudonymised {
-            let saw = format!("`{identifiability:?}` with `{action}`");
-            return Err(miss(
-                "the level",
-                saw,
-                "`Pseudonymised` or `Identifiable`, as a record is about a person",
-                CALLER,
-            ));
-        }
-        let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
-        Ok(Self { function, provides_care, workload, action, product, purpose, identifiability, context })
-    }
-}
-
-fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
-    let mut parts = id.split('/');
-    let (cluster, namespace, account) = (parts.next()?, parts.next()?, parts.next()?);
-    // a claim that names no cluster or account means any, and no workload is without either
-    if parts.next().is_some() || [cluster, namespace, account].contains(&"") {
-        return None;
-    }
-    model.workloads.resolve(cluster, namespace, account).cloned()
-}
-
-/// The product and the function that a request is about, where the model has both.
-pub(super) fn asked_flow(model: &Model, request: &AccessRequest) -> Option<(ObjectRef, FunctionRef)> {
-    let Asked { product, function, .. } = Asked::resolve(model, request).ok()?;
-    Some((product.reference.clone(), function))
-}
-
-/// The agreement that would be asked if it were not refused or superseded, where there is no other to ask.
-pub(super) fn closed_agreement(
-    model: &Model,
-    assessments: &Assessments,
-    request: &AccessRequest,
-) -> Option<(String, Phase)> {
-    let asked = Asked::resolve(model, request).ok()?;
-    let listed = (asked.product.reference.clone(), asked.function.clone());
-    if assessments.candidates.contains_key(&listed) {
-        return None;
-    }
-    let near_miss = closest_agreement(model, assessments, &asked);
-    closed(assessments, near_miss.agreement?)
-}
-
-/// An agreement with its phase, if it is refused or superseded.
-pub(super) fn closed(assessments: &Assessments, reference: String) -> Option<(String, Phase)> {
-    let (namespace, name) = reference.split_once('/')?;
-    let found = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
-    let phase = assessments.agreements.get(&found)?.phase;
-    matches!(phase, Phase::Refused | Phase::Superseded).then_some((reference, phase))
-}
-
-/// Why there is no candidate: the agreement that comes closest, and what keeps it from being one.
-fn closest_agreement(model: &Model, assessments: &Assessments, asked: &Asked<'_>) -> Box<NearMiss> {
-    let lists_product = |agreement: &Agreement| {
-        agreement.spec.purposes.iter().any(|purpose| purpose.products.contains(&asked.product.reference))
-    };
-    let lists_both = |agreement: &Agreement| {
-        agreement.spec.purposes.iter().any(|purpose| {
-            purpose.products.contains(&asked.product.reference)
-                && agreement.recipients(purpose, &model.orgs).contains(&asked.function)
-        })
-    };
-    let both = assessments
-        .agreements
-        .iter()
-        .filter(|(reference, _)| model.agreements.get(*reference).is_some_and(lists_both))
-        .max_by_key(|(_, assessment)| assessment.phase);
-    if let Some((reference, assessment)) = both {
-        let mut near_miss = miss(
-            "the agreement",
-            format!("`{}`", assessment.phase.as_str()),
-            "in force",
-            who_moves(assessment.phase),
-        );
-        near_miss.agreement = Some(reference.to_string());
-        return near_miss;
-    }
-    let product_only = model.agreements.values().find(|agreement| lists_product(agreement));
-    let mut near_miss = miss(
-        "the recipient",
-        format!("`{}`, which no agreement lists for `{}`", asked.function, asked.product.reference),
-        "a recipient in an agreement in force that lists this product",
-        "the parties, in the terms of an agreement",
-    );
-    near_miss.agreement = product_only.map(|agreement| agreement.reference.to_string());
-    near_miss
-}
-
-/// Who can bring an agreement in a phase nearer to being in force.
-fn who_moves(phase: Phase) -> &'static str {
-    match phase {
-        Phase::AwaitingSignatures => "the parties that have not signed",
-        Phase::Suspended => "whoever may write the agreement, by `spec.suspend: false`",
-        Phase::Refused | Phase::Invalid => "whoever drafts the agreement",
-        Phase::Expired | Phase::Superseded | Phase::Terminating => "the parties, by a new agreement",
-        Phase::Withdrawn => "the parties that have withdrawn or declined, by signing",
-        Phase::Scheduled => "nobody: it starts by itself",
-        Phase::Active => "the parties",
-    }
-}
-
 /// One agreement in force that lists the product and the recipient.
-struct Candidate<'a> {
-    model: &'a Model,
-    policies: &'a [&'a LocalPolicy],
-    assessments: &'a Assessments,
-    agreement: &'a Agreement,
-    assessment: &'a Assessment,
-    framework: &'a Framework,
-    asked: &'a Asked<'a>,
-    now: Timestamp,
+pub(super) struct Candidate<'a> {
+    pub(super) model: &'a Model,
+    pub(super) policies: &'a [&'a LocalPolicy],
+    pub(super) assessments: &'a Assessments,
+    pub(super) agreement: &'a Agreement,
+    pub(super) assessment: &'a Assessment,
+    pub(super) framework: &'a Framework,
+    pub(super) asked: &'a Asked<'a>,
+    pub(super) now: Timestamp,
 }
 
 impl Candidate<'_> {
@@ -373,7 +171,7 @@ impl Candidate<'_> {
         })
     }
 
-    fn verdict(
+    pub(super) fn verdict(
         &self,
         decision: bool,
         tier: DecisionTier,
@@ -515,129 +313,6 @@ impl Candidate<'_> {
 
     fn national_reason(&self, rules: &[String]) -> String {
         rules.first().map(|rule| self.framework.reason(rule).to_owned()).unwrap_or_default()
-    }
-
-    /// What would have kept the first guardrail that fired from firing.
-    fn way_out(&self, rules: &[String], question: &Question, entities: &Entities) -> Option<NearMiss> {
-        let rule = rules.first()?;
-        let clauses = self.framework.clauses.get(rule)?;
-        let Seen { subject, saw, wants } =
-            clauses.iter().find(|clause| !clause.holds(question, entities))?.seen(question, entities);
-        Some(NearMiss {
-            agreement: Some(self.agreement.reference.to_string()),
-            rule: Some(rule.clone()),
-            who: who_says(&subject).to_owned(),
-            clause: subject,
-            saw,
-            wants,
-        })
-    }
-
-    /// No permit: the one that came closest, and every clause of it that failed. A local permit for another agreement
-    /// is not close.
-    fn nothing_permits(
-        &self,
-        local: &[&LocalRule],
-        question: &Question,
-        entities: &Entities,
-    ) -> CandidateVerdict {
-        let failing = |clauses: &[Clause]| -> Option<Vec<Seen>> {
-            let failing: Vec<&Clause> =
-                clauses.iter().filter(|clause| !clause.holds(question, entities)).collect();
-            let elsewhere = failing.iter().any(|clause| clause.names_agreement());
-            (!elsewhere).then(|| failing.iter().map(|clause| clause.seen(question, entities)).collect())
-        };
-        let national = self.framework.agreement.iter().filter_map(|policy| {
-            let id = policy.id().to_string();
-            let failing = failing(self.framework.clauses.get(&id)?)?;
-            Some(Permit { id, local: false, failing })
-        });
-        let own: Vec<Permit> = local
-            .iter()
-            .filter(|rule| rule.policy.effect() == Effect::Permit)
-            .filter_map(|rule| {
-                Some(Permit { id: rule.id.clone(), local: true, failing: failing(&rule.clauses)? })
-            })
-            .collect();
-        let permits = own.len();
-        // of equals the first: the terms before the place's rules
-        let nearest = national.chain(own).filter(|permit| !permit.failing.is_empty());
-        let Some(Permit { id, local, failing }) = nearest.min_by_key(Permit::distance) else {
-            let mut near_miss = *miss(
-                "a permit",
-                "none that is about this agreement",
-                "one that applies",
-                "the place, with a local permit",
-            );
-            near_miss.agreement = Some(self.agreement.reference.to_string());
-            return self.silent("nothing permits this".to_owned(), near_miss);
-        };
-        let also = match permits {
-            _ if local => String::new(),
-            0 => String::new(),
-            1 => ", and the one local permit here does not apply".to_owned(),
-            several => format!(", and none of the {several} local permits here applies"),
-        };
-        let sentences: Vec<String> = failing.iter().map(Seen::sentence).collect();
-        let reason = format!("nothing permits this: {}{also}", sentences.join("; "));
-        let Some(Seen { subject, saw, wants }) = failing.into_iter().next() else {
-            return self.verdict(false, DecisionTier::None, Vec::new(), reason);
-        };
-        let says = who_says(&subject);
-        let who = match (local, subject.as_str()) {
-            (false, "context.roles") => {
-                "the parties, in `purposes[].roles`; or the place, with a local permit".to_owned()
-            }
-            (false, _) => format!("{says}; or the parties, in the terms of the agreement"),
-            (true, _) => {
-                let policy = id.split_once('#').map_or(id.as_str(), |(policy, _)| policy);
-                let place = format!("the place, in local policy `{policy}`");
-                if asker_says(&subject) { format!("{says}; or {place}") } else { place }
-            }
-        };
-        let near_miss = NearMiss {
-            agreement: Some(self.agreement.reference.to_string()),
-            rule: Some(id),
-            clause: subject,
-            saw,
-            wants,
-            who,
-        };
-        self.silent(reason, near_miss)
-    }
-
-    fn silent(&self, reason: String, near_miss: NearMiss) -> CandidateVerdict {
-        let mut verdict = self.verdict(false, DecisionTier::None, Vec::new(), reason);
-        verdict.near_miss = Some(near_miss);
-        verdict
-    }
-}
-
-/// A permit that does not apply, and which of its clauses fail.
-struct Permit {
-    id: String,
-    local: bool,
-    failing: Vec<Seen>,
-}
-
-impl Permit {
-    fn distance(&self) -> usize {
-        self.failing.iter().map(Seen::distance).sum()
-    }
-}
-
-/// Who says what a clause looked at.
-fn who_says(subject: &str) -> &'static str {
-    if subject.starts_with("context.agreement") {
-        "the parties, in the terms of the agreement"
-    } else if subject.starts_with("context.now") {
-        "nobody: it is a matter of time"
-    } else if subject.starts_with("principal") {
-        "the organisation that asks, in its PartnerOrg"
-    } else if subject.starts_with("resource") {
-        "the controller, in its DataProduct"
-    } else {
-        CALLER
     }
 }
 

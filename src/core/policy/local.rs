@@ -7,13 +7,15 @@ use cedar_policy::{Effect, Policy, PolicyId};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::asked::asked_flow;
 use super::assess::{Assessments, Listings, Signing};
 use super::clauses::Clause;
-use super::decide::{asked_flow, closed, closed_agreement, decide};
+use super::decide::decide;
 use super::effect::{NoEffect, no_effect};
 use super::entities::EntityStore;
 use super::load::{PolicyProblem, Rule, load};
 use super::moments::add_months;
+use super::near_miss::{closed, closed_agreement};
 use super::{lint, names, test};
 use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
 use crate::core::finding::{Code, Finding, Severity};

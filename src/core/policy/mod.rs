@@ -2,6 +2,7 @@
 //!
 //! Values from objects never enter policy text: they become entities and context. Any evaluation error is a deny.
 
+mod asked;
 mod assess;
 mod authorize;
 mod clauses;
@@ -18,6 +19,7 @@ mod load;
 mod local;
 mod moments;
 mod names;
+mod near_miss;
 mod parity;
 mod schema;
 mod since;

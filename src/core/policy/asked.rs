@@ -1,0 +1,106 @@
+//! The names of a request, found in the model.
+
+use super::near_miss::{CALLER, miss};
+use crate::api::{
+    AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, RequestContext, SubjectType,
+};
+use crate::core::model::{FunctionRef, Model, Product};
+
+/// A request whose names have been found.
+pub(super) struct Asked<'a> {
+    pub(super) function: FunctionRef,
+    pub(super) provides_care: bool,
+    /// The workload's id, where a workload asks.
+    pub(super) workload: Option<&'a str>,
+    pub(super) action: DataAction,
+    pub(super) product: &'a Product,
+    pub(super) purpose: &'a str,
+    pub(super) identifiability: Identifiability,
+    pub(super) context: &'a RequestContext,
+}
+
+impl<'a> Asked<'a> {
+    pub(super) fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
+        let AccessRequest { subject, action, resource, context } = request;
+        let function = match subject.type_ {
+            SubjectType::Workload => resolve_workload(model, &subject.id),
+            SubjectType::OrgFunction => subject
+                .id
+                .split_once('/')
+                .map(|(org, function)| FunctionRef { org: org.to_owned(), function: function.to_owned() }),
+        };
+        let found = function.and_then(|reference| {
+            let provides_care = model.orgs.get(&reference.org)?.function(&reference.function)?.provides_care;
+            Some((reference, provides_care))
+        });
+        let (function, provides_care) = found.ok_or_else(|| {
+            let wants = match subject.type_ {
+                SubjectType::Workload => {
+                    "`cluster/namespace/serviceAccount` of a workload that one function has"
+                }
+                SubjectType::OrgFunction => "`org/function` of an organisation",
+            };
+            miss(
+                "the subject",
+                format!("`{}`, which nobody has", subject.id),
+                wants,
+                "the registry of the system",
+            )
+        })?;
+        let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
+        let action = known.ok_or_else(|| {
+            let names: Vec<String> = DataAction::ALL.iter().map(|action| format!("`{action}`")).collect();
+            miss("the action", format!("`{}`", action.name), format!("one of {}", names.join(", ")), CALLER)
+        })?;
+        let product = (resource.type_ == "DataProduct")
+            .then(|| resource.id.split_once('/'))
+            .flatten()
+            .and_then(|(namespace, name)| {
+                model.products.get(&ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+            })
+            .ok_or_else(|| {
+                let saw = format!("`{}` `{}`, which does not exist", resource.type_, resource.id);
+                miss("the resource", saw, "`DataProduct` and `namespace/name` of a product", CALLER)
+            })?;
+        let purpose = context
+            .purpose
+            .as_deref()
+            .filter(|code| model.frameworks.values().any(|framework| framework.purpose(code).is_some()))
+            .ok_or_else(|| {
+                let saw = context.purpose.as_deref().filter(|code| !code.is_empty()).map_or_else(
+                    || "left out".to_owned(),
+                    |code| format!("`{code}`, which no framework lists"),
+                );
+                miss("the purpose", saw, "a purpose of the framework's vocabulary", CALLER)
+            })?;
+        let identifiability = context.identifiability.unwrap_or(Identifiability::Identifiable);
+        let about_persons = matches!(action, DataAction::ReadRecord | DataAction::Reidentify);
+        if about_persons && identifiability < Identifiability::Pseudonymised {
+            let saw = format!("`{identifiability:?}` with `{action}`");
+            return Err(miss(
+                "the level",
+                saw,
+                "`Pseudonymised` or `Identifiable`, as a record is about a person",
+                CALLER,
+            ));
+        }
+        let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
+        Ok(Self { function, provides_care, workload, action, product, purpose, identifiability, context })
+    }
+}
+
+fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
+    let mut parts = id.split('/');
+    let (cluster, namespace, account) = (parts.next()?, parts.next()?, parts.next()?);
+    // a claim that names no cluster or account means any, and no workload is without either
+    if parts.next().is_some() || [cluster, namespace, account].contains(&"") {
+        return None;
+    }
+    model.workloads.resolve(cluster, namespace, account).cloned()
+}
+
+/// The product and the function that a request is about, where the model has both.
+pub(super) fn asked_flow(model: &Model, request: &AccessRequest) -> Option<(ObjectRef, FunctionRef)> {
+    let Asked { product, function, .. } = Asked::resolve(model, request).ok()?;
+    Some((product.reference.clone(), function))
+}
