@@ -10,8 +10,8 @@ use cedar_policy::{Effect, Entities, PolicySet};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
-use super::assess::lifted;
 use super::authorize::{Outcome, Question};
+use super::compliance::lifted;
 use super::context::AccessContext;
 use super::entities::{self, EntityStore, Signed, Value};
 use super::framework::Framework;

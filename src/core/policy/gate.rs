@@ -7,8 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use cedar_policy::{Entities, EntityUid, PolicySet};
 use jiff::{SignedDuration, Timestamp};
 
-use super::assess::{BrokenRule, PartyState, is_per_party};
+use super::assess::PartyState;
 use super::authorize::{Outcome, Question};
+use super::compliance::{BrokenRule, is_per_party};
 use super::entities::{DataFlags, Value, flag, long, moment, text};
 use super::framework::Framework;
 use super::moments::add_months;

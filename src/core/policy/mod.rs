@@ -7,6 +7,7 @@ mod assess;
 mod authorize;
 mod clauses;
 mod clock;
+mod compliance;
 mod context;
 mod decide;
 mod effect;
@@ -27,7 +28,8 @@ mod test;
 mod validator;
 mod who_can;
 
-pub use assess::{Assessment, Assessments, BrokenRule, PartyState, Signing, assess, reassess};
+pub use assess::{Assessment, Assessments, PartyState, Signing, assess, reassess};
+pub use compliance::BrokenRule;
 pub use decide::{CandidateVerdict, Verdict, decide};
 pub use entities::EntityStore;
 pub use flows::{ClosedFlow, Flow, FlowPurpose};
