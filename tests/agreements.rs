@@ -60,9 +60,9 @@ fn a_party_that_withdraws_closes_its_own_flows_whatever_the_hash_and_no_other() 
 #[test]
 fn without_a_controller_or_without_a_recipient_nothing_is_in_force() {
     let nobody = World::signed().withdrawn("ash-practice").withdrawn("birch-practice").now();
-    assert_eq!((nobody.phase(), nobody.open()), (Phase::AwaitingSignatures, nothing()));
+    assert_eq!((nobody.phase(), nobody.open()), (Phase::Withdrawn, nothing()));
     let nobody = World::signed().withdrawn("hospital").withdrawn("board").now();
-    assert_eq!((nobody.phase(), nobody.open()), (Phase::AwaitingSignatures, nothing()));
+    assert_eq!((nobody.phase(), nobody.open()), (Phase::Withdrawn, nothing()));
 }
 
 /// Ash Practice lets the board sign for it.
@@ -108,11 +108,18 @@ fn nobody_signs_for_another_without_being_asked_to() {
 }
 
 #[test]
-fn a_party_and_its_delegate_who_both_sign_void_each_other() {
+fn what_a_party_says_itself_goes_before_what_a_delegate_says() {
     let world = delegating(&["DirectCare", "Planning"], "2027-01-01T00:00:00Z");
-    let own = world.signature(&care(), "ash-practice");
+    let mut own = world.signature(&care(), "ash-practice");
+    own.spec.purposes = Some(vec!["DirectCare".to_owned()]);
     let judged = world.putting(own).now();
-    assert_eq!((judged.open(), judged.codes()), (nothing(), vec![Code::SecondSignature]));
+    let narrowed: Vec<String> = ALL
+        .iter()
+        .map(|it| (*it).to_owned())
+        .filter(|it| !it.starts_with("ash-practice/record -> board"))
+        .collect();
+    assert_eq!((judged.open(), judged.codes()), (narrowed, vec![Code::SecondSignature]));
+    assert!(judged.0.findings.iter().all(|it| !it.is_error()), "{:?}", judged.0.findings);
 }
 
 #[test]
@@ -423,7 +430,9 @@ fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_ha
         change(&mut world.0.signatures.iter_mut().find(|it| is_it(&it.object)).unwrap().object);
         world
     };
-    assert_eq!(closed(&change(&|it| it.spec.state = Some(SignatureState::Withdrawn))), open);
+    let withdrawn = change(&|it| it.spec.state = Some(SignatureState::Withdrawn));
+    assert_eq!(closed(&withdrawn), (true, true), "who has withdrawn had signed");
+    assert_eq!(closed(&change(&|it| it.spec.state = Some(SignatureState::Declined))), open);
     assert_eq!(closed(&change(&|it| it.metadata.namespace = Some("elsewhere".to_owned()))), open);
     // a signature that cannot be read, either, may be the one that is missing
     let mut world = unread(&["ash-practice"], Some(care()), Some(start));
@@ -667,25 +676,12 @@ fn of_the_phases_that_hold_the_first_is_told() {
 }
 
 #[test]
-fn of_two_agreements_with_one_reference_the_later_made_is_invalid() {
-    let twice = |first: Option<&str>, second: Option<&str>| {
-        let mut world = World::signed().followed_from("2026-06-01T00:00:00Z");
-        world = world
-            .with_next("/spec/reference", json!("VALE-2026-001"))
-            .with_next("/spec/supersedes", Value::Null);
-        for (sourced, made) in world.0.agreements.iter_mut().zip([first, second]) {
-            let made = made.map(moment).map(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time);
-            sourced.object.metadata.creation_timestamp = made;
-        }
-        let judged = world.now();
-        let usable = |agreement: &DataSharingAgreement| {
-            let reference = ObjectRef { namespace: "board".to_owned(), name: agreement.name_any() };
-            judged.0.model.agreements.contains_key(&reference)
-        };
-        let found: Vec<bool> = world.0.agreements.iter().map(|it| usable(&it.object)).collect();
-        found
-    };
-    assert_eq!(twice(Some("2026-06-01T00:00:00Z"), Some("2026-06-02T00:00:00Z")), [true, false]);
-    assert_eq!(twice(Some("2026-06-02T00:00:00Z"), Some("2026-06-01T00:00:00Z")), [false, true]);
-    assert_eq!(twice(None, None), [false, false], "in files nobody knows which was first");
+fn a_copied_reference_is_an_error_and_closes_nothing() {
+    let mut world = World::signed().followed_from("2026-06-01T00:00:00Z");
+    world =
+        world.with_next("/spec/reference", json!("VALE-2026-001")).with_next("/spec/supersedes", Value::Null);
+    let judged = world.now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Active, ALL.map(str::to_owned).to_vec()));
+    assert_eq!(judged.codes(), [Code::DuplicateReference]);
+    assert!(judged.0.findings.iter().all(Finding::is_error), "{:?}", judged.0.findings);
 }

@@ -40,7 +40,7 @@ pub fn measure(size: Size, runs: usize) -> Value {
         let (mut model, mut findings) = validate::validate(&snapshot, size.at);
         lap("validate", began);
         let began = Instant::now();
-        let store = Arc::new(EntityStore::new(&model));
+        let store = Arc::new(EntityStore::new(&model, size.at));
         lap("entities", began);
         let began = Instant::now();
         policy::load_local_policies(&mut model, &store, &snapshot, size.at, &mut findings);

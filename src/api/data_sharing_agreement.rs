@@ -506,11 +506,26 @@ pub struct DataSharingAgreementStatus {
     /// The agreement that took this one's place, remembered after that one is deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub superseded_by: Option<ObjectRef>,
+    /// The Controllers whose part of it has ended because another agreement, which they have joined, has replaced it for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(transform = shape::list(0, 2048, shape::choice))]
+    pub superseded_for: Vec<SupersededFor>,
     /// `Valid`, `Compliant`, `Signed`, `InForce`, `Enforced` and `Ready`: what holds, and if not, why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     #[schemars(transform = shape::list(0, 16, shape::choice))]
     pub conditions: Vec<Condition>,
+}
+
+/// A Controller whose part of an agreement another one has replaced.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SupersededFor {
+    /// Name of the PartnerOrg.
+    #[schemars(transform = shape::object_name)]
+    pub org: String,
+    /// The agreement that it has joined.
+    pub by: ObjectRef,
 }
 
 /// Where an agreement stands, in one word: the first that holds, top to bottom.

@@ -88,6 +88,7 @@ codes! {
     FrameworkNotEffective "CON409" Error "the framework is not in effect at this moment";
     RuleBroken "CON410" Error "the agreement breaks a national rule, and is refused";
     SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
+    EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
 
     SignatureNamespace "CON501" Error "a signature stands outside the party's home namespace";
     SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";
@@ -227,9 +228,15 @@ impl Finding {
         self
     }
 
-    /// Whether this keeps the object from being used.
+    /// Whether this is an error, to `check` and to pipelines.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
+    }
+
+    /// Whether this keeps the object from being used. An error that somebody else can cause by an object of their own does
+    /// not: nobody closes what is not theirs.
+    pub fn refuses(&self) -> bool {
+        self.is_error() && !matches!(self.code, Code::DuplicateReference | Code::SupersedesCycle)
     }
 }
 

@@ -44,7 +44,7 @@ impl Judgement {
             Some(earlier) => validate::revalidate(snapshot, at, &earlier.model),
             None => validate::validate(snapshot, at),
         };
-        let store = Arc::new(EntityStore::new(&model));
+        let store = Arc::new(EntityStore::new(&model, at));
         policy::load_local_policies(&mut model, &store, snapshot, at, &mut findings);
         let assessments = match earlier {
             Some(earlier) => policy::reassess(&model, &store, at, (&earlier.model, &earlier.assessments)),
@@ -68,7 +68,12 @@ impl Judgement {
 
     /// Decides a request (the access gate), and says why.
     pub fn decide(&self, request: &AccessRequest) -> Verdict {
-        policy::decide(&self.model, self.model.policies.values(), &self.assessments, request, self.at)
+        let verdict =
+            policy::decide(&self.model, self.model.policies.values(), &self.assessments, request, self.at);
+        match self.model.unknown_texts.first() {
+            Some(text) if verdict.answer.decision => verdict.in_doubt(text),
+            _ => verdict,
+        }
     }
 
     /// What ought to exist.

@@ -8,7 +8,7 @@ use super::policy::{Assessment, Assessments, BrokenRule, PartyState};
 use super::snapshot::Snapshot;
 use crate::api::{
     Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef,
-    PartyStanding, Phase, Purpose, Standing,
+    PartyStanding, Phase, Purpose, Standing, SupersededFor,
 };
 
 /// A finding for each rule that refuses an agreement, at the field that could mend it.
@@ -152,7 +152,14 @@ pub fn agreement_status(
         standings,
         grants: Some(i64::try_from(grants).unwrap_or(i64::MAX)),
         next_transition: assessment.next,
-        superseded_by: assessment.superseded_by.clone(),
+        superseded_by: assessment.succession.by.clone(),
+        superseded_for: assessment
+            .succession
+            .ended
+            .iter()
+            .filter(|(_, ended)| !ended.withdrawn)
+            .map(|(org, ended)| SupersededFor { org: org.clone(), by: ended.by.clone() })
+            .collect(),
         conditions: conditions.all(),
     }
 }
@@ -351,6 +358,9 @@ impl Conditions<'_> {
             .map(|(org, _)| format!("`{org}` has withdrawn"))
             .collect();
         let all: Vec<String> = waiting.into_iter().chain(withdrawn).collect();
+        let gone = assessment.parties.iter().filter(|(_, party)| party.standing == Standing::Declined);
+        let all: Vec<String> =
+            all.into_iter().chain(gone.map(|(org, _)| format!("`{org}` has declined"))).collect();
         if !all.is_empty() {
             return all.join("; ");
         }
@@ -368,9 +378,9 @@ impl Conditions<'_> {
             Phase::Terminating => "it is being deleted, and what it opened is taken away".to_owned(),
             Phase::Invalid => "it cannot be used".to_owned(),
             Phase::Suspended => "`spec.suspend` is true; set it to false to carry on".to_owned(),
-            Phase::Superseded => assessment.superseded_by.as_ref().map_or_else(
-                || "another agreement has taken its place".to_owned(),
-                |by| format!("`{by}` has taken its place"),
+            Phase::Superseded => assessment.succession.by.as_ref().map_or_else(
+                || "another agreement has replaced it".to_owned(),
+                |by| format!("`{by}` has replaced it"),
             ),
             Phase::Expired => {
                 let what = if assessment.ends == spec.term.end {

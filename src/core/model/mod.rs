@@ -1,6 +1,7 @@
 //! The model: what the wire objects mean, once what cannot be used is left out.
 
 mod footprints;
+mod words;
 mod workloads;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,14 +11,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 pub use footprints::Footprints;
+pub use words::{DelegatedWord, Delegation, Said, Slot, Voice, Word, Words};
 pub use workloads::{Claim, WorkloadIndex, clusters_meet};
 
 use super::finding::ObjectKey;
 use super::policy::{Framework, LocalPolicy};
 use super::snapshot::ClusterView;
 use crate::api::{
-    DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, PartnerOrgSpec, PartyRole,
-    Purpose, RecipientRef,
+    DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, OrgState, PartnerOrgSpec,
+    PartyRole, Purpose, RecipientRef,
 };
 
 /// One function of one organisation.
@@ -46,6 +48,12 @@ pub struct Model {
     /// Local policies that are loaded, wholly or in part.
     pub policies: BTreeMap<ObjectRef, LocalPolicy>,
     pub workloads: WorkloadIndex,
+    /// What has been said of each agreement for each party, whether the agreement can be used or not.
+    pub words: BTreeMap<Slot, Words>,
+    /// What says that it replaces an agreement.
+    pub successors: BTreeMap<ObjectRef, Vec<Successor>>,
+    /// Texts that may hold anything: while they cannot be read, nothing is open.
+    pub unknown_texts: Vec<String>,
     /// What has to be isolated, used or not: an object with a mistake in it must not open anything.
     pub isolated: Isolated,
     /// Every object of ours that was looked at, used or not.
@@ -80,6 +88,21 @@ pub struct Organisation {
 }
 
 impl Organisation {
+    /// Its state at a moment: from `endsOn` on it counts as merged where a successor is named, and else as dissolved.
+    pub fn state(&self, at: Timestamp) -> OrgState {
+        let PartnerOrgSpec { state, successor, ends_on, .. } = &self.spec;
+        match ends_on {
+            Some(ends) if *ends <= at && matches!(state, OrgState::Active | OrgState::Suspended) => {
+                if successor.is_some() {
+                    OrgState::Merged
+                } else {
+                    OrgState::Dissolved
+                }
+            }
+            _ => *state,
+        }
+    }
+
     /// One of its functions.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.spec.functions.iter().find(|function| function.name == name)
@@ -103,6 +126,8 @@ pub struct Agreement {
     pub deleting: bool,
     /// What its status remembers of a successor. It may close, and never open.
     pub remembered_successor: Option<ObjectRef>,
+    /// The Controllers that, as its status remembers, have gone over to another agreement.
+    pub remembered_ended: BTreeMap<String, ObjectRef>,
     /// Each organisation's signature, and the hash that it has to sign.
     pub signers: BTreeMap<String, Signer>,
 }
@@ -112,32 +137,36 @@ pub struct Agreement {
 pub struct Signer {
     /// The hash that its signature has to carry.
     pub terms_hash: String,
-    pub signature: Signature,
+    /// What has been said for it.
+    pub words: Words,
 }
 
-/// What an organisation has said.
+/// An agreement that says it replaces another one, whether it can be used or not.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Signature {
-    /// No signature that counts.
-    Missing,
-    /// Two signatures, so that neither counts.
-    Twice,
-    /// Something that stands where its word would, and that cannot be read or used.
-    InDoubt,
-    /// A signature on other terms.
-    OtherTerms,
-    /// Signed, for these purposes or, with none named, for all. `until` bounds a delegated signature.
-    Signed { purposes: Option<BTreeSet<String>>, until: Option<Timestamp> },
-    /// Withdrawn, whatever the terms. `until` bounds what a delegate said.
-    Withdrawn { until: Option<Timestamp> },
+pub struct Successor {
+    pub reference: ObjectRef,
+    pub starts: Timestamp,
+    pub ends: Timestamp,
+    pub accession: bool,
+    /// Whether `supersedes` is an error here: on a circle, or in an emergency. Then it ends nothing.
+    pub is_void: bool,
 }
 
 impl Agreement {
     /// When it ends unless something ends it first: its term, its basis or its emergency.
     pub fn ends(&self) -> Timestamp {
-        let Self { spec, .. } = self;
+        Self::ends_of(&self.spec)
+    }
+
+    /// The same of a spec.
+    pub fn ends_of(spec: &DataSharingAgreementSpec) -> Timestamp {
         let ends = spec.term.end.min(spec.confidentiality.valid_until);
         spec.emergency.as_ref().map_or(ends, |emergency| ends.min(emergency.expires))
+    }
+
+    /// The codes of its purposes.
+    pub fn purposes(&self) -> BTreeSet<String> {
+        self.spec.purposes.iter().map(|purpose| purpose.code.clone()).collect()
     }
 
     /// The organisations that are parties, each once.

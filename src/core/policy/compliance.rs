@@ -6,14 +6,16 @@ use std::sync::Arc;
 use cedar_policy::Entity;
 use jiff::Timestamp;
 
-use super::assess::{Assessment, PartyState, Signing, fully_signed, party_state, standing_signed};
+use super::assess::Assessment;
 use super::entities::{self, EntityStore, Signed};
 use super::flows::Flows;
 use super::framework::Framework;
 use super::gate::{Forms, questions};
 use super::moments::next_transition;
 use super::names;
-use crate::api::{ObjectRef, Phase};
+use super::signing::{PartyState, Signing, all_are_out, fully_signed, party_state, standing_signed};
+use super::succession::Succession;
+use crate::api::Phase;
 use crate::core::model::{Agreement, Model};
 
 /// A rule of the agreement gate that refuses.
@@ -59,8 +61,11 @@ impl Gate {
         signing: Signing,
     ) -> Self {
         let spec = &agreement.spec;
-        let mut parties: BTreeMap<String, PartyState> =
-            agreement.signers.keys().map(|org| (org.clone(), party_state(agreement, org, signing))).collect();
+        let mut parties: BTreeMap<String, PartyState> = agreement
+            .signers
+            .keys()
+            .map(|org| (org.clone(), party_state(agreement, org, signing, now)))
+            .collect();
         let framework = model.frameworks.get(&spec.framework).cloned();
         let lifted = lifted(model, agreement, framework.as_deref(), now);
         // with accession the gate itself may keep a party from standing signed
@@ -109,7 +114,7 @@ impl Gate {
             .collect();
         broken.retain(|broken| broken.purpose.is_none() || !whole.contains(&broken.rule));
         let signed = standing_signed(agreement, &parties);
-        let fully_signed = fully_signed(agreement, &parties, &signed);
+        let fully_signed = fully_signed(model, agreement, &parties, &signed, now);
         let entity = if signed == expected { entity } else { entities::agreement(model, agreement, &signed) };
         Self { parties, signed, fully_signed, broken, kept_out, framework, lifted, entity }
     }
@@ -119,7 +124,7 @@ impl Gate {
         model: &Model,
         store: &EntityStore,
         agreement: &Agreement,
-        superseded_by: Option<ObjectRef>,
+        succession: Succession,
         now: Timestamp,
         signing: Signing,
     ) -> Assessment {
@@ -131,10 +136,12 @@ impl Gate {
             Phase::Terminating
         } else if spec.suspend && signing == Signing::AsSigned {
             Phase::Suspended
-        } else if superseded_by.is_some() {
+        } else if succession.by.is_some() {
             Phase::Superseded
         } else if now >= ends {
             Phase::Expired
+        } else if all_are_out(agreement, &parties) {
+            Phase::Withdrawn
         } else if !broken.is_empty() {
             Phase::Refused
         } else if !fully_signed {
@@ -145,6 +152,7 @@ impl Gate {
             Phase::Active
         };
         let next = next_transition(model, agreement, framework.as_deref(), now);
+        let next = next.into_iter().chain(succession.starts).min();
         let mut assessment = Assessment {
             at: now,
             phase,
@@ -155,8 +163,7 @@ impl Gate {
             kept_out,
             ends,
             next,
-            superseded_by,
-            successor_starts: None,
+            succession,
             flows: Vec::new(),
             closed: Vec::new(),
             entity,

@@ -24,6 +24,18 @@ pub struct Verdict {
     pub candidates: Vec<CandidateVerdict>,
 }
 
+impl Verdict {
+    /// The same where a text that cannot be read may hold a no: it cannot be told, and is denied.
+    pub(in crate::core) fn in_doubt(mut self, text: &str) -> Self {
+        let reason = format!("could not be told: `{text}` cannot be read, and may hold a withdrawal");
+        let context = &mut self.answer.context;
+        (context.tier, context.rule, context.reason) = (DecisionTier::Error, None, reason);
+        context.rules.clear();
+        self.answer.decision = false;
+        self
+    }
+}
+
 /// What one candidate said.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -137,7 +137,7 @@ pub struct EntityStore {
 
 impl EntityStore {
     /// The entities of a model.
-    pub fn new(model: &Model) -> Self {
+    pub fn new(model: &Model, at: Timestamp) -> Self {
         let mut store = Self::default();
         for (name, spec) in model.footprints.iter() {
             let tier = format!("{:?}", spec.tier);
@@ -153,7 +153,7 @@ impl EntityStore {
                 .filter(|outer| model.footprints.org_lies_in(&org.spec, outer))
                 .cloned()
                 .collect();
-            store.orgs.extend(org_entity(org).map(|entity| (name.clone(), (entity, within))));
+            store.orgs.extend(org_entity(org, at).map(|entity| (name.clone(), (entity, within))));
             for function in &org.spec.functions {
                 let reference = FunctionRef { org: name.clone(), function: function.name.clone() };
                 let made =
@@ -256,8 +256,9 @@ fn actor(uid: EntityUid, function: &FunctionRef, provides_care: bool, parent: En
     )
 }
 
-fn org_entity(Organisation { name, spec }: &Organisation) -> Option<Entity> {
-    let PartnerOrgSpec { sector, public_authority, state, footprints, assurance, ico, people, .. } = spec;
+fn org_entity(org: &Organisation, at: Timestamp) -> Option<Entity> {
+    let Organisation { name, spec } = org;
+    let PartnerOrgSpec { sector, public_authority, footprints, assurance, ico, people, .. } = spec;
     let Assurance { dspt, equivalent } = assurance.clone().unwrap_or_default();
     let People { siro, caldicott_guardian, dpo, ig_lead } = people.clone().unwrap_or_default();
     let dspt = record([
@@ -278,7 +279,7 @@ fn org_entity(Organisation { name, spec }: &Organisation) -> Option<Entity> {
         [
             ("sector", text(sector.as_str())),
             ("publicAuthority", flag(*public_authority)),
-            ("state", text(state.as_str())),
+            ("state", text(org.state(at).as_str())),
             ("assurance", record([("dspt", dspt), ("equivalent", equivalent)])),
             (
                 "ico",

@@ -132,9 +132,22 @@ impl<'a> Flows<'a> {
         product: &Product,
         recipient: &FunctionRef,
     ) -> Option<(String, String)> {
+        if let Some(text) = self.model.unknown_texts.first() {
+            let reason = format!("`{text}` cannot be read, and may hold a withdrawal");
+            return Some((product.spec.controller.clone(), reason));
+        }
+        if let Some((org, ended)) = self.assessment.ended(self.model, &product.reference, recipient) {
+            let reason = if ended.withdrawn {
+                format!("`{org}` has withdrawn from `{}`, which replaces this agreement", ended.by)
+            } else {
+                format!("`{}` has replaced this agreement for `{org}`", ended.by)
+            };
+            return Some((org, reason));
+        }
         for org in [&product.spec.controller, &recipient.org] {
-            let found = self.model.orgs.get(org).map(|org| &org.spec);
-            let state = found.map(|org| org.state);
+            let found = self.model.orgs.get(org);
+            let state = found.map(|org| org.state(self.now));
+            let found = found.map(|org| &org.spec);
             if state != Some(OrgState::Active) {
                 let state = state.map_or("unknown", OrgState::as_str).to_lowercase();
                 // a successor never signs by itself
@@ -149,6 +162,7 @@ impl<'a> Flows<'a> {
             if !self.assessment.signed.for_purpose(&purpose.code, org) {
                 let reason = match self.assessment.parties.get(org) {
                     Some(party) if party.standing == Standing::Withdrawn => format!("`{org}` has withdrawn"),
+                    Some(party) if party.standing == Standing::Declined => format!("`{org}` has declined"),
                     Some(party) if party.standing == Standing::Signed && !party.broken.is_empty() => {
                         format!("`{org}` breaks {}", party.broken.join(", "))
                     }

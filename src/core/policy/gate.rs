@@ -7,13 +7,13 @@ use std::sync::{Mutex, PoisonError};
 use cedar_policy::{Entities, EntityUid, PolicySet};
 use jiff::{SignedDuration, Timestamp};
 
-use super::assess::PartyState;
 use super::authorize::{Outcome, Question};
 use super::compliance::{BrokenRule, is_per_party};
 use super::entities::{DataFlags, Value, flag, long, moment, text};
 use super::framework::Framework;
 use super::moments::add_months;
 use super::names;
+use super::signing::PartyState;
 use crate::api::{FrameworkRef, ObjectRef, Party, PartyRole, Purpose};
 use crate::core::model::{Agreement, Model};
 

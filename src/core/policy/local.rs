@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::asked::asked_flow;
-use super::assess::{Assessments, Listings, Signing};
+use super::assess::{Assessments, Listings};
 use super::clauses::Clause;
 use super::decide::decide;
 use super::effect::{NoEffect, no_effect};
@@ -16,6 +16,7 @@ use super::entities::EntityStore;
 use super::load::{PolicyProblem, Rule, load};
 use super::moments::add_months;
 use super::near_miss::{closed, closed_agreement};
+use super::signing::Signing;
 use super::{lint, names, test};
 use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
 use crate::core::finding::{Code, Finding, Severity};
@@ -435,11 +436,6 @@ fn test_all(
             let named = case.expect.agreement.clone().and_then(|named| closed(assessments, named));
             let asked = || closed_agreement(model, assessments, &case.request);
             if let Some((agreement, phase)) = named.or_else(asked) {
-                // a draft that would take its place has done so only here, where signatures are assumed
-                let in_place = || wide(Signing::AssumedInPlace);
-                if phase == Phase::Superseded && in_place().is_some_and(|all| ask(&all).passed) {
-                    continue;
-                }
                 let (is, once) = if phase == Phase::Superseded {
                     ("superseded", "its tests ask about the one that took its place")
                 } else {

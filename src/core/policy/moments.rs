@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp};
 
 use super::framework::Framework;
 use crate::api::FrameworkRef;
-use crate::core::model::{Agreement, Model, Signature};
+use crate::core::model::{Agreement, Model};
 
 /// Calendar months later, in UTC; none where the calendar ends.
 pub(super) fn add_months(from: Timestamp, months: i64) -> Option<Timestamp> {
@@ -85,6 +85,7 @@ pub(crate) fn written_dates<'a>(model: &'a Model, agreement: &'a Agreement) -> V
         add(of, "assurance.dspt.validUntil", dspt);
         let equivalent = assurance.and_then(|assurance| Some(assurance.equivalent.as_ref()?.valid_until));
         add(of, "assurance.equivalent.validUntil", equivalent);
+        add(of, "endsOn", org.spec.ends_on);
         add(of, "ico.validUntil", org.spec.ico.as_ref().and_then(|ico| ico.valid_until));
         for delegation in &org.spec.delegated_signing {
             add(of, DELEGATED, Some(delegation.until));
@@ -124,12 +125,9 @@ pub(super) fn next_transition(
 ) -> Option<Timestamp> {
     // a delegation counts where a signature rests on it
     let written = written_dates(model, agreement).into_iter().filter(|date| date.field != DELEGATED);
-    let delegated = agreement.signers.values().filter_map(|signer| match &signer.signature {
-        Signature::Signed { until, .. } | Signature::Withdrawn { until } => *until,
-        Signature::Missing | Signature::Twice | Signature::InDoubt | Signature::OtherTerms => None,
-    });
+    let words = agreement.signers.values().flat_map(|signer| signer.words.moments());
     let review_months = framework.map(|framework| framework.spec.limits.review_months);
     let reviewable = review_months.and_then(|months| near_enough(agreement.spec.term.review_by, months));
-    let dates = written.map(|date| date.at).chain(delegated).chain(reviewable);
+    let dates = written.map(|date| date.at).chain(words).chain(reviewable);
     dates.filter(|date| *date > now).min()
 }

@@ -6,11 +6,12 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 
 use super::check::Check;
-use super::signatures::may_have_signed;
 use super::{Checked, listed, reference as key};
-use crate::api::{DataSharingAgreement, ObjectRef, PartyRole, Purpose, RecipientRef};
+use crate::api::{
+    DataSharingAgreement, DataSharingAgreementSpec, ObjectRef, OrgState, PartyRole, Purpose, RecipientRef,
+};
 use crate::core::finding::Code;
-use crate::core::model::{Agreement, Model};
+use crate::core::model::{Agreement, Model, Successor, Words};
 use crate::core::policy::Framework;
 use crate::core::snapshot::{Snapshot, Unreadable};
 
@@ -23,6 +24,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         .collect();
     let all: BTreeSet<ObjectRef> =
         snapshot.agreements.iter().map(|agreement| key(&*agreement.object)).collect();
+    checked.model.successors = successors(snapshot, &successions);
     for sourced in &snapshot.agreements {
         let Some(mut check) = checked.start(sourced) else {
             continue;
@@ -69,7 +71,18 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                             format!("`{own}` supersedes itself, over `{old}`")
                         },
                     )
-                    .help("an agreement supersedes an older one; take one of the links out");
+                    .help(
+                        "an agreement replaces an older one: take one of the links out; until then none of them ends \
+                         another",
+                    );
+            } else if spec.emergency.is_some() {
+                check
+                    .finding(
+                        Code::EmergencySupersedes,
+                        "spec.supersedes",
+                        format!("an emergency agreement cannot replace `{old}`"),
+                    )
+                    .help("take `supersedes` out: an emergency is in force beside the old agreement");
             } else if !all.contains(old) {
                 check
                     .finding(
@@ -83,12 +96,12 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         }
         if let Some(unread) = replaced_by(snapshot, model, object, now) {
             let message = format!(
-                "{} cannot be read, and may have taken its place: it says so, and every Controller may have signed it",
+                "{} cannot be read, and may have replaced it: it says so, and every Controller may have signed it",
                 unread.key()
             );
             check
                 .finding(Code::SuccessorUnreadable, "metadata.name", message)
-                .help("mend it or delete it, or run a version of concordat that can read it");
+                .help("fix it or delete it, or run a version of concordat that can read it");
         }
         let agreement = Agreement {
             reference: own.clone(),
@@ -97,6 +110,12 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
             generation: object.metadata.generation,
             deleting: object.metadata.deletion_timestamp.is_some(),
             remembered_successor: object.status.as_ref().and_then(|status| status.superseded_by.clone()),
+            remembered_ended: object
+                .status
+                .iter()
+                .flat_map(|status| &status.superseded_for)
+                .map(|ended| (ended.org.clone(), ended.by.clone()))
+                .collect(),
             signers: BTreeMap::new(),
         };
         if checked.finish(check) {
@@ -105,35 +124,46 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
     }
 }
 
-/// Agreements whose reference another one has, with the others' names. In a cluster the first made keeps it; in
-/// files nobody knows which was first, so that all are refused.
+/// Agreements whose reference another one has, with the others' names. It closes nothing: anybody can copy a reference.
 fn doubled_references(snapshot: &Snapshot) -> BTreeMap<ObjectRef, Vec<String>> {
-    let mut by_reference: BTreeMap<&str, Vec<(Option<Timestamp>, ObjectRef)>> = BTreeMap::new();
+    let mut by_reference: BTreeMap<&str, Vec<ObjectRef>> = BTreeMap::new();
     for agreement in &snapshot.agreements {
-        let made = agreement.object.creation_timestamp().map(|time| time.0);
-        by_reference
-            .entry(&agreement.object.spec.reference)
-            .or_default()
-            .push((made, key(&*agreement.object)));
+        by_reference.entry(&agreement.object.spec.reference).or_default().push(key(&*agreement.object));
     }
     let mut doubled = BTreeMap::new();
-    for entries in by_reference.into_values().filter(|entries| entries.len() > 1) {
-        let first = entries.iter().map(|(made, _)| *made).min().flatten();
-        let firsts = entries.iter().filter(|(made, _)| *made == first).count();
-        for (made, own) in &entries {
-            let keeps = first.is_some() && *made == first && firsts == 1;
-            if !keeps {
-                let others =
-                    entries.iter().filter(|(_, other)| other != own).map(|(_, other)| other.to_string());
-                doubled.insert(own.clone(), others.collect());
-            }
+    for owners in by_reference.into_values().filter(|owners| owners.len() > 1) {
+        for own in &owners {
+            let others = owners.iter().filter(|other| *other != own).map(ToString::to_string).collect();
+            doubled.insert(own.clone(), others);
         }
     }
     doubled
 }
 
-/// What may have taken the place of an agreement and cannot be read: it says that it does and not that it starts later,
-/// and every Controller of the old one may have signed it.
+/// Everything that says it replaces an agreement, by that agreement; what cannot be used is there as well.
+fn successors(
+    snapshot: &Snapshot,
+    successions: &BTreeMap<ObjectRef, &ObjectRef>,
+) -> BTreeMap<ObjectRef, Vec<Successor>> {
+    let mut successors: BTreeMap<ObjectRef, Vec<Successor>> = BTreeMap::new();
+    for agreement in &snapshot.agreements {
+        let (reference, spec) = (key(&*agreement.object), &agreement.object.spec);
+        let Some(old) = &spec.supersedes else {
+            continue;
+        };
+        successors.entry(old.clone()).or_default().push(Successor {
+            starts: spec.term.start,
+            ends: Agreement::ends_of(spec),
+            accession: spec.accession,
+            is_void: spec.emergency.is_some() || on_circle(&reference, successions),
+            reference,
+        });
+    }
+    successors
+}
+
+/// What may have replaced an agreement and cannot be read: it says that it does and not that it starts later, and every
+/// Controller of the old one may have signed it. Nobody else can close the old one by writing something broken.
 fn replaced_by<'s>(
     snapshot: &'s Snapshot,
     model: &Model,
@@ -141,15 +171,29 @@ fn replaced_by<'s>(
     now: Timestamp,
 ) -> Option<&'s Unreadable> {
     let own = key(old);
-    let controllers = || old.spec.parties.iter().filter(|party| party.role == PartyRole::Controller);
+    let carries_on = |org: &str| {
+        model
+            .orgs
+            .get(org)
+            .is_some_and(|org| !matches!(org.state(now), OrgState::Dissolved | OrgState::Merged))
+    };
+    let controllers: BTreeSet<&str> = controllers(&old.spec).filter(|org| carries_on(org)).collect();
     snapshot.unreadable.iter().find(|it| {
         let key = it.key();
         let new = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+        let may_have_signed = |org: &&str| {
+            model.words.get(&(new.clone(), (*org).to_owned())).is_some_and(Words::may_have_signed)
+        };
         key.kind == "DataSharingAgreement"
             && it.supersedes().as_ref() == Some(&own)
             && it.start().is_none_or(|start| start <= now)
-            && controllers().all(|party| may_have_signed(snapshot, model, &(new.clone(), party.org.clone())))
+            && !controllers.is_empty()
+            && controllers.iter().all(may_have_signed)
     })
+}
+
+fn controllers(spec: &DataSharingAgreementSpec) -> impl Iterator<Item = &str> {
+    spec.parties.iter().filter(|party| party.role == PartyRole::Controller).map(|party| party.org.as_str())
 }
 
 /// Whether following `supersedes` leads back.

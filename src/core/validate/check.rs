@@ -129,9 +129,14 @@ impl<'a, T: Resource<DynamicType = ()>> Check<'a, T> {
         Found { finding, guesses: &self.guesses }
     }
 
+    /// Whether nothing but these keeps the object from being used.
+    pub(super) fn is_sound_but_for(&self, codes: &[Code]) -> bool {
+        self.findings.iter().filter(|finding| finding.refuses()).all(|finding| codes.contains(&finding.code))
+    }
+
     /// Whether the object can be used, and what was found.
     pub(super) fn done(self) -> (bool, Vec<Finding>) {
-        let accepted = !self.findings.iter().any(Finding::is_error);
+        let accepted = !self.findings.iter().any(Finding::refuses);
         (accepted, self.findings)
     }
 }

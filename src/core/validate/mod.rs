@@ -24,7 +24,7 @@ use check::{Check, Guesses};
 
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Looked, Model};
-use super::snapshot::{Snapshot, Sourced};
+use super::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::api::ObjectRef;
 
 /// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
@@ -43,18 +43,21 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     let guesses = Guesses::default();
     let mut checked = Checked { earlier, model: Model::default(), findings: Vec::new(), guesses };
     checked.model.cluster = snapshot.cluster.clone();
+    checked.model.unknown_texts =
+        snapshot.unknown_texts.iter().filter_map(|origin| origin.file.clone()).collect();
     checked.look_at_all(snapshot);
     places::check(snapshot, &mut checked);
     frameworks::check(snapshot, &mut checked);
     orgs::check(snapshot, &mut checked);
     products::check(snapshot, &mut checked);
+    let signed = signatures::collect(snapshot, now, &mut checked);
     agreements::check(snapshot, now, &mut checked);
-    signatures::check(snapshot, now, &mut checked);
+    signatures::check(snapshot, &signed, now, &mut checked);
     policies::check(snapshot, &mut checked);
     let Checked { earlier: _, mut model, findings, guesses: _ } = checked;
     let refused: BTreeSet<&ObjectKey> = findings
         .iter()
-        .filter(|finding| finding.is_error())
+        .filter(|finding| finding.refuses())
         .filter_map(|finding| finding.origin.object.as_ref())
         .collect();
     for (key, looked) in &mut model.objects {
@@ -112,27 +115,30 @@ impl Checked<'_> {
             signatures,
             policies,
             tests: _,
-            unreadable: _,
+            unreadable,
             unknown_texts: _,
         } = snapshot;
-        self.look_at(frameworks);
-        self.look_at(exceptions);
-        self.look_at(footprints);
-        self.look_at(orgs);
-        self.look_at(products);
-        self.look_at(agreements);
-        self.look_at(signatures);
-        self.look_at(policies);
+        self.look_at(frameworks, unreadable);
+        self.look_at(exceptions, unreadable);
+        self.look_at(footprints, unreadable);
+        self.look_at(orgs, unreadable);
+        self.look_at(products, unreadable);
+        self.look_at(agreements, unreadable);
+        self.look_at(signatures, unreadable);
+        self.look_at(policies, unreadable);
     }
 
     /// Remembers every object of a kind, and refuses those that stand twice or hold what no text may hold.
-    fn look_at<T>(&mut self, objects: &[Sourced<T>])
+    fn look_at<T>(&mut self, objects: &[Sourced<T>], unreadable: &[Unreadable])
     where
         T: Resource<DynamicType = ()> + Serialize,
     {
         let keys: Vec<ObjectKey> = objects.iter().map(Sourced::key).collect();
         let mut seen = BTreeSet::new();
-        let twice: BTreeSet<ObjectKey> = keys.iter().filter(|key| !seen.insert(*key)).cloned().collect();
+        let twice = keys.iter().filter(|key| !seen.insert(*key)).cloned();
+        // a copy that cannot be read voids like one that can
+        let copies = unreadable.iter().filter(|it| it.kind == T::kind(&())).map(Unreadable::key);
+        let twice: BTreeSet<ObjectKey> = twice.chain(copies).collect();
         for (sourced, key) in objects.iter().zip(keys) {
             let mut check = Check::new(sourced);
             if twice.contains(&key) {

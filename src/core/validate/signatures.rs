@@ -1,4 +1,7 @@
 //! Signatures: who may sign for whom, on which terms; one for each agreement and party.
+//!
+//! What was said is collected before agreements are looked at, for agreements that cannot be used too: they may have
+//! replaced others. What it comes to at a moment is the model's business.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,129 +11,126 @@ use super::check::Check;
 use super::{Checked, listed, namespace, reference};
 use crate::api::{
     AgreementSignature, DataProductSpec, DataSharingAgreementSpec, DelegatedSigning, ObjectRef, OrgState,
-    PartnerOrgSpec, SignatureState,
+    PartnerOrgSpec, SignatureState, Standing,
 };
-use crate::core::finding::{Code, ObjectKey};
-use crate::core::model::{Agreement, Model, Signature, Signer};
+use crate::core::finding::Code;
+use crate::core::model::{
+    Agreement, DelegatedWord, Delegation, Model, Said, Signer, Slot, Voice, Word, Words,
+};
 use crate::core::parallel;
 use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::core::terms;
 
-/// Whose signature on what.
-pub(super) type Slot = (ObjectRef, String);
+/// The signature objects behind the words, for findings about them.
+pub(super) type Objects<'s> = BTreeMap<Slot, Vec<&'s Sourced<AgreementSignature>>>;
 
-pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
-    let hashes = hashes(checked);
+/// Collects what was said, by whoever may speak.
+pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut Checked<'_>) -> Objects<'s> {
     let specs: BTreeMap<ObjectRef, &DataSharingAgreementSpec> = snapshot
         .agreements
         .iter()
         .map(|agreement| (reference(&*agreement.object), &agreement.object.spec))
         .collect();
-    // where a signature stands decides whether it counts at all; only those that do can void each other
-    let mut counting: BTreeMap<Slot, Vec<(&Sourced<AgreementSignature>, Authority)>> = BTreeMap::new();
-    let mut doubts =
-        Doubts { unreadable: &snapshot.unreadable, refused: BTreeMap::new(), lapsed: BTreeSet::new() };
+    let mut objects = Objects::new();
+    let mut words: BTreeMap<Slot, Words> = BTreeMap::new();
     for sourced in &snapshot.signatures {
         let spec = &sourced.object.spec;
         let slot = (spec.agreement.clone(), spec.party.clone());
-        let Some(mut check) = checked.start(sourced) else {
-            // refused before it was looked at, and not because it is on its way out
-            let refused = !checked.model.accepted(&sourced.key());
-            if refused && may_speak(&namespace(&*sourced.object), &slot.1, &checked.model) {
-                doubts.refused.insert(slot, sourced.key());
+        let usable = match checked.start(sourced) {
+            Some(mut check) => {
+                examine(&mut check, &checked.model, &specs, now);
+                // where it lies says whether it counts, and not whether it can be read
+                let elsewhere = [Code::SignatureNamespace, Code::PurposeNotDelegated];
+                let is_sound = check.is_sound_but_for(&elsewhere);
+                checked.finish(check);
+                is_sound
             }
-            continue;
+            // refused before it was looked at: it may have been a no
+            None => checked.model.accepted(&sourced.key()),
         };
-        let authority = examine(&mut check, &checked.model, &specs, now);
-        match (checked.finish(check), authority) {
-            (true, Some(authority)) => counting.entry(slot).or_default().push((sourced, authority)),
-            (false, Some(_)) => {
-                doubts.refused.insert(slot, sourced.key());
-            }
-            (_, None) if has_lapsed(sourced, &checked.model, now) => {
-                doubts.lapsed.insert(slot);
-            }
-            (_, None) => {}
+        let word = if usable { Word::Said(said(&sourced.object)) } else { Word::Unknown };
+        if speak(&checked.model, &namespace(&*sourced.object), &slot, word, &mut words) {
+            objects.entry(slot).or_default().push(sourced);
         }
     }
-    let mut signatures: BTreeMap<Slot, Signature> = BTreeMap::new();
-    for (slot, found) in counting {
-        let doubt = doubts.about(&slot, &checked.model);
-        let signature = match (found.as_slice(), doubt) {
-            // a second one, for all that can be told
-            ([(sourced, _)], Some(doubt)) => {
-                let message = format!(
-                    "{doubt}, and may withdraw what `{}` has signed on `{}`: neither counts",
-                    slot.1, slot.0
-                );
-                let help = "mend it or delete it, or run a version of concordat that can read it";
-                void(sourced, message, help, checked);
-                Signature::Twice
-            }
-            ([(sourced, authority)], None) => {
-                read(sourced, authority, hashes.get(&slot).map(String::as_str), checked)
-            }
-            (several, _) => {
-                for (sourced, _) in several {
-                    let message = format!(
-                        "`{}` has {} signatures on `{}`, and none counts",
-                        slot.1,
-                        several.len(),
-                        slot.0
-                    );
-                    let help = "keep one of them; `concordat sign` always gives the same name, so that a later one replaces it";
-                    void(sourced, message, help, checked);
-                }
-                Signature::Twice
-            }
-        };
-        signatures.insert(slot, signature);
-    }
-    for ((reference, org), terms_hash) in hashes {
-        let slot = (reference.clone(), org.clone());
-        let signature = signatures.remove(&slot).unwrap_or_else(|| {
-            let doubt = doubts.lapsed.contains(&slot) || doubts.about(&slot, &checked.model).is_some();
-            if doubt { Signature::InDoubt } else { Signature::Missing }
-        });
-        if let Some(agreement) = checked.model.agreements.get_mut(&reference) {
-            agreement.signers.insert(org, Signer { terms_hash, signature });
+    for unreadable in snapshot.unreadable.iter().filter(|it| it.kind == "AgreementSignature") {
+        for slot in may_be_about(unreadable, &specs, &checked.model) {
+            let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
+            speak(&checked.model, namespace, &slot, Word::Unknown, &mut words);
         }
     }
+    checked.model.words = words;
+    objects
 }
 
-/// Says of a signature that it does not count beside another.
-fn void(sourced: &Sourced<AgreementSignature>, message: String, help: &str, checked: &mut Checked<'_>) {
-    let mut check = Check::new(sourced);
-    check.finding(Code::SecondSignature, "metadata.name", message).help(help);
-    checked.finish(check);
+fn said(signature: &AgreementSignature) -> Said {
+    let spec = &signature.spec;
+    Said {
+        state: spec.state.unwrap_or_default(),
+        terms_hash: spec.terms_hash.clone(),
+        purposes: spec.purposes.as_ref().map(|purposes| purposes.iter().cloned().collect()),
+        ends: spec.ends.clone(),
+        leaving: signature.metadata.deletion_timestamp.is_some(),
+    }
 }
 
-/// What may be a party's word on an agreement, and does not count.
-struct Doubts<'a> {
-    unreadable: &'a [Unreadable],
-    /// Signatures that stand where they would count, and are refused for something else.
-    refused: BTreeMap<Slot, ObjectKey>,
-    /// What a delegate withdrew whose delegation has ended. It voids nothing that the party says itself.
-    lapsed: BTreeSet<Slot>,
-}
-
-impl Doubts<'_> {
-    fn about(&self, slot: &Slot, model: &Model) -> Option<String> {
-        let refused = self.refused.get(slot).map(|key| format!("{key} cannot be used"));
-        refused.or_else(|| {
-            let unreadable = self.unreadable.iter().find(|it| may_be_about(it, slot, model))?;
-            Some(format!("{} cannot be read", unreadable.key()))
+/// Puts a word where it counts; tells whether it counts anywhere.
+fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BTreeMap<Slot, Words>) -> bool {
+    let Some(org) = model.orgs.get(&slot.1) else {
+        return false;
+    };
+    if org.spec.home_namespace == stands_in {
+        words.entry(slot.clone()).or_default().own.push(word);
+        return true;
+    }
+    let delegations: Vec<Delegation> = delegations(model, &org.spec, stands_in)
+        .map(|it| {
+            let delegate = model.orgs.get(&it.to).map(|org| &org.spec);
+            let is_active = delegate.is_some_and(|org| org.state == OrgState::Active);
+            Delegation {
+                purposes: it.purposes.iter().cloned().collect(),
+                until: if is_active { it.until } else { Timestamp::MIN },
+                delegate_ends: delegate.and_then(|org| org.ends_on),
+            }
         })
+        .collect();
+    if delegations.is_empty() {
+        return false;
     }
+    let namespace = stands_in.to_owned();
+    words.entry(slot.clone()).or_default().delegated.push(DelegatedWord { namespace, delegations, word });
+    true
 }
 
-/// Whether a signature that cannot be read may be the party's word on the agreement: it says so, or does not say
-/// otherwise, and stands where the party's signatures count.
-fn may_be_about(unreadable: &Unreadable, (agreement, party): &Slot, model: &Model) -> bool {
-    unreadable.kind == "AgreementSignature"
-        && unreadable.agreement().is_none_or(|about| about == *agreement)
-        && unreadable.party().is_none_or(|of| of == party)
-        && unreadable.meta.namespace.as_ref().is_some_and(|namespace| may_speak(namespace, party, model))
+/// What a signature that cannot be read may be about: what it says, or where it does not say, everything that its
+/// namespace may speak about.
+fn may_be_about(
+    unreadable: &Unreadable,
+    specs: &BTreeMap<ObjectRef, &DataSharingAgreementSpec>,
+    model: &Model,
+) -> BTreeSet<Slot> {
+    let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
+    let parties: Vec<&str> = match unreadable.party() {
+        Some(party) => vec![party],
+        None => {
+            model.orgs.keys().map(String::as_str).filter(|org| may_speak(namespace, org, model)).collect()
+        }
+    };
+    let mut slots = BTreeSet::new();
+    for party in parties {
+        match unreadable.agreement() {
+            Some(agreement) => {
+                slots.insert((agreement, party.to_owned()));
+            }
+            None => slots.extend(
+                specs
+                    .iter()
+                    .filter(|(_, spec)| spec.parties.iter().any(|row| row.org == party))
+                    .map(|(agreement, _)| (agreement.clone(), party.to_owned())),
+            ),
+        }
+    }
+    slots
 }
 
 /// Whether a namespace is the home of a party, or of somebody who may sign for it.
@@ -140,27 +140,114 @@ fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
     delegates.map(|it| it.to.as_str()).chain([party]).any(is_home)
 }
 
-/// Whether this is a withdrawal by a delegate that might sign once and may not any more.
-fn has_lapsed(sourced: &Sourced<AgreementSignature>, model: &Model, now: Timestamp) -> bool {
-    let spec = &sourced.object.spec;
-    spec.state == Some(SignatureState::Withdrawn)
-        && model.orgs.get(&spec.party).is_some_and(|org| {
-            invalid_delegation(model, &org.spec, &namespace(&*sourced.object), now).is_some()
-        })
+/// Gives each agreement what was said of it, and says of signatures that do not count why.
+pub(super) fn check(snapshot: &Snapshot, objects: &Objects<'_>, now: Timestamp, checked: &mut Checked<'_>) {
+    for ((reference, org), terms_hash) in hashes(checked) {
+        let slot = (reference.clone(), org.clone());
+        let words = checked.model.words.get(&slot).cloned().unwrap_or_default();
+        let Some(agreement) = checked.model.agreements.get_mut(&reference) else {
+            continue;
+        };
+        let voice = words.at(now, &agreement.purposes(), &terms_hash);
+        agreement.signers.insert(org, Signer { terms_hash: terms_hash.clone(), words });
+        let about = objects.get(&slot).map(Vec::as_slice).unwrap_or_default();
+        uncounted(snapshot, &slot, &terms_hash, &voice, about, checked);
+    }
 }
 
-/// Whether a party may have signed an agreement that cannot be read, and so has no hash to hold a signature to.
-pub(super) fn may_have_signed(snapshot: &Snapshot, model: &Model, slot: &Slot) -> bool {
+/// Findings about signatures that void each other, or are on other terms.
+fn uncounted(
+    snapshot: &Snapshot,
+    slot: &Slot,
+    terms_hash: &str,
+    voice: &Voice,
+    objects: &[&Sourced<AgreementSignature>],
+    checked: &mut Checked<'_>,
+) {
     let (agreement, party) = slot;
-    let signed = snapshot.signatures.iter().map(|it| &it.object).any(|signature| {
-        let (meta, spec) = (&signature.metadata, &signature.spec);
-        spec.agreement == *agreement
-            && spec.party == *party
-            && spec.state != Some(SignatureState::Withdrawn)
-            && meta.deletion_timestamp.is_none()
-            && meta.namespace.as_ref().is_some_and(|namespace| may_speak(namespace, party, model))
-    });
-    signed || snapshot.unreadable.iter().any(|it| may_be_about(it, slot, model))
+    let used: Vec<_> = objects.iter().filter(|it| checked.model.accepted(&it.key())).collect();
+    if voice.twice {
+        let unreadable = snapshot.unreadable.iter().find(|it| {
+            it.kind == "AgreementSignature"
+                && it.agreement().is_none_or(|about| about == *agreement)
+                && it.party().is_none_or(|of| of == party)
+                && it.meta.namespace.as_ref().is_some_and(|it| may_speak(it, party, &checked.model))
+        });
+        let refused = objects.iter().find(|it| !checked.model.accepted(&it.key()));
+        let doubt = match (refused, unreadable) {
+            (Some(refused), _) => Some(format!("{} cannot be used", refused.key())),
+            (None, Some(unreadable)) => Some(format!("{} cannot be read", unreadable.key())),
+            (None, None) => None,
+        };
+        for sourced in used {
+            let mut check = Check::new(sourced);
+            match &doubt {
+                Some(doubt) => check
+                    .finding(
+                        Code::SecondSignature,
+                        "metadata.name",
+                        format!(
+                            "{doubt}, and may withdraw what `{party}` has signed on `{agreement}`: neither counts"
+                        ),
+                    )
+                    .help("fix it or delete it, or run a version of concordat that can read it"),
+                None => check
+                    .finding(
+                        Code::SecondSignature,
+                        "metadata.name",
+                        format!("`{party}` has {} signatures on `{agreement}`, and none counts", objects.len()),
+                    )
+                    .help(
+                        "keep one of them; `concordat sign` always gives the same name, so that a later one \
+                         replaces it",
+                    ),
+            };
+            checked.finish(check);
+        }
+        return;
+    }
+    let home = checked.model.orgs.get(party).map(|org| org.spec.home_namespace.clone());
+    let is_own = |sourced: &Sourced<AgreementSignature>| Some(namespace(&*sourced.object)) == home;
+    let (own, others): (Vec<&Sourced<_>>, Vec<&Sourced<_>>) =
+        used.into_iter().copied().partition(|sourced| is_own(sourced));
+    if !own.is_empty() {
+        for sourced in &others {
+            let mut check = Check::new(sourced);
+            check
+                .finding(
+                    Code::SecondSignature,
+                    "metadata.name",
+                    format!(
+                        "`{party}` speaks for itself on `{agreement}`, and this signature does not count"
+                    ),
+                )
+                .help("delete it: what a party says itself goes before what a delegate says")
+                .warning();
+            checked.finish(check);
+        }
+    }
+    let used: Vec<_> = own.into_iter().chain(others).collect();
+    if voice.standing == Standing::OtherTerms {
+        for sourced in used.iter().filter(|it| it.object.spec.terms_hash != terms_hash) {
+            let purposes = match &sourced.object.spec.purposes {
+                // "sign again" never widens what was signed
+                Some(purposes) => format!(" --purposes {}", purposes.join(",")),
+                None => String::new(),
+            };
+            let mut check = Check::new(sourced);
+            check
+                .finding(
+                    Code::OtherTerms,
+                    "spec.termsHash",
+                    format!("`{party}` has signed other terms than those of `{agreement}` now"),
+                )
+                .help(format!(
+                    "read what changed and sign again: `concordat sign --agreement {agreement} --party {party}\
+                     {purposes}` (the hash of the terms is {terms_hash})"
+                ));
+            checked.finish(check);
+        }
+    }
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.
@@ -199,21 +286,13 @@ fn same_terms<'e>(agreement: &Agreement, model: &Model, earlier: &'e Model) -> O
     (same && before.spec == agreement.spec).then_some(before)
 }
 
-/// By what right a signature stands where it does.
-enum Authority {
-    /// In the party's home namespace.
-    Own,
-    /// In a delegate's, for these purposes, until then.
-    Delegated { purposes: BTreeSet<String>, until: Timestamp },
-}
-
-/// Whether a signature counts, whatever the terms; none where the agreement is not there.
+/// Notes what is wrong with a signature, whatever the terms.
 fn examine(
     check: &mut Check<'_, AgreementSignature>,
     model: &Model,
     specs: &BTreeMap<ObjectRef, &DataSharingAgreementSpec>,
     now: Timestamp,
-) -> Option<Authority> {
+) {
     let object = check.object();
     let spec = &object.spec;
     let Some(agreement) = specs.get(&spec.agreement) else {
@@ -229,9 +308,11 @@ fn examine(
                 specs.keys().map(ToString::to_string),
                 "the signature counts once the agreement is there",
             );
-        return None;
+        return;
     };
-    for (index, purpose) in spec.purposes.iter().flatten().enumerate() {
+    let is_signed = spec.state.unwrap_or_default() == SignatureState::Signed;
+    // a no is from every purpose, whatever else it names
+    for (index, purpose) in spec.purposes.iter().flatten().enumerate().filter(|_| is_signed) {
         if !agreement.purposes.iter().any(|known| known.code == *purpose) {
             check
                 .finding(
@@ -259,7 +340,7 @@ fn examine(
                 model.orgs.keys().map(String::as_str),
                 "add a PartnerOrg of that name, or mend it",
             );
-        return None;
+        return;
     };
     let parties: Vec<&str> = agreement.parties.iter().map(|party| party.org.as_str()).collect();
     if !parties.contains(&spec.party.as_str()) {
@@ -273,10 +354,9 @@ fn examine(
     }
     let stands_in = namespace(object);
     if stands_in == org.spec.home_namespace {
-        return Some(Authority::Own);
+        return;
     }
-    let delegated = delegation(model, &org.spec, &stands_in, now);
-    let Some(Authority::Delegated { purposes, .. }) = &delegated else {
+    let Some(purposes) = delegated_purposes(model, &org.spec, &stands_in, now) else {
         let home = &org.spec.home_namespace;
         let message = format!("a signature of `{}` in namespace `{stands_in}` proves nothing", spec.party);
         let found = check.finding(Code::SignatureNamespace, "metadata.namespace", message);
@@ -295,15 +375,14 @@ fn examine(
                  PartnerOrg"
             )),
         };
-        return None;
+        return;
     };
     let asked = agreement.purposes.iter().map(|purpose| &purpose.code);
     let covered: BTreeSet<&String> =
         asked.filter(|code| spec.purposes.as_ref().is_none_or(|own| own.contains(code))).collect();
     let beyond: BTreeSet<&str> =
         covered.iter().filter(|code| !purposes.contains(**code)).map(|code| code.as_str()).collect();
-    if !beyond.is_empty() && spec.state != Some(SignatureState::Withdrawn) {
-        let nothing_left = covered.len() == beyond.len();
+    if !beyond.is_empty() && is_signed {
         let field = if spec.purposes.is_some() { "spec.purposes" } else { "metadata.namespace" };
         let message = format!(
             "`{}` has not delegated signing for {} to the organisation at home in `{stands_in}`",
@@ -316,12 +395,10 @@ fn examine(
             org.spec.home_namespace
         ));
         // who signs for nothing that it may sign for has not signed the terms
-        if nothing_left {
+        if covered.len() == beyond.len() {
             found.error();
-            return None;
         }
     }
-    delegated
 }
 
 /// Why a delegation does not count.
@@ -339,7 +416,7 @@ fn invalid_delegation<'o>(
     now: Timestamp,
 ) -> Option<(&'o str, Invalid)> {
     let last = delegations(model, org, stands_in).max_by_key(|it| it.until)?;
-    let state = model.orgs.get(&last.to)?.spec.state;
+    let state = model.orgs.get(&last.to)?.state(now);
     if state != OrgState::Active {
         return Some((&last.to, Invalid::NotActive(state)));
     }
@@ -357,59 +434,15 @@ fn delegations<'o>(
     org.delegated_signing.iter().filter(move |it| is_delegate(&it.to))
 }
 
-/// The delegations in date to the organisation whose home the namespace is, together: the purposes of all, until the
-/// first of them ends, when this is asked again. One that is not active signs for nobody.
-fn delegation(model: &Model, org: &PartnerOrgSpec, stands_in: &str, now: Timestamp) -> Option<Authority> {
-    let is_active = |to: &str| model.orgs.get(to).is_some_and(|it| it.spec.state == OrgState::Active);
+/// The purposes of all delegations in date to the organisation whose home the namespace is; none where there is none.
+fn delegated_purposes(
+    model: &Model,
+    org: &PartnerOrgSpec,
+    stands_in: &str,
+    now: Timestamp,
+) -> Option<BTreeSet<String>> {
+    let is_active = |to: &str| model.orgs.get(to).is_some_and(|it| it.state(now) == OrgState::Active);
     let in_date: Vec<_> =
         delegations(model, org, stands_in).filter(|it| now < it.until && is_active(&it.to)).collect();
-    Some(Authority::Delegated {
-        until: in_date.iter().map(|it| it.until).min()?,
-        purposes: in_date.iter().flat_map(|it| it.purposes.iter().cloned()).collect(),
-    })
-}
-
-/// What the one signature of a party says.
-fn read(
-    sourced: &Sourced<AgreementSignature>,
-    authority: &Authority,
-    current: Option<&str>,
-    checked: &mut Checked,
-) -> Signature {
-    let spec = &sourced.object.spec;
-    if spec.state.is_some_and(|state| state != SignatureState::Signed) {
-        let until = match authority {
-            Authority::Own => None,
-            Authority::Delegated { until, .. } => Some(*until),
-        };
-        return Signature::Withdrawn { until };
-    }
-    if let Some(current) = current
-        && spec.terms_hash != current
-    {
-        let mut check = Check::new(sourced);
-        check
-            .finding(Code::OtherTerms, "spec.termsHash", format!("`{}` has signed other terms than those of `{}` now", spec.party, spec.agreement))
-            .help(format!(
-                "read what changed and sign again: `concordat sign --agreement {} --party {}` (the terms' hash is {current})",
-                spec.agreement, spec.party
-            ));
-        checked.finish(check);
-        return Signature::OtherTerms;
-    }
-    if current.is_none_or(str::is_empty) {
-        return Signature::OtherTerms;
-    }
-    let own: Option<BTreeSet<String>> =
-        spec.purposes.as_ref().map(|purposes| purposes.iter().cloned().collect());
-    match authority {
-        Authority::Own => Signature::Signed { purposes: own, until: None },
-        Authority::Delegated { purposes, until } => Signature::Signed {
-            purposes: Some(match own {
-                Some(own) => own.intersection(purposes).cloned().collect(),
-                None => purposes.clone(),
-            }),
-            until: Some(*until),
-        },
-    }
+    (!in_date.is_empty()).then(|| in_date.iter().flat_map(|it| it.purposes.iter().cloned()).collect())
 }

@@ -1,0 +1,329 @@
+//! What organisations have said of agreements, and what it comes to at a moment.
+//!
+//! Kept apart from the moment: a delegation that ends, or a withdrawal with a date, changes what counts, and whether one
+//! agreement has replaced another is judged at moments that are past.
+//! Source: design, AgreementSignature; who may write in a namespace has signed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use crate::api::{ObjectRef, SignatureEnd, SignatureState, Standing};
+
+/// An agreement, and the party whose word on it is meant.
+pub type Slot = (ObjectRef, String);
+
+/// Everything that one organisation has said of one agreement, or that others have said for it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Words {
+    /// What lies in its home namespace. It goes before what others say.
+    pub own: Vec<Word>,
+    /// What lies in the home namespaces of those whom it lets sign.
+    pub delegated: Vec<DelegatedWord>,
+}
+
+/// One signature object.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Word {
+    Said(Said),
+    /// It cannot be read or used, and may say anything that its namespace could say.
+    Unknown,
+}
+
+/// What a signature object says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Said {
+    pub state: SignatureState,
+    pub terms_hash: String,
+    /// The purposes that it covers; none means all.
+    pub purposes: Option<BTreeSet<String>>,
+    pub ends: Vec<SignatureEnd>,
+    /// Whether the object is being deleted: it signs nothing any more, and still says no to what it said no to.
+    pub leaving: bool,
+}
+
+/// One signature object by a delegate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DelegatedWord {
+    pub namespace: String,
+    /// What was delegated to the organisations at home there. That of one that is not active has ended long ago.
+    pub delegations: Vec<Delegation>,
+    pub word: Word,
+}
+
+/// Leave to sign for somebody else.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Delegation {
+    pub purposes: BTreeSet<String>,
+    pub until: Timestamp,
+    /// When the delegate itself ends, and with it its leave.
+    pub delegate_ends: Option<Timestamp>,
+}
+
+impl Delegation {
+    /// When it ends.
+    pub fn ends(&self) -> Timestamp {
+        self.delegate_ends.map_or(self.until, |ends| ends.min(self.until))
+    }
+}
+
+/// How one organisation's word on an agreement counts at a moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Voice {
+    pub standing: Standing,
+    /// The purposes that it has signed for, on the current terms.
+    pub purposes: BTreeSet<String>,
+    /// The purposes that it has said no to, or may have, on whatever terms: in an emergency, where a recipient need not
+    /// sign, these stay closed.
+    pub against: BTreeSet<String>,
+    /// Whether several signatures void each other.
+    pub twice: bool,
+    /// Whether something that cannot be used may be its word, such as a withdrawal.
+    pub in_doubt: bool,
+}
+
+impl Voice {
+    fn silent() -> Self {
+        let (purposes, against) = (BTreeSet::new(), BTreeSet::new());
+        Self { standing: Standing::NotSigned, purposes, against, twice: false, in_doubt: false }
+    }
+
+    fn unclear(against: BTreeSet<String>, twice: bool) -> Self {
+        Self { against, twice, in_doubt: true, ..Self::silent() }
+    }
+}
+
+impl Words {
+    /// What it comes to at `at`, for an agreement with these purposes and these current terms.
+    pub fn at(&self, at: Timestamp, all: &BTreeSet<String>, terms_hash: &str) -> Voice {
+        let Self { own, delegated } = self;
+        match own.as_slice() {
+            [] => delegates(delegated, at, all, terms_hash),
+            [Word::Said(said)] => said.at(at, all, all, terms_hash),
+            [Word::Unknown] => Voice::unclear(all.clone(), false),
+            _ => Voice::unclear(all.clone(), true),
+        }
+    }
+
+    /// The moments at which what it comes to may change.
+    pub fn moments(&self) -> impl Iterator<Item = Timestamp> {
+        let words = self.own.iter().chain(self.delegated.iter().map(|it| &it.word));
+        let said = words.filter_map(|word| match word {
+            Word::Said(said) => Some(said),
+            Word::Unknown => None,
+        });
+        let delegations = self.delegated.iter().flat_map(|it| &it.delegations).map(Delegation::ends);
+        said.flat_map(|said| &said.ends).map(|end| end.on).chain(delegations)
+    }
+
+    /// What it signed, as a fact that nothing undoes: the hash of each signature that was not a `Declined` and could be
+    /// read. Of several that void each other there is none.
+    pub fn signed_once(&self, at: Timestamp) -> Option<&Said> {
+        let word = match self.own.as_slice() {
+            [word] => word,
+            [] => {
+                let mut live =
+                    self.delegated.iter().filter(|it| it.delegations.iter().any(|it| at < it.ends()));
+                let first = live.next()?;
+                if live.next().is_some() {
+                    return None;
+                }
+                &first.word
+            }
+            _ => return None,
+        };
+        match word {
+            Word::Said(said) if said.state != SignatureState::Declined && !said.leaving => Some(said),
+            Word::Said(_) | Word::Unknown => None,
+        }
+    }
+
+    /// Whether it may have signed: it has, or something that cannot be read may be its signature.
+    pub fn may_have_signed(&self) -> bool {
+        let Self { own, delegated } = self;
+        let words = own.iter().chain(delegated.iter().map(|it| &it.word));
+        words.into_iter().any(|word| match word {
+            Word::Said(said) => said.state != SignatureState::Declined && !said.leaving,
+            Word::Unknown => true,
+        })
+    }
+}
+
+impl Said {
+    /// What it comes to, said by somebody who may speak for the purposes of `may`.
+    fn at(&self, at: Timestamp, all: &BTreeSet<String>, may: &BTreeSet<String>, terms_hash: &str) -> Voice {
+        let Self { state, terms_hash: hash, purposes, ends, leaving } = self;
+        let out = |standing| Voice { standing, against: may.clone(), ..Voice::silent() };
+        match state {
+            SignatureState::Withdrawn => return out(Standing::Withdrawn),
+            SignatureState::Declined => return out(Standing::Declined),
+            SignatureState::Signed => {}
+        }
+        let over = |purpose: &&String| {
+            ends.iter().any(|end| end.on <= at && end.purpose.as_ref().is_none_or(|of| of == *purpose))
+        };
+        if ends.iter().any(|end| end.on <= at) && may.iter().all(|purpose| over(&purpose)) {
+            return out(Standing::Withdrawn);
+        }
+        let covered = |purpose: &&String| purposes.as_ref().is_none_or(|own| own.contains(*purpose));
+        let signed: BTreeSet<String> = may
+            .iter()
+            .filter(|purpose| all.contains(*purpose))
+            .filter(covered)
+            .filter(|it| !over(it))
+            .cloned()
+            .collect();
+        let against = may.difference(&signed).cloned().collect();
+        let voice = Voice { against, ..Voice::silent() };
+        if *leaving {
+            voice
+        } else if hash != terms_hash || terms_hash.is_empty() {
+            Voice { standing: Standing::OtherTerms, ..voice }
+        } else {
+            Voice { standing: Standing::Signed, purposes: signed, ..voice }
+        }
+    }
+}
+
+/// What delegates say together. Of several none counts; what cannot be read is held against what was delegated to its
+/// namespace, until the delegation ends.
+fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, terms_hash: &str) -> Voice {
+    let mut said: Vec<(&Said, BTreeSet<String>)> = Vec::new();
+    let mut unknown: BTreeSet<String> = BTreeSet::new();
+    let mut lapsed: BTreeSet<String> = BTreeSet::new();
+    let mut in_one: BTreeMap<&str, usize> = BTreeMap::new();
+    for DelegatedWord { namespace, delegations, word } in words {
+        let of = |in_date: bool| -> BTreeSet<String> {
+            let those = delegations.iter().filter(|it| (at < it.ends()) == in_date);
+            those.flat_map(|it| it.purposes.intersection(all)).cloned().collect()
+        };
+        let may = of(true);
+        match word {
+            // who may speak for no purpose of the agreement says nothing about it
+            _ if !may.is_empty() => {
+                *in_one.entry(namespace).or_default() += 1;
+                match word {
+                    Word::Said(word) => said.push((word, may)),
+                    Word::Unknown => unknown.extend(may),
+                }
+            }
+            // no passing of time takes a no away
+            Word::Said(word) if word.at(at, all, all, "").standing.is_out() => lapsed.extend(of(false)),
+            Word::Said(_) | Word::Unknown => {}
+        }
+    }
+    let doubled = in_one.values().any(|count| *count > 1);
+    match said.as_slice() {
+        [(word, may)] if !doubled => {
+            let mut voice = word.at(at, all, may, terms_hash);
+            if !unknown.is_empty() {
+                voice.purposes.retain(|purpose| !unknown.contains(purpose));
+                voice.against.extend(unknown);
+                voice.in_doubt = true;
+            }
+            // a delegate that signs for nothing that it may sign for has not signed the terms
+            if voice.standing == Standing::Signed && voice.purposes.is_empty() {
+                voice.standing = Standing::NotSigned;
+            }
+            voice.against.extend(lapsed.difference(&voice.purposes).cloned().collect::<Vec<_>>());
+            voice
+        }
+        [] if unknown.is_empty() && lapsed.is_empty() => Voice::silent(),
+        [] => Voice::unclear(unknown.into_iter().chain(lapsed).collect(), doubled),
+        several => {
+            let may = several.iter().flat_map(|(_, may)| may).cloned();
+            Voice::unclear(may.chain(unknown).chain(lapsed).collect(), true)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all() -> BTreeSet<String> {
+        ["Care", "Planning"].map(str::to_owned).into()
+    }
+
+    fn moment(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn said(state: SignatureState, purposes: &[&str], ends: &[(Option<&str>, &str)]) -> Word {
+        let purposes: BTreeSet<String> = purposes.iter().map(|it| (*it).to_owned()).collect();
+        Word::Said(Said {
+            state,
+            terms_hash: "now".to_owned(),
+            purposes: (!purposes.is_empty()).then_some(purposes),
+            ends: ends
+                .iter()
+                .map(|(purpose, on)| SignatureEnd { purpose: purpose.map(str::to_owned), on: moment(on) })
+                .collect(),
+            leaving: false,
+        })
+    }
+
+    fn delegated(namespace: &str, purposes: &[&str], until: &str, word: Word) -> DelegatedWord {
+        let purposes = purposes.iter().map(|it| (*it).to_owned()).collect();
+        let delegations = vec![Delegation { purposes, until: moment(until), delegate_ends: None }];
+        DelegatedWord { namespace: namespace.to_owned(), delegations, word }
+    }
+
+    /// Standing, what it has signed for, and what it is against.
+    fn heard(words: &Words, at: &str, hash: &str) -> (Standing, String, String) {
+        let Voice { standing, purposes, against, .. } = words.at(moment(at), &all(), hash);
+        let list = |set: BTreeSet<String>| set.into_iter().collect::<Vec<_>>().join(",");
+        (standing, list(purposes), list(against))
+    }
+
+    fn is(standing: Standing, purposes: &str, against: &str) -> (Standing, String, String) {
+        (standing, purposes.to_owned(), against.to_owned())
+    }
+
+    const EARLY: &str = "2026-06-01T00:00:00Z";
+    const LATE: &str = "2026-09-01T00:00:00Z";
+    const BETWEEN: &str = "2026-07-01T00:00:00Z";
+
+    #[test]
+    fn a_withdrawal_counts_whatever_purposes_and_terms_it_names() {
+        let words = Words { own: vec![said(SignatureState::Withdrawn, &["Care"], &[])], ..Words::default() };
+        assert_eq!(heard(&words, EARLY, "other"), is(Standing::Withdrawn, "", "Care,Planning"));
+    }
+
+    #[test]
+    fn an_end_counts_from_its_moment_on_and_for_its_purpose() {
+        let word = said(SignatureState::Signed, &[], &[(Some("Planning"), BETWEEN), (None, LATE)]);
+        let words = Words { own: vec![word], ..Words::default() };
+        assert_eq!(heard(&words, EARLY, "now"), is(Standing::Signed, "Care,Planning", ""));
+        assert_eq!(heard(&words, BETWEEN, "now"), is(Standing::Signed, "Care", "Planning"));
+        assert_eq!(
+            heard(&words, "2026-08-31T23:59:59.999Z", "now"),
+            is(Standing::Signed, "Care", "Planning")
+        );
+        assert_eq!(heard(&words, LATE, "now"), is(Standing::Withdrawn, "", "Care,Planning"));
+        assert_eq!(heard(&words, LATE, "other"), is(Standing::Withdrawn, "", "Care,Planning"));
+    }
+
+    #[test]
+    fn two_of_one_namespace_void_each_other_and_the_own_goes_before_a_delegates() {
+        let yes = || said(SignatureState::Signed, &[], &[]);
+        let twice = Words { own: vec![yes(), Word::Unknown], ..Words::default() };
+        assert_eq!(heard(&twice, EARLY, "now"), is(Standing::NotSigned, "", "Care,Planning"));
+        let no = delegated("friend", &["Care"], LATE, said(SignatureState::Withdrawn, &[], &[]));
+        let both = Words { own: vec![yes()], delegated: vec![no.clone()] };
+        assert_eq!(heard(&both, EARLY, "now"), is(Standing::Signed, "Care,Planning", ""));
+        let alone = Words { own: Vec::new(), delegated: vec![no] };
+        assert_eq!(heard(&alone, EARLY, "now"), is(Standing::Withdrawn, "", "Care"));
+        assert_eq!(heard(&alone, LATE, "now"), is(Standing::NotSigned, "", "Care"), "time takes no no away");
+    }
+
+    #[test]
+    fn what_a_delegate_wrote_and_cannot_be_read_is_held_against_what_was_delegated_until_then() {
+        let yes = delegated("friend", &["Care"], LATE, said(SignatureState::Signed, &[], &[]));
+        let broken = delegated("other", &["Planning"], BETWEEN, Word::Unknown);
+        let words = Words { own: Vec::new(), delegated: vec![yes, broken] };
+        assert_eq!(heard(&words, EARLY, "now"), is(Standing::Signed, "Care", "Planning"));
+        assert_eq!(heard(&words, BETWEEN, "now"), is(Standing::Signed, "Care", ""));
+        assert_eq!(heard(&words, LATE, "now"), is(Standing::NotSigned, "", ""));
+    }
+}

@@ -1,0 +1,232 @@
+//! Whether an agreement has been replaced by another one. A fact once reached stays: it is judged from specs and
+//! signatures at every past moment, and undone by nothing that becomes of the successor.
+//!
+//! Source: design, section 3, *Supersession*.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::moments::{openings, written_dates};
+use super::signing::Signing;
+use crate::api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing};
+use crate::core::model::{Agreement, Model, Successor};
+
+/// What is left of an agreement after its successors.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Succession {
+    /// The agreement that has replaced it as a whole.
+    pub by: Option<ObjectRef>,
+    /// The Controllers whose flows have ended here, each with the agreement that it has gone over to or withdrawn from.
+    pub ended: BTreeMap<String, Ended>,
+    /// When the next one that would replace it starts, if that lies ahead.
+    pub starts: Option<Timestamp>,
+    /// When one that has not started yet replaces it as a whole, everything else staying as it is.
+    pub replaced_from: Option<Timestamp>,
+}
+
+/// Why one organisation's flows have ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ended {
+    pub by: ObjectRef,
+    /// Whether it has withdrawn from the successor, which closes what it receives as well as what it shares.
+    pub withdrawn: bool,
+}
+
+/// What can be asked about a successor at a moment of its life: who stood signed in it, if it was in force.
+pub(super) type InForce<'a> = dyn Fn(&Agreement, Timestamp, Signing) -> Option<BTreeSet<String>> + 'a;
+
+/// Looks at everything that says it replaces `old`.
+pub(super) fn succession(
+    model: &Model,
+    old: &Agreement,
+    now: Timestamp,
+    in_force: &InForce<'_>,
+) -> Succession {
+    let mut found = Succession { by: remembered(old), ..Succession::default() };
+    found.ended.extend(
+        old.remembered_ended
+            .iter()
+            .map(|(org, by)| (org.clone(), Ended { by: by.clone(), withdrawn: false })),
+    );
+    let successors = model.successors.get(&old.reference).map(Vec::as_slice).unwrap_or_default();
+    for successor in successors.iter().filter(|it| !it.is_void && it.reference != old.reference) {
+        if now < successor.starts {
+            found.starts = found.starts.into_iter().chain([successor.starts]).min();
+            let then = Replaced { model, old, successor, now: successor.starts, in_force };
+            if successor.starts < successor.ends && then.as_a_whole(&then.controllers()) {
+                found.replaced_from = found.replaced_from.into_iter().chain([successor.starts]).min();
+            }
+            continue;
+        }
+        if successor.ends <= successor.starts {
+            continue;
+        }
+        let replaced = Replaced { model, old, successor, now, in_force };
+        let controllers = replaced.controllers();
+        for org in &controllers {
+            if replaced.has_withdrawn(org) {
+                let ended = Ended { by: successor.reference.clone(), withdrawn: true };
+                found.ended.insert(org.clone(), ended);
+            }
+        }
+        if old.spec.accession && successor.accession {
+            for org in replaced.apart(&controllers) {
+                let ended = Ended { by: successor.reference.clone(), withdrawn: false };
+                found.ended.entry(org).or_insert(ended);
+            }
+            if !controllers.is_empty() && controllers.iter().all(|org| found.ended.contains_key(org)) {
+                found.by.get_or_insert_with(|| successor.reference.clone());
+            }
+        } else if replaced.as_a_whole(&controllers) {
+            found.by.get_or_insert_with(|| successor.reference.clone());
+        }
+    }
+    found
+}
+
+/// What the agreement itself, or its status, says has replaced it. Status may close, and never open.
+fn remembered(old: &Agreement) -> Option<ObjectRef> {
+    old.spec.superseded_by.clone().or_else(|| old.remembered_successor.clone())
+}
+
+/// One agreement, and one that says it replaces it and has started.
+struct Replaced<'a> {
+    model: &'a Model,
+    old: &'a Agreement,
+    successor: &'a Successor,
+    now: Timestamp,
+    in_force: &'a InForce<'a>,
+}
+
+impl Replaced<'_> {
+    /// The Controllers that stand Signed in the old one and are neither dissolved nor merged.
+    fn controllers(&self) -> BTreeSet<String> {
+        let Self { model, old, now, .. } = self;
+        let carries_on = |org: &str| {
+            model
+                .orgs
+                .get(org)
+                .is_some_and(|org| !matches!(org.state(*now), OrgState::Dissolved | OrgState::Merged))
+        };
+        let controllers = old.orgs_as(PartyRole::Controller).into_iter();
+        controllers.filter(|org| self.is_signed_in_old(org) && carries_on(org)).map(str::to_owned).collect()
+    }
+
+    fn is_signed_in_old(&self, org: &str) -> bool {
+        let signer = self.old.signers.get(org);
+        signer.is_some_and(|signer| {
+            let voice = signer.words.at(self.now, &self.old.purposes(), &signer.terms_hash);
+            voice.standing == Standing::Signed
+        })
+    }
+
+    /// Whether an organisation has withdrawn from the successor.
+    fn has_withdrawn(&self, org: &str) -> bool {
+        let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()));
+        let purposes = self.usable().map(Agreement::purposes).unwrap_or_default();
+        words.is_some_and(|words| words.at(self.now, &purposes, "").standing == Standing::Withdrawn)
+    }
+
+    /// The successor, where it can be used.
+    fn usable(&self) -> Option<&Agreement> {
+        self.model.agreements.get(&self.successor.reference)
+    }
+
+    /// The state and hash of what an organisation once signed of the successor.
+    fn signed_once(&self, org: &str) -> Option<(SignatureState, &str)> {
+        let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()))?;
+        let said = words.signed_once(self.successor.starts).or_else(|| words.signed_once(self.now))?;
+        Some((said.state, &said.terms_hash))
+    }
+
+    /// Whether the successor has been in force with every one of these Controllers.
+    fn as_a_whole(&self, controllers: &BTreeSet<String>) -> bool {
+        if controllers.is_empty() || controllers.iter().any(|org| self.signed_once(org).is_none()) {
+            return false;
+        }
+        let all_signed = |signed: &BTreeSet<String>| controllers.is_subset(signed);
+        if self.usable().is_some_and(|new| self.was_in_force(new, &all_signed)) {
+            return true;
+        }
+        if !self.is_changed() {
+            return false;
+        }
+        // what it was is not known any more: those who shared and received under the old one know it
+        let signed_in_old = self.old.orgs().into_iter().filter(|org| self.is_signed_in_old(org));
+        let mut hashes = BTreeSet::new();
+        for org in signed_in_old {
+            match self.signed_once(org) {
+                None => return false,
+                // a withdrawal counts on any hash
+                Some((SignatureState::Withdrawn, _)) => {}
+                Some((_, hash)) => {
+                    hashes.insert(hash);
+                }
+            }
+        }
+        hashes.len() <= 1
+    }
+
+    /// The Controllers that have gone over, where each may for itself.
+    fn apart(&self, controllers: &BTreeSet<String>) -> BTreeSet<String> {
+        let signed: BTreeSet<String> =
+            controllers.iter().filter(|org| self.signed_once(org).is_some()).cloned().collect();
+        let recipients = self.old.orgs_as(PartyRole::Recipient);
+        let with_a_recipient = || recipients.iter().any(|org| self.signed_once(org).is_some());
+        signed
+            .into_iter()
+            .filter(|org| {
+                let in_it = |signed: &BTreeSet<String>| signed.contains(org);
+                self.usable().is_some_and(|new| self.was_in_force(new, &in_it))
+                    || (self.is_changed_for(org) && with_a_recipient())
+            })
+            .collect()
+    }
+
+    /// Whether it was in force at some moment of its life until now, with those in it.
+    fn was_in_force(&self, new: &Agreement, with: &dyn Fn(&BTreeSet<String>) -> bool) -> bool {
+        moments(self.model, new, self.successor.starts, self.now.min(before(self.successor.ends)))
+            .into_iter()
+            .any(|at| (self.in_force)(new, at, Signing::Past).is_some_and(|signed| with(&signed)))
+    }
+
+    /// Whether the successor today is not what it was signed as: it or something that it names is gone or cannot be used,
+    /// or its terms have changed.
+    fn is_changed(&self) -> bool {
+        self.usable().is_none_or(|new| new.orgs().into_iter().any(|org| self.is_changed_in(new, org)))
+    }
+
+    fn is_changed_for(&self, org: &str) -> bool {
+        self.usable().is_none_or(|new| {
+            let recipients = new.orgs_as(PartyRole::Recipient);
+            self.is_changed_in(new, org) || recipients.into_iter().all(|org| self.is_changed_in(new, org))
+        })
+    }
+
+    fn is_changed_in(&self, new: &Agreement, org: &str) -> bool {
+        let is_active =
+            self.model.orgs.get(org).is_some_and(|found| found.state(self.now) == OrgState::Active);
+        let hash = new.signers.get(org).map(|signer| signer.terms_hash.as_str());
+        let on_other_terms = self
+            .signed_once(org)
+            .is_some_and(|(state, signed)| state == SignatureState::Signed && Some(signed) != hash);
+        !is_active || on_other_terms
+    }
+}
+
+/// A millisecond earlier: dates in Cedar have no more.
+fn before(at: Timestamp) -> Timestamp {
+    at.checked_sub(jiff::SignedDuration::from_millis(1)).unwrap_or(at)
+}
+
+/// The moments of a stretch of an agreement's life at which something that its questions read may be different: its
+/// beginning and its end, each date that is read, and what comes right after that.
+fn moments(model: &Model, agreement: &Agreement, from: Timestamp, to: Timestamp) -> BTreeSet<Timestamp> {
+    let written = written_dates(model, agreement).into_iter().map(|date| date.at);
+    let words = agreement.signers.values().flat_map(|signer| signer.words.moments());
+    let after = |at: Timestamp| at.checked_add(jiff::SignedDuration::from_millis(1)).ok();
+    let written = written.chain(openings(model, agreement));
+    let dates = written.chain(words).flat_map(|at| [Some(at), after(at)]).flatten();
+    dates.chain([from, to]).filter(|at| (from..=to).contains(at)).collect()
+}
