@@ -35,7 +35,10 @@ impl<'a> Since<'a> {
         model: &'a Model,
         (earlier, assessments): (&'a Model, &'a Assessments),
     ) -> Option<Self> {
-        if model.footprints != earlier.footprints || model.exceptions != earlier.exceptions {
+        if model.footprints != earlier.footprints
+            || model.exceptions != earlier.exceptions
+            || model.unknown_texts != earlier.unknown_texts
+        {
             return None;
         }
         let frameworks = model.frameworks.iter().filter_map(|(reference, framework)| {

@@ -1,0 +1,269 @@
+//! A fact once reached stays: what has replaced an agreement, and what undoes it (nothing).
+
+use concordat::api::{ObjectRef, Phase, SignatureState};
+use concordat::core::finding::{Code, Origin};
+use concordat::core::snapshot::Unreadable;
+use serde_json::{Value, json};
+
+use crate::world::{ALL, EVERYBODY, Judged, World, care, care_2, moment, nothing, set};
+
+const START: &str = "2026-11-01T00:00:00Z";
+
+fn replaced() -> World {
+    World::signed().followed_and_signed_from(START)
+}
+
+fn with_state(mut world: World, party: &str, state: SignatureState) -> World {
+    let found = world
+        .0
+        .signatures
+        .iter_mut()
+        .find(|it| it.object.spec.agreement == care_2() && it.object.spec.party == party);
+    found.unwrap().object.spec.state = Some(state);
+    world
+}
+
+/// Flows of the old agreement alone.
+fn old_flows(judged: &Judged) -> usize {
+    judged.0.assessments.agreements[&care()].flows.len()
+}
+
+#[test]
+fn nothing_that_becomes_of_the_successor_revives_the_old_one() {
+    let changes: Vec<(&str, Box<dyn Fn(World) -> World>)> = vec![
+        ("suspended", Box::new(|it| it.with_next("/spec/suspend", json!(true)))),
+        ("expired", Box::new(|it| it.with_next("/spec/term/end", json!("2026-11-10T00:00:00Z")))),
+        (
+            "without its review",
+            Box::new(|it| it.with_next("/spec/term/reviewBy", json!("2026-11-10T00:00:00Z"))),
+        ),
+        ("without its DPIA", Box::new(|it| it.with_next("/spec/dpia", Value::Null))),
+        ("with other terms", Box::new(|it| it.with_next("/spec/title", json!("Care, and more")))),
+        ("its controller withdrew", Box::new(|it| with_state(it, "ash-practice", SignatureState::Withdrawn))),
+        ("its recipient withdrew", Box::new(|it| with_state(it, "hospital", SignatureState::Withdrawn))),
+        (
+            "all withdrew",
+            Box::new(|it| {
+                EVERYBODY.iter().fold(it, |it, party| with_state(it, party, SignatureState::Withdrawn))
+            }),
+        ),
+        (
+            "its product is gone",
+            Box::new(|mut it| {
+                let gone = it.0.products.pop().unwrap();
+                assert!(
+                    gone.object.spec.controller == "birch-practice"
+                        || gone.object.spec.controller == "ash-practice"
+                );
+                it
+            }),
+        ),
+        ("its footprint is unknown", Box::new(|it| it.with_next("/spec/footprint", json!("nowhere")))),
+        (
+            "it is being deleted",
+            Box::new(|it| it.with_next("/metadata/deletionTimestamp", json!("2026-11-21T00:00:00Z"))),
+        ),
+    ];
+    assert_eq!(replaced().now().phase(), Phase::Superseded);
+    for (what, change) in changes {
+        let judged = change(replaced()).now();
+        assert_eq!(old_flows_or_none(&judged), 0, "{what}");
+    }
+}
+
+fn old_flows_or_none(judged: &Judged) -> usize {
+    judged.0.assessments.agreements.get(&care()).map_or(0, |it| it.flows.len())
+}
+
+#[test]
+fn a_successor_that_was_never_in_force_ends_nothing() {
+    let all = |judged: Judged| (judged.phase(), old_flows(&judged));
+    let everything = (Phase::Active, ALL.len());
+    let early = World::signed().followed_and_signed_from("2026-12-01T00:00:00Z");
+    assert_eq!(all(early.now()), everything, "it has not started");
+    let one_is_missing = World::signed()
+        .followed_from(START)
+        .signed_on(&care_2(), &["ash-practice", "birch-practice", "board"]);
+    assert_eq!(all(one_is_missing.now()), everything, "a recipient has not signed it");
+    let declined = with_state(replaced(), "birch-practice", SignatureState::Declined);
+    assert_eq!(all(declined.now()), everything, "a Controller has declined it");
+    let refused = replaced().with_next("/spec/outcomeMeasures", json!([])).signed_on(&care_2(), &EVERYBODY);
+    assert_eq!(all(refused.now()), everything, "a national rule has always refused it");
+}
+
+#[test]
+fn the_first_past_moment_at_which_it_was_in_force_is_enough() {
+    // in force for three days, then past its own review
+    let world = World::signed()
+        .followed_from(START)
+        .with_next("/spec/term/reviewBy", json!("2026-11-04T00:00:00Z"))
+        .signed_on(&care_2(), &EVERYBODY);
+    assert_eq!(world.at("2026-10-31T23:59:59.999Z").phase(), Phase::Active);
+    assert_eq!(world.at(START).phase(), Phase::Superseded);
+    assert_eq!(world.now().phase(), Phase::Superseded);
+    assert_eq!(world.now().phase_of(&care_2()), Phase::Refused);
+}
+
+#[test]
+fn what_the_old_one_names_closes_it_whether_that_exists_or_not_and_changes_no_terms() {
+    let named = World::signed().with("/spec/supersededBy", json!({ "namespace": "nobody", "name": "ever" }));
+    let judged = named.now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Superseded, nothing()));
+    let again = named.with("/spec/supersededBy", Value::Null).now();
+    assert_eq!((again.phase(), again.codes()), (Phase::Active, vec![]));
+}
+
+#[test]
+fn with_accession_each_controller_goes_over_by_itself() {
+    let world = World::written().with("/spec/accession", json!(true)).signed_by(&EVERYBODY);
+    let world = world.followed_from(START).signed_on(&care_2(), &["ash-practice", "hospital", "board"]);
+    let judged = world.now();
+    assert_eq!(judged.phase(), Phase::Active);
+    let ended: Vec<&String> = judged.0.assessments.agreements[&care()].succession.ended.keys().collect();
+    assert_eq!(ended, ["ash-practice"]);
+    let old: Vec<String> =
+        judged.0.assessments.agreements[&care()].flows.iter().map(|flow| flow.product.to_string()).collect();
+    assert_eq!(old, ["birch-practice/record", "birch-practice/record"]);
+    let both = world.signed_on(&care_2(), &["birch-practice"]).now();
+    assert_eq!((both.phase(), both.phase_of(&care_2())), (Phase::Superseded, Phase::Active));
+}
+
+#[test]
+fn nobody_ends_an_agreement_by_an_emergency_a_circle_or_a_draft_of_their_own() {
+    let emergency = World::signed()
+        .followed_from(START)
+        .with_next("/spec/emergency", json!({ "reason": "flood", "expires": "2026-11-28T00:00:00Z" }))
+        .signed_on(&care_2(), &EVERYBODY)
+        .now();
+    assert_eq!((emergency.phase(), old_flows(&emergency)), (Phase::Active, ALL.len()));
+    assert_eq!(emergency.codes(), [Code::EmergencySupersedes]);
+
+    // the old one names an ancestor in somebody else's namespace, who writes it again, and closes the circle
+    let mut circle = World::written()
+        .with("/spec/supersedes", json!({ "namespace": "elsewhere", "name": "x" }))
+        .signed_by(&EVERYBODY);
+    let mut stranger = circle.0.agreements[0].clone();
+    set(&mut stranger.object, "/metadata/namespace", json!("elsewhere"));
+    set(&mut stranger.object, "/metadata/name", json!("x"));
+    set(&mut stranger.object, "/spec/reference", json!("VALE-2026-009"));
+    set(&mut stranger.object, "/spec/supersedes", json!({ "namespace": "board", "name": "care" }));
+    circle.0.agreements.push(stranger);
+    let judged = circle.now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Active, ALL.map(str::to_owned).to_vec()));
+    assert_eq!(judged.codes(), [Code::SupersedesCycle]);
+}
+
+#[test]
+fn in_an_emergency_what_a_recipient_says_against_it_counts_on_any_terms() {
+    let emergency = |world: World| {
+        world
+            .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
+            .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
+            .signed_by(&["ash-practice", "birch-practice"])
+    };
+    let open = |world: &World| world.now().open();
+    let assumed = emergency(World::written());
+    assert_eq!(open(&assumed), ALL, "recipients need not sign");
+    let said = |change: &dyn Fn(&mut concordat::api::AgreementSignature)| {
+        let mut world = assumed.clone();
+        let mut signature = world.signature(&care(), "hospital");
+        signature.spec.terms_hash = format!("sha256:{}", "0".repeat(64));
+        change(&mut signature);
+        world = world.putting(signature);
+        open(&world)
+    };
+    assert_eq!(said(&|_| {}), ALL, "a yes on other terms takes nothing away");
+    let others = [ALL[0].to_owned(), ALL[2].to_owned()];
+    assert_eq!(said(&|it| it.spec.state = Some(SignatureState::Withdrawn)), others);
+    assert_eq!(said(&|it| it.spec.state = Some(SignatureState::Declined)), others);
+    assert_eq!(said(&|it| it.spec.purposes = Some(vec!["Planning".to_owned()])), others);
+}
+
+#[test]
+fn an_organisation_that_ends_closes_its_flows_to_the_moment() {
+    let world = World::signed().with_org("hospital", "/spec/endsOn", json!("2027-01-01T00:00:00Z"));
+    assert_eq!(world.at("2026-12-31T23:59:59.999Z").open(), ALL);
+    let others = [ALL[0].to_owned(), ALL[2].to_owned()];
+    assert_eq!(world.at("2027-01-01T00:00:00Z").open(), others);
+    assert_eq!(world.now().next(), Some(moment("2027-01-01T00:00:00Z")));
+}
+
+#[test]
+fn a_text_that_cannot_be_read_keeps_everything_closed() {
+    let mut world = World::signed();
+    world.0.unknown_texts.push(Origin { file: Some("signatures/x.yaml".to_owned()), ..Origin::default() });
+    let judged = world.now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Active, nothing()));
+    assert!(
+        judged.0.plan().objects.iter().all(|it| !format!("{it:?}").contains("Grant(")),
+        "no grant is planned"
+    );
+}
+
+#[test]
+fn a_copy_that_cannot_be_read_voids_like_one_that_can() {
+    let copies = [
+        ("PartnerOrg", None, "hospital"),
+        ("DataProduct", Some("ash-practice"), "record"),
+        ("DataSharingAgreement", Some("board"), "care"),
+    ];
+    for (kind, namespace, name) in copies {
+        let mut world = World::signed();
+        let meta = json!({ "namespace": namespace, "name": name });
+        world.0.unreadable.push(Unreadable {
+            kind: kind.to_owned(),
+            meta: serde_json::from_value(meta).unwrap(),
+            error: "a field from the future".to_owned(),
+            spec: Value::Null,
+            source: std::sync::Arc::default(),
+        });
+        let judged = world.now();
+        assert!(judged.codes().contains(&Code::DuplicateObject), "{kind}");
+        assert_eq!(judged.open(), nothing(), "{kind}");
+    }
+}
+
+/// Who is at home in no namespace that matters.
+#[test]
+fn a_stranger_who_writes_anything_at_all_closes_nothing_and_opens_nothing() {
+    let here = |reference: &ObjectRef| json!({ "namespace": reference.namespace, "name": reference.name });
+    let base = World::signed();
+    let good = base.signature(&care(), "hospital");
+    let mut strangers: Vec<World> = Vec::new();
+    for state in [SignatureState::Signed, SignatureState::Withdrawn, SignatureState::Declined] {
+        let mut signature = good.clone();
+        signature.metadata.namespace = Some("stranger".to_owned());
+        signature.spec.state = Some(state);
+        strangers.push(base.clone().putting(signature));
+    }
+    for kind in ["AgreementSignature", "DataSharingAgreement", "DataProduct", "LocalPolicy"] {
+        for spec in [
+            Value::Null,
+            json!({ "agreement": here(&care()), "party": "hospital", "supersedes": here(&care()), "footprint": "vale" }),
+        ] {
+            let mut world = base.clone();
+            world.0.unreadable.push(Unreadable {
+                kind: kind.to_owned(),
+                meta: serde_json::from_value(json!({ "namespace": "stranger", "name": "x" })).unwrap(),
+                error: "broken".to_owned(),
+                spec,
+                source: std::sync::Arc::default(),
+            });
+            strangers.push(world);
+        }
+    }
+    let mut world = base.clone();
+    let mut next = world.0.agreements[0].clone();
+    set(&mut next.object, "/metadata/namespace", json!("stranger"));
+    set(&mut next.object, "/spec/supersedes", here(&care()));
+    world.0.agreements.push(next);
+    strangers.push(world);
+    for (number, world) in strangers.iter().enumerate() {
+        let judged = world.now();
+        assert_eq!(
+            (judged.phase(), judged.open()),
+            (Phase::Active, ALL.map(str::to_owned).to_vec()),
+            "{number}"
+        );
+    }
+}
