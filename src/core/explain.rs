@@ -442,5 +442,8 @@ pub fn named_dates(model: &Model, agreement: &Agreement) -> Vec<(Timestamp, Stri
         let cause = format!("spec.term.start of DataSharingAgreement {}", successor.reference);
         (successor.spec.term.start, cause)
     });
-    written.chain(starts).collect()
+    let withdrawals = agreement.signers.iter().flat_map(|(org, signer)| {
+        signer.words.ends().map(move |on| (on, format!("spec.ends[].on of a signature of {org}")))
+    });
+    written.chain(starts).chain(withdrawals).collect()
 }

@@ -89,6 +89,7 @@ codes! {
     RuleBroken "CON410" Error "the agreement breaks a national rule, and is refused";
     SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
+    EndsSoon "CON441" Warning "an agreement, or a path of it, ends soon by itself";
 
     SignatureNamespace "CON501" Error "a signature stands outside the party's home namespace";
     SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";

@@ -295,7 +295,7 @@ impl Conditions<'_> {
         // refused, expired and unsigned agreements wait for people; only the operator's own work is "reconciling"
         let stalled = matches!(assessment.phase, Phase::Refused | Phase::Invalid);
         vec![
-            condition(generation, "Valid", ConditionStatus::True, "Valid", "everything that it names exists"),
+            condition(generation, "Valid", ConditionStatus::True, "Valid", self.valid_message()),
             condition(generation, "Compliant", truth(compliant), first_rule, compliant_message),
             condition(
                 generation,
@@ -320,6 +320,17 @@ impl Conditions<'_> {
                 if stalled { phase_message } else { "nothing is in the way".to_owned() },
             ),
         ]
+    }
+
+    fn valid_message(&self) -> String {
+        let found = "everything that it names exists";
+        match self.agreement.same_reference.as_slice() {
+            [] => found.to_owned(),
+            others => format!(
+                "{found}; but its reference is also that of {}: give each agreement a reference of its own",
+                others.iter().map(|other| format!("`{other}`")).collect::<Vec<_>>().join(", ")
+            ),
+        }
     }
 
     /// Each rule that refuses it: about whom, why, at which field, and what would help.

@@ -21,6 +21,7 @@ mod charts;
 mod check;
 mod local_variations;
 mod scenarios;
+mod signing;
 mod tours;
 
 use std::path::Path;

@@ -128,6 +128,8 @@ pub struct Agreement {
     pub remembered_successor: Option<ObjectRef>,
     /// The Controllers that, as its status remembers, have gone over to another agreement.
     pub remembered_ended: BTreeMap<String, ObjectRef>,
+    /// Other agreements with the same reference, which closes nothing: anybody can copy a reference.
+    pub same_reference: Vec<String>,
     /// Each organisation's signature, and the hash that it has to sign.
     pub signers: BTreeMap<String, Signer>,
 }

@@ -107,13 +107,18 @@ impl Words {
 
     /// The moments at which what it comes to may change.
     pub fn moments(&self) -> impl Iterator<Item = Timestamp> {
+        let delegations = self.delegated.iter().flat_map(|it| &it.delegations).map(Delegation::ends);
+        self.ends().chain(delegations)
+    }
+
+    /// The dates of withdrawals that are written down.
+    pub fn ends(&self) -> impl Iterator<Item = Timestamp> {
         let words = self.own.iter().chain(self.delegated.iter().map(|it| &it.word));
         let said = words.filter_map(|word| match word {
             Word::Said(said) => Some(said),
             Word::Unknown => None,
         });
-        let delegations = self.delegated.iter().flat_map(|it| &it.delegations).map(Delegation::ends);
-        said.flat_map(|said| &said.ends).map(|end| end.on).chain(delegations)
+        said.flat_map(|said| &said.ends).map(|end| end.on)
     }
 
     /// What it signed, as a fact that nothing undoes: the hash of each signature that was not a `Declined` and could be

@@ -116,6 +116,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                 .flat_map(|status| &status.superseded_for)
                 .map(|ended| (ended.org.clone(), ended.by.clone()))
                 .collect(),
+            same_reference: references.get(&own).cloned().unwrap_or_default(),
             signers: BTreeMap::new(),
         };
         if checked.finish(check) {

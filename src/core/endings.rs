@@ -1,0 +1,90 @@
+//! What ends by itself within a time: agreements in force, and paths that end before their agreement does.
+//!
+//! Warned of by `check`, so that a lapse is seen before it closes something that people rely on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::explain::named_dates;
+use super::finding::{Code, Finding};
+use super::judge::Judgement;
+use super::model::{Agreement, Model};
+use super::policy::Assessment;
+use super::snapshot::{Snapshot, Sourced};
+use crate::api::{DataSharingAgreement, ObjectRef};
+
+/// A warning for each agreement in force, and each date of its paths, that ends within so many days.
+pub fn endings(snapshot: &Snapshot, judgement: &Judgement, days: u32) -> Vec<Finding> {
+    let span = SignedDuration::from_hours(i64::from(days).saturating_mul(24));
+    let until = judgement.at.checked_add(span).unwrap_or(Timestamp::MAX);
+    let mut findings = Vec::new();
+    for sourced in &snapshot.agreements {
+        let key = sourced.key();
+        let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+        let found = judgement.model.agreements.get(&reference);
+        let Some((agreement, assessment)) = found.zip(judgement.assessments.agreements.get(&reference))
+        else {
+            continue;
+        };
+        if assessment.in_force() {
+            findings.extend(of_agreement(sourced, &judgement.model, agreement, assessment, until));
+        }
+    }
+    findings
+}
+
+fn of_agreement(
+    sourced: &Sourced<DataSharingAgreement>,
+    model: &Model,
+    agreement: &Agreement,
+    assessment: &Assessment,
+    until: Timestamp,
+) -> Vec<Finding> {
+    let causes = |at: Timestamp| -> Vec<String> {
+        let named = named_dates(model, agreement).into_iter();
+        let causes: BTreeSet<String> =
+            named.filter(|(date, _)| *date == at).map(|(_, cause)| cause).collect();
+        causes.into_iter().collect()
+    };
+    let because = |at: Timestamp| match causes(at).as_slice() {
+        [] => String::new(),
+        causes => format!(", by {}", causes.join(" and ")),
+    };
+    // own fields first: the finding stands where somebody can move the date
+    let field = |at: Timestamp| {
+        let own = causes(at).into_iter().find(|cause| !cause.contains(" of "));
+        own.unwrap_or_default()
+    };
+    let mut findings = Vec::new();
+    if assessment.ends <= until {
+        let at = assessment.ends;
+        let message = format!("`{}` ends on {at}{}", agreement.reference, because(at));
+        findings.push(sourced.finding(Code::EndsSoon, &field(at), message).help(
+            "to carry on without a gap, move the date and sign again, or sign a new agreement that `supersedes` this one",
+        ));
+    }
+    let mut paths: BTreeMap<Timestamp, BTreeSet<String>> = BTreeMap::new();
+    for flow in &assessment.flows {
+        for purpose in &flow.purposes {
+            if purpose.not_after <= until && purpose.not_after < assessment.ends {
+                let path = format!("`{}` to `{}` for {}", flow.product, flow.recipient, purpose.code);
+                paths.entry(purpose.not_after).or_default().insert(path);
+            }
+        }
+    }
+    for (at, paths) in paths {
+        let first = paths.first().cloned().unwrap_or_default();
+        let more = match paths.len() {
+            0 | 1 => String::new(),
+            several => format!(" and {} more paths", several - 1),
+        };
+        let message = format!("{first}{more} of `{}` end on {at}{}", agreement.reference, because(at));
+        findings.push(
+            sourced
+                .finding(Code::EndsSoon, &field(at), message)
+                .help("who is named there renews it, and moves the date; until then the rest carries on"),
+        );
+    }
+    findings
+}
