@@ -25,7 +25,7 @@ use super::{Condition, PolicyTestCase, shape};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct LocalPolicySpec {
-    /// Name of the PlaceFootprint that it binds. The object must stand in one of that footprint's `policyNamespaces`.
+    /// Name of the PlaceFootprint that it binds. The object must be in one of that footprint's `policyNamespaces`.
     #[schemars(transform = shape::object_name)]
     pub footprint: String,
     /// Who answers for it: a body or a role, never a person's name.
@@ -41,7 +41,7 @@ pub struct LocalPolicySpec {
     #[schemars(transform = shape::cedar)]
     pub cedar: String,
     /// Questions and the answers that are expected, at least one. They run on everything there is, with every agreement taken
-    /// as signed and unsuspended. A text that fails one is not loaded.
+    /// as signed and unsuspended. A text that fails one is loaded without its permits; its forbids bind all the same.
     #[schemars(transform = shape::list(1, 128, shape::choice))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))").message("`tests` has two entries of one `name`: keep one"))]
     pub tests: Vec<PolicyTestCase>,
@@ -55,7 +55,7 @@ pub struct LocalPolicyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::count)]
     pub observed_generation: Option<i64>,
-    /// The last text that was loaded; its forbids stay while a later text is refused. Left out, none was.
+    /// The last text that was loaded; its forbids stay while a later text cannot be loaded. Left out, none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::cedar)]
     pub loaded: Option<String>,

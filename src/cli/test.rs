@@ -2,7 +2,7 @@
 
 mod coverage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::ValueEnum;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use super::output::{Printer, count};
 use crate::api::{AccessAnswer, AnswerContext, Expectation, NearMiss, ObjectRef, PolicyTestCase};
 use crate::core::finding::{Code, Finding, ObjectKey};
 use crate::core::judge::Judgement;
-use crate::core::policy::{Assessments, Signing, TestOutcome, assess, decide, run_test};
+use crate::core::policy::{Assessments, Signing, TestOutcome, assess, run_own_test, run_test};
 use crate::core::snapshot::{Snapshot, Sourced, TestFile};
 use coverage::Coverage;
 
@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             let outcome = run_test(judgement, case);
             coverage.know(judgement);
             if outcome.passed {
-                coverage.take(judgement, &outcome.answer);
+                coverage.take(judgement, &outcome.answer, &outcome.fired);
                 tally.passed += 1;
             } else {
                 tally.failed += 1;
@@ -88,8 +88,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     }
     let judgement = judgements.at(at);
     coverage.know(judgement);
-    for answer in own_answers(judgement) {
-        coverage.take(judgement, &answer);
+    for outcome in own_outcomes(judgement) {
+        coverage.take(judgement, &outcome.answer, &outcome.fired);
     }
     drop(progress);
     let own = own_tests(&loaded.snapshot.policies, judgement, &mut tally);
@@ -138,7 +138,10 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             .iter()
             .map(|(file, index, case, outcome)| {
                 let origin = file.source.origin(None, &format!("spec.tests[{index}]"));
-                json!({ "test": case.name, "origin": origin, "mismatches": outcome.mismatches, "answer": outcome.answer })
+                json!({
+                    "test": case.name, "origin": origin, "mismatches": outcome.mismatches,
+                    "showsNothing": outcome.shows_nothing, "fired": outcome.fired, "answer": outcome.answer,
+                })
             })
             .chain(own.outcomes.iter().map(OwnOutcome::json))
             .collect();
@@ -175,7 +178,7 @@ impl Judgements<'_> {
 
 fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutcome, printer: &mut Printer) {
     let paint = printer.answer_paint();
-    let TestOutcome { passed: _, answer, mismatches: _ } = outcome;
+    let TestOutcome { passed: _, answer, mismatches: _, shows_nothing, fired } = outcome;
     let AnswerContext { tier: _, rule: _, rules: _, agreement: _, reason, near_miss } = &answer.context;
     let origin = file.source.origin(None, &format!("spec.tests[{index}]"));
     let place = match (&origin.file, origin.line) {
@@ -194,8 +197,11 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
         let text = wrap(text, printer.width().saturating_sub(COLUMN), COLUMN);
         printer.answer(format!("     {}{padding}{text}", paint.dim(name)));
     };
+    for problem in shows_nothing {
+        line("shows", &format!("nothing: {problem}"));
+    }
     line("expected", &expected(&case.expect));
-    line("got", &got(answer, &case.expect));
+    line("got", &got(answer, fired, &case.expect));
     line("because", reason);
     if let Some(NearMiss { agreement: _, rule: _, clause, saw, wants, who }) = near_miss {
         if ![saw, wants].iter().all(|part| reason.contains(part.as_str())) {
@@ -213,15 +219,12 @@ fn expected(expect: &Expectation) -> String {
     parts.extend(tier.map(|tier| format!("tier {}", tier.as_str())));
     parts.extend(rule.as_ref().map(|rule| format!("rule {rule}")));
     parts.extend(agreement.as_ref().map(|agreement| format!("agreement {agreement}")));
-    parts.extend(fires.as_ref().map(|rules| match rules.as_slice() {
-        [] => "no local rule fires".to_owned(),
-        rules => format!("fires {}", rules.join(", ")),
-    }));
-    parts.join(", ")
+    parts.extend(fires.as_ref().map(|rules| firing(rules.iter())));
+    if parts.is_empty() { "nothing, so that it cannot fail".to_owned() } else { parts.join(", ") }
 }
 
 /// The answer, as far as the test asked.
-fn got(answer: &AccessAnswer, expect: &Expectation) -> String {
+fn got(answer: &AccessAnswer, fired: &BTreeSet<String>, expect: &Expectation) -> String {
     let AccessAnswer { decision, context } = answer;
     let mut parts = vec![word(*decision).to_owned(), format!("tier {}", context.tier.as_str())];
     let named = |name: &str, value: &Option<String>| match value {
@@ -234,7 +237,14 @@ fn got(answer: &AccessAnswer, expect: &Expectation) -> String {
     if expect.agreement.is_some() {
         parts.push(named("agreement", &context.agreement));
     }
+    parts.extend(expect.fires.as_ref().map(|_| firing(fired.iter())));
     parts.join(", ")
+}
+
+/// The local rules that match.
+fn firing<'a>(rules: impl Iterator<Item = &'a String>) -> String {
+    let rules: Vec<&str> = rules.map(String::as_str).collect();
+    if rules.is_empty() { "no local rule fires".to_owned() } else { format!("fires {}", rules.join(", ")) }
 }
 
 fn word(decision: bool) -> &'static str {
@@ -308,7 +318,8 @@ fn own_tests(policies: &[Sourced<crate::api::LocalPolicy>], judgement: &Judgemen
             .filter(about)
             .filter(|finding| finding.code == Code::PolicyTestFailed)
             .collect();
-        let ran = judgement.model.policies.get(&reference).is_some_and(|loaded| loaded.held_back.is_none());
+        let ran =
+            judgement.model.policies.get(&reference).is_some_and(|loaded| loaded.permits_disabled.is_none());
         if !ran && failed.is_empty() {
             tally.not_run += tests.len();
             let why = judgement
@@ -331,18 +342,18 @@ fn own_tests(policies: &[Sourced<crate::api::LocalPolicy>], judgement: &Judgemen
     own
 }
 
-/// The answers to the own tests of the policies that are loaded whole, put as they are when the policy is loaded.
-fn own_answers(judgement: &Judgement) -> Vec<AccessAnswer> {
+/// The outcomes of the own tests of the policies that are loaded whole, put as they are when the policy is loaded.
+fn own_outcomes(judgement: &Judgement) -> Vec<TestOutcome> {
     let mut moments: BTreeMap<Timestamp, Assessments> = BTreeMap::new();
-    let mut answers = Vec::new();
+    let mut outcomes = Vec::new();
     let model = &judgement.model;
-    for policy in model.policies.values().filter(|policy| policy.held_back.is_none()) {
+    for policy in model.policies.values().filter(|policy| policy.permits_disabled.is_none()) {
         for case in &policy.tests {
             let at = case.at.unwrap_or(judgement.at);
             let store = &judgement.assessments.store;
             let assessments = moments.entry(at).or_insert_with(|| assess(model, store, at, Signing::Assumed));
-            answers.push(decide(model, [policy], assessments, &case.request, at).answer);
+            outcomes.push(run_own_test(model, policy, assessments, case, at));
         }
     }
-    answers
+    outcomes
 }

@@ -106,13 +106,16 @@ codes! {
     PolicyNamespace "CON701" Error "a local policy stands outside its footprint's policy namespaces";
     PolicyText "CON702" Error "a local policy's text cannot be parsed or is not valid";
     PolicyAnnotation "CON703" Error "a local rule lacks an annotation, or has no `@id` that tells it apart";
-    PolicyTestFailed "CON704" Error "a local policy fails one of its own tests";
+    PolicyTestFailed "CON704" Error "a local policy fails one of its own tests, or has one that tests nothing";
     PolicyWaiting "CON705" Warning "a local policy refers to something that is not there yet";
     PolicyReview "CON706" Warning "a local policy is past its review date";
     PolicyNationalId "CON707" Error "a local rule has the id of a national one";
     PolicyAgreement "CON708" Error "a local permit does not name its agreement";
     PolicyParity "CON709" Error "a local rule treats a sector by its name, or the voluntary sector worse than the NHS";
     PolicyNoEffect "CON710" Warning "a local permit can never take effect";
+    PolicyWord "CON711" Warning "a local rule compares with a word that the vocabulary does not have";
+    PolicyCanFail "CON712" Error "a rule can fail when it is evaluated";
+    PolicyUntested "CON713" Warning "no test of a local policy makes one of its rules fire";
 
     PopulationBand "CON801" Warning "a place's population lies outside the usual band";
     TestWithoutMoment "CON802" Error "a policy test does not say when the question is asked";

@@ -14,6 +14,17 @@ pub enum TextProblem {
     Unsafe(char),
 }
 
+/// Whether a text is empty to whoever reads it: nothing but white space and characters that show nothing.
+pub fn is_blank(text: &str) -> bool {
+    let shows_nothing = |c: char| {
+        // a braille cell without dots and the Hangul fillers are letters to Unicode
+        c.is_whitespace()
+            || has_no_width(c)
+            || matches!(c, '\u{2800}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
+    };
+    text.chars().all(shows_nothing)
+}
+
 /// Whether ten digits carry a right NHS number check digit.
 ///
 /// Source: NHS Data Model and Dictionary, `NHS NUMBER`: weights 10 to 2, modulus 11. The range 999 that is kept

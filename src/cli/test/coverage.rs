@@ -1,6 +1,6 @@
 //! Which rules the tests reached, and which none ever made fire.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -55,7 +55,7 @@ impl Coverage {
     }
 
     /// Takes up the answer to a test that passed. One that failed shows nothing of the rules that answered it.
-    pub(super) fn take(&mut self, judgement: &Judgement, answer: &AccessAnswer) {
+    pub(super) fn take(&mut self, judgement: &Judgement, answer: &AccessAnswer, fired: &BTreeSet<String>) {
         let context = &answer.context;
         let framework = context
             .agreement
@@ -73,6 +73,12 @@ impl Coverage {
                 reached.fired += 1;
                 reached.decided += usize::from(context.rule.as_ref() == Some(rule));
                 reached.alone += usize::from(context.rules.len() == 1);
+            }
+        }
+        // a local rule that matches where another one decides has been reached all the same
+        for rule in fired.iter().filter(|rule| !context.rules.contains(rule)) {
+            if let Some(reached) = self.local.get_mut(rule) {
+                reached.fired += 1;
             }
         }
     }

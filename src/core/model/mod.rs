@@ -15,7 +15,7 @@ pub use words::{DelegatedWord, Delegation, Said, Slot, Voice, Word, Words};
 pub use workloads::{Claim, WorkloadIndex, clusters_meet};
 
 use super::finding::ObjectKey;
-use super::policy::{Framework, LocalPolicy};
+use super::policy::{Framework, LocalPolicy, PolicyInDoubt};
 use super::snapshot::ClusterView;
 use crate::api::{
     DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, OrgState, PartnerOrgSpec,
@@ -47,6 +47,8 @@ pub struct Model {
     pub exceptions: Vec<Exception>,
     /// Local policies that are loaded, wholly or in part.
     pub policies: BTreeMap<ObjectRef, LocalPolicy>,
+    /// Local policies that cannot be loaded, and may forbid.
+    pub policies_in_doubt: Vec<PolicyInDoubt>,
     pub workloads: WorkloadIndex,
     /// What has been said of each agreement for each party, whether the agreement can be used or not.
     pub words: BTreeMap<Slot, Words>,

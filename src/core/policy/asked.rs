@@ -2,9 +2,10 @@
 
 use super::near_miss::{CALLER, miss};
 use crate::api::{
-    AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, RequestContext, SubjectType,
+    AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, RequestContext, Subject, SubjectType,
 };
 use crate::core::model::{FunctionRef, Model, Product};
+use crate::core::text::is_blank;
 
 /// A request whose names have been found.
 pub(super) struct Asked<'a> {
@@ -22,18 +23,7 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     pub(super) fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
         let AccessRequest { subject, action, resource, context } = request;
-        let function = match subject.type_ {
-            SubjectType::Workload => resolve_workload(model, &subject.id),
-            SubjectType::OrgFunction => subject
-                .id
-                .split_once('/')
-                .map(|(org, function)| FunctionRef { org: org.to_owned(), function: function.to_owned() }),
-        };
-        let found = function.and_then(|reference| {
-            let provides_care = model.orgs.get(&reference.org)?.function(&reference.function)?.provides_care;
-            Some((reference, provides_care))
-        });
-        let (function, provides_care) = found.ok_or_else(|| {
+        let (function, provides_care) = function_of(model, subject).ok_or_else(|| {
             let wants = match subject.type_ {
                 SubjectType::Workload => {
                     "`cluster/namespace/serviceAccount` of a workload that one function has"
@@ -65,9 +55,10 @@ impl<'a> Asked<'a> {
         let purpose = context
             .purpose
             .as_deref()
+            .filter(|code| !is_blank(code))
             .filter(|code| model.frameworks.values().any(|framework| framework.purpose(code).is_some()))
             .ok_or_else(|| {
-                let saw = context.purpose.as_deref().filter(|code| !code.is_empty()).map_or_else(
+                let saw = context.purpose.as_deref().filter(|code| !is_blank(code)).map_or_else(
                     || "left out".to_owned(),
                     |code| format!("`{code}`, which no framework lists"),
                 );
@@ -84,9 +75,32 @@ impl<'a> Asked<'a> {
                 CALLER,
             ));
         }
+        let onward = context.onward_to.as_deref().filter(|org| !is_blank(org));
+        if let Some(onward) = onward.filter(|org| !model.orgs.contains_key(*org)) {
+            let saw = format!("`{onward}`, which is no organisation that can be used");
+            return Err(miss(
+                "the body that it is for",
+                saw,
+                "an Active organisation of the registry",
+                CALLER,
+            ));
+        }
         let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
         Ok(Self { function, provides_care, workload, action, product, purpose, identifiability, context })
     }
+}
+
+/// The function that a subject is or speaks for, and whether it provides care.
+pub(super) fn function_of(model: &Model, subject: &Subject) -> Option<(FunctionRef, bool)> {
+    let reference = match subject.type_ {
+        SubjectType::Workload => resolve_workload(model, &subject.id)?,
+        SubjectType::OrgFunction => {
+            let (org, function) = subject.id.split_once('/')?;
+            FunctionRef { org: org.to_owned(), function: function.to_owned() }
+        }
+    };
+    let provides_care = model.orgs.get(&reference.org)?.function(&reference.function)?.provides_care;
+    Some((reference, provides_care))
 }
 
 fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {

@@ -4,11 +4,13 @@
 //! takes part in one.
 
 use std::str::FromStr as _;
+use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Entities, EvalResult, Expression, Policy, PolicyId, PolicySet};
 use serde_json::{Map, Value, json};
 
 use super::authorize::{Outcome, Question};
+use super::load::on_large_stack;
 use crate::api::Identifiability;
 
 /// One clause of a rule.
@@ -77,8 +79,19 @@ pub(super) struct Seen {
     pub(super) wants: String,
 }
 
+/// The clauses of a rule, made when they are first looked at: most rules explain nothing, and making them takes as long
+/// as loading the rule.
+pub(super) type Clauses = Arc<LazyLock<Vec<Clause>, Box<dyn FnOnce() -> Vec<Clause> + Send>>>;
+
+/// The clauses of a rule, from its JSON.
+pub(super) fn lazily(rule: Arc<Value>) -> Clauses {
+    // they are parsed again, which is recursive
+    let make = move || on_large_stack(|| clauses(&rule)).unwrap_or_default();
+    Arc::new(LazyLock::new(Box::new(make)))
+}
+
 /// The clauses of a rule, from its JSON. All have to hold for a permit to apply, or for a forbid to stay silent.
-pub(super) fn clauses(rule: &Value) -> Vec<Clause> {
+fn clauses(rule: &Value) -> Vec<Clause> {
     let forbid = rule.get("effect").and_then(Value::as_str) == Some("forbid");
     let conditions = rule.get("conditions").and_then(Value::as_array).into_iter().flatten();
     let firing: Vec<Value> = conditions

@@ -1,6 +1,8 @@
 //! The access gate: one request, decided against the agreements in force that list its product and recipient.
 
-use cedar_policy::{Entities, PolicySet};
+use std::collections::BTreeSet;
+
+use cedar_policy::{Effect, Entities, PolicySet};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -10,12 +12,15 @@ use super::authorize::{Outcome, Question};
 use super::context::AccessContext;
 use super::entities::{self, Value};
 use super::framework::Framework;
+use super::local::PolicyInDoubt;
 use super::near_miss::{closest_agreement, nothing_permits};
 use super::{LocalPolicy, LocalRule, names, rule_order};
 use crate::api::{
-    AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, NearMiss, ObjectRef, RequestContext,
+    AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss,
+    ObjectRef, RequestContext,
 };
 use crate::core::model::{Agreement, Model};
+use crate::core::text::is_blank;
 
 /// The answer to a request, and what each candidate said.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +57,9 @@ pub struct CandidateVerdict {
     pub(super) reason: String,
     #[serde(skip)]
     pub(super) near_miss: Option<NearMiss>,
+    /// Whether a national rule, and not a local one, could not be evaluated.
+    #[serde(skip)]
+    national_error: bool,
 }
 
 /// Decides a request at `now`, under these local policies.
@@ -122,16 +130,44 @@ pub(super) fn passes_ceiling(
     passes().unwrap_or(false)
 }
 
-/// Chooses the candidate that speaks for all: an error before anything, then what allows, then what denies.
+/// The local rules, of these policies, that match a request under one agreement: the permits that apply and the forbids
+/// that fire, whoever decides.
+pub(super) fn matching_rules<'m>(
+    model: &'m Model,
+    policies: impl IntoIterator<Item = &'m LocalPolicy>,
+    assessments: &Assessments,
+    request: &AccessRequest,
+    agreement: &ObjectRef,
+    now: Timestamp,
+) -> Result<BTreeSet<String>, String> {
+    let policies: Vec<&LocalPolicy> = policies.into_iter().collect();
+    let Ok(asked) = Asked::resolve(model, request) else {
+        return Ok(BTreeSet::new());
+    };
+    let found = model.agreements.get(agreement).and_then(|it| {
+        let assessment = assessments.agreements.get(agreement)?;
+        Some((it, assessment, model.frameworks.get(&it.spec.framework)?))
+    });
+    let Some((agreement, assessment, framework)) = found else {
+        return Ok(BTreeSet::new());
+    };
+    let asked = &asked;
+    let policies = policies.as_slice();
+    Candidate { model, policies, assessments, agreement, assessment, framework, asked, now }.matching_rules()
+}
+
+/// Chooses the candidate that speaks for all: an error of a national rule, the floor, an error of a local rule, then
+/// what allows, then what denies.
 fn conclude(mut verdicts: Vec<CandidateVerdict>) -> Verdict {
     let rank = |verdict: &CandidateVerdict| match (verdict.decision, verdict.tier) {
-        (_, DecisionTier::Error) => 0,
+        (_, DecisionTier::Error) if verdict.national_error => 0,
         (true, DecisionTier::Floor) => 1,
-        (true, DecisionTier::Agreement) => 2,
-        (true, _) => 3,
-        (false, DecisionTier::Local) => 4,
-        (false, DecisionTier::None) => 5,
-        (false, _) => 6,
+        (_, DecisionTier::Error) => 2,
+        (true, DecisionTier::Agreement) => 3,
+        (true, _) => 4,
+        (false, DecisionTier::Local) => 5,
+        (false, DecisionTier::None) => 6,
+        (false, _) => 7,
     };
     verdicts.sort_by(|a, b| a.agreement.cmp(&b.agreement));
     let Some(decided) = verdicts.iter().min_by_key(|verdict| rank(verdict)) else {
@@ -172,14 +208,13 @@ pub(super) struct Candidate<'a> {
 
 impl Candidate<'_> {
     fn decide(&self) -> CandidateVerdict {
-        let outcome = self.evaluate();
+        let national = self.national();
+        let national_error = matches!(national, Err(_) | Ok((_, _, Outcome::Error(_))));
+        let outcome = national.and_then(|national| self.evaluate(national));
         outcome.unwrap_or_else(|error| {
-            self.verdict(
-                false,
-                DecisionTier::Error,
-                Vec::new(),
-                format!("denied because of an error: {error}"),
-            )
+            let reason = format!("denied because of an error: {error}");
+            let verdict = self.verdict(false, DecisionTier::Error, Vec::new(), reason);
+            CandidateVerdict { national_error, ..verdict }
         })
     }
 
@@ -198,6 +233,7 @@ impl Candidate<'_> {
             rules,
             reason,
             near_miss: None,
+            national_error: false,
         }
     }
 
@@ -215,7 +251,7 @@ impl Candidate<'_> {
             &asked.product.reference,
             &asked.product.spec.controller,
             entity,
-            asked.context.onward_to.as_deref(),
+            asked.context.onward_to.as_deref().filter(|text| !is_blank(text)),
         )?;
         let question = Question::new(
             principal_uid,
@@ -227,9 +263,11 @@ impl Candidate<'_> {
         Ok((question, entities, outcome))
     }
 
-    fn evaluate(&self) -> Result<CandidateVerdict, String> {
+    fn evaluate(
+        &self,
+        (question, entities, outcome): (Question, Entities, Outcome),
+    ) -> Result<CandidateVerdict, String> {
         // 1. the national set
-        let (question, entities, outcome) = self.national()?;
         match outcome {
             Outcome::Error(error) => return Err(error),
             Outcome::Forbidden(rules) => {
@@ -246,6 +284,9 @@ impl Candidate<'_> {
             Outcome::Silent => {}
         }
         // 2. the place set
+        if let Some(doubt) = self.doubt() {
+            return Err(doubt);
+        }
         let (policies, local) = self.place_set()?;
         Ok(match question.ask(&policies, &entities) {
             Outcome::Error(error) => return Err(error),
@@ -283,7 +324,11 @@ impl Candidate<'_> {
             region,
             onward_to,
         } = self.asked.context;
-        let is_table = self.asked.action == DataAction::QueryAggregate;
+        let is_table = match self.asked.action {
+            DataAction::QueryAggregate => true,
+            DataAction::Extract => self.asked.identifiability == Identifiability::AggregateSuppressed,
+            DataAction::ReadRecord | DataAction::Reidentify | DataAction::ShareOnward => false,
+        };
         // no count is below zero: what says so is taken for the smallest that there is
         let smallest = min_cell_count.map_or(i64::from(is_table), |count| if count < 0 { 1 } else { count });
         AccessContext {
@@ -292,17 +337,52 @@ impl Candidate<'_> {
             now: self.now,
             purpose: self.asked.purpose,
             identifiability: self.asked.identifiability,
-            roles: roles.clone(),
+            roles: roles.iter().filter(|role| !is_blank(role)).cloned().collect(),
             legitimate_relationship: *legitimate_relationship,
             explicit_consent: *explicit_consent,
             opt_outs_applied: *opt_outs_applied,
             min_cell_count: smallest,
-            case_reference: case_reference.clone().unwrap_or_default(),
+            case_reference: case_reference.clone().filter(|text| !is_blank(text)).unwrap_or_default(),
             break_glass: *break_glass,
-            region: region.clone().unwrap_or_else(|| "ZZ".to_owned()),
-            onward_to: onward_to.as_deref(),
+            region: region.clone().filter(|text| !is_blank(text)).unwrap_or_else(|| "ZZ".to_owned()),
+            onward_to: onward_to.as_deref().filter(|text| !is_blank(text)),
         }
         .pairs()
+    }
+
+    /// Why a local policy that cannot be loaded may forbid this; none where no such policy binds here.
+    fn doubt(&self) -> Option<String> {
+        let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
+        let doubts = self.model.policies_in_doubt.iter();
+        let mut binding =
+            doubts.filter(|doubt| doubt.binds(self.model, self.agreement, controller, recipient));
+        binding.next().map(PolicyInDoubt::to_string)
+    }
+
+    /// The local rules that bind here.
+    fn local_rules(&self) -> Vec<&LocalRule> {
+        let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
+        self.policies
+            .iter()
+            .flat_map(|policy| policy.binding_rules(self.model, self.agreement, controller, recipient))
+            .collect()
+    }
+
+    /// The local rules that match, whoever decides. Cedar names all permits that apply only where nothing forbids.
+    fn matching_rules(&self) -> Result<BTreeSet<String>, String> {
+        let (question, entities, _) = self.national()?;
+        let local = self.local_rules();
+        let mut matching = BTreeSet::new();
+        for effect in [Effect::Permit, Effect::Forbid] {
+            let rules = local.iter().map(|rule| &rule.policy).filter(|policy| policy.effect() == effect);
+            let set = PolicySet::from_policies(rules.cloned()).map_err(|error| error.to_string())?;
+            match question.ask(&set, &entities) {
+                Outcome::Allowed(rules) | Outcome::Forbidden(rules) => matching.extend(rules),
+                Outcome::Silent => {}
+                Outcome::Error(error) => return Err(error),
+            }
+        }
+        Ok(matching)
     }
 
     /// The agreement permits with the local rules that bind here.
@@ -311,12 +391,7 @@ impl Candidate<'_> {
         for policy in &self.framework.agreement {
             set.add(policy.clone()).map_err(|error| error.to_string())?;
         }
-        let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
-        let local: Vec<&LocalRule> = self
-            .policies
-            .iter()
-            .flat_map(|policy| policy.binding_rules(self.model, self.agreement, controller, recipient))
-            .collect();
+        let local = self.local_rules();
         for rule in &local {
             set.add(rule.policy.clone()).map_err(|error| error.to_string())?;
         }

@@ -1,27 +1,30 @@
 //! Local permits that can never take effect, and the national rules that see to it.
 //!
 //! Found by asking: each purpose, product, recipient function and action that the named agreement lists, at each level,
-//! with every value of what the permit reads. It tells how things stand at this moment, every signature taken as given.
-//! It says nothing of a permit about workloads by name or about the time of day, nor where there is too much to ask.
+//! with every value of what the permit reads that its conditions leave. It says how things are at this moment, every
+//! signature taken as given. It says nothing of a permit about workloads by name or about the time of day, nor where
+//! there is too much to ask: a text has a number of questions, whatever it says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::{Effect, Entities, PolicySet};
 use jiff::Timestamp;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::authorize::{Outcome, Question};
+use super::clauses::{conjuncts, path};
 use super::compliance::lifted;
+use super::constant;
 use super::context::AccessContext;
-use super::entities::{self, EntityStore, Signed, Value};
+use super::entities::{self, EntityStore, Signed};
 use super::framework::Framework;
 use super::load::Rule;
 use super::{lint, names, rule_order};
-use crate::api::{DataAction, Identifiability, ObjectRef, Purpose};
+use crate::api::{DataAction, Identifiability, ObjectRef};
 use crate::core::model::{Agreement, FunctionRef, Model, Product};
 
-/// How many questions are asked of one permit.
-const MOST_QUESTIONS: usize = 20_000;
+/// How many questions are asked about all permits of one text.
+const MOST_QUESTIONS: usize = 2_000;
 /// More than any count that hides anything.
 const LARGE: i64 = 1_000_000;
 
@@ -31,6 +34,24 @@ pub(super) struct NoEffect {
     pub(super) help: String,
 }
 
+/// The questions that are left for a text.
+#[derive(Debug)]
+pub(super) struct Questions(usize);
+
+impl Default for Questions {
+    fn default() -> Self {
+        Self(MOST_QUESTIONS)
+    }
+}
+
+impl Questions {
+    /// None where there are none left.
+    fn take(&mut self) -> Option<()> {
+        self.0 = self.0.checked_sub(1)?;
+        Some(())
+    }
+}
+
 /// Why a rule of a local policy for `footprint` can never take effect; none where it can, or where that is not seen.
 pub(super) fn no_effect(
     model: &Model,
@@ -38,6 +59,7 @@ pub(super) fn no_effect(
     footprint: &str,
     rule: &Rule,
     now: Timestamp,
+    questions: &mut Questions,
 ) -> Option<NoEffect> {
     if rule.policy.effect() != Effect::Permit {
         return None;
@@ -71,132 +93,16 @@ pub(super) fn no_effect(
             help: "a place opens its own data: ask the place of the controller for this permit".to_owned(),
         });
     }
-    let mut alone = PolicySet::new();
-    alone.add(rule.policy.clone()).ok()?;
-    let signed = Signed {
-        orgs: agreement.orgs().into_iter().map(str::to_owned).collect(),
-        by_purpose: spec
-            .purposes
-            .iter()
-            .map(|purpose| (purpose.code.clone(), agreement.orgs().into_iter().map(str::to_owned).collect()))
-            .collect(),
-    };
-    let entity = entities::agreement(model, agreement, &signed)?;
-    let national = framework.national_without(&lifted(model, agreement, Some(framework), now)).into_owned();
-    let reads = Reads::new(&rule.json);
-    let mut tried = Tried::default();
-    // first what guardrails like best, which as a rule ends the search; then everything
-    for thorough in [false, true] {
-        for purpose in &spec.purposes {
-            let products = purpose.products.iter().filter_map(|product| model.products.get(product));
-            for product in products.filter(|product| own(product)) {
-                for recipient in agreement.recipients(purpose, &model.orgs) {
-                    let to = &spec.onward_sharing.to;
-                    let controller = &product.spec.controller;
-                    let onward = to.first().map(String::as_str);
-                    let entities = store
-                        .access_slice(None, &recipient, &product.reference, controller, &entity, onward)
-                        .ok()?;
-                    let question = Questions {
-                        agreement,
-                        framework,
-                        purpose,
-                        product,
-                        recipient: &recipient,
-                        onward,
-                        now,
-                    };
-                    for context in question.contexts(&reads, thorough) {
-                        if !tried.ask(&question, context, &alone, &national, &entities)? {
-                            return None;
-                        }
-                    }
-                }
-            }
-        }
+    let reads = Reads::new(&rule.json, agreement, framework);
+    let choices = reads.choices(questions)?;
+    if choices.are_none() {
+        return reads.applies_to_nothing(&reference);
     }
-    tried.conclude(&reference, &reads)
+    let asking = Asking { model, store, footprint, agreement, framework, now };
+    asking.ask(rule, &reads, &choices, questions)?
 }
 
-/// What came of the questions.
-#[derive(Default)]
-struct Tried {
-    asked: usize,
-    /// How often the permit applied, and how often each guardrail denied it then.
-    applied: usize,
-    denied: BTreeMap<String, usize>,
-}
-
-impl Tried {
-    /// Whether to go on: not once the permit takes effect. None where nothing can be said.
-    fn ask(
-        &mut self,
-        question: &Questions<'_>,
-        (action, context): (DataAction, Vec<(&'static str, Value)>),
-        alone: &PolicySet,
-        national: &PolicySet,
-        entities: &Entities,
-    ) -> Option<bool> {
-        self.asked += 1;
-        if self.asked > MOST_QUESTIONS {
-            return None;
-        }
-        let question = Question::new(
-            names::function(question.recipient),
-            names::action(action),
-            names::product(&question.product.reference),
-            context,
-        )
-        .ok()?;
-        match question.ask(alone, entities) {
-            Outcome::Allowed(_) => self.applied += 1,
-            Outcome::Forbidden(_) | Outcome::Silent => return Some(true),
-            Outcome::Error(_) => return None,
-        }
-        match question.ask(national, entities) {
-            Outcome::Forbidden(rules) => {
-                for rule in rules {
-                    *self.denied.entry(rule).or_default() += 1;
-                }
-                Some(true)
-            }
-            Outcome::Allowed(_) | Outcome::Silent => Some(false),
-            Outcome::Error(_) => None,
-        }
-    }
-
-    fn conclude(self, reference: &ObjectRef, reads: &Reads) -> Option<NoEffect> {
-        let Self { asked: _, applied, denied } = self;
-        if applied == 0 {
-            return (!reads.more_than_is_tried).then(|| NoEffect {
-                message: format!("it applies to nothing that `{reference}` lists"),
-                help: "compare its conditions with the purposes, recipients and actions of the agreement"
-                    .to_owned(),
-            });
-        }
-        if reads.context.contains("now") {
-            return None;
-        }
-        let mut always: Vec<&str> =
-            denied.iter().filter(|(_, times)| **times == applied).map(|(rule, _)| rule.as_str()).collect();
-        let every = always.is_empty();
-        if every {
-            always = denied.keys().map(String::as_str).collect();
-        }
-        always.sort_by(|a, b| rule_order(a, b));
-        let which = if every { "one or another of " } else { "" };
-        Some(NoEffect {
-            message: format!(
-                "whatever it permits under `{reference}` is denied by {which}{}",
-                always.join(", ")
-            ),
-            help: "no local rule lifts a national one: narrow the permit to what they leave, or take it out"
-                .to_owned(),
-        })
-    }
-}
-
-/// What a permit reads, and the texts and numbers that it compares with.
+/// What a permit reads, and what it can be.
 struct Reads {
     /// Attributes of the context.
     context: BTreeSet<String>,
@@ -204,18 +110,27 @@ struct Reads {
     numbers: BTreeSet<i64>,
     /// Whether it reads what is not tried with every value.
     more_than_is_tried: bool,
+    /// What has to hold for the permit to apply, one by one.
+    conditions: Vec<Json>,
+    /// The roles of the vocabulary, of the agreement and of the permit.
+    roles: BTreeSet<String>,
 }
 
 impl Reads {
-    fn new(rule: &Json) -> Self {
+    fn new(rule: &Json, agreement: &Agreement, framework: &Framework) -> Self {
+        let own = agreement.spec.purposes.iter().filter_map(|purpose| purpose.roles.as_ref()).flatten();
         let mut reads = Self {
             context: BTreeSet::new(),
             texts: BTreeSet::new(),
             numbers: BTreeSet::new(),
             more_than_is_tried: false,
+            conditions: conditions(rule),
+            roles: framework.spec.vocabulary.roles.iter().chain(own).cloned().collect(),
         };
         reads.look(rule);
-        reads.more_than_is_tried |= reads.context.contains("now");
+        let clock = ["now", "weekday", "localMinute"];
+        reads.more_than_is_tried |= clock.iter().any(|name| reads.context.contains(*name));
+        reads.roles.extend(reads.texts.iter().cloned());
         reads
     }
 
@@ -248,137 +163,430 @@ impl Reads {
         }
     }
 
-    /// Both truths of what is read, and otherwise the one that guardrails like.
-    fn truths(&self, name: &str, liked: bool, thorough: bool) -> Vec<bool> {
-        if thorough || self.context.contains(name) { vec![liked, !liked] } else { vec![liked] }
+    /// The values that each attribute is tried with: those that the conditions about it alone leave.
+    fn choices(&self, questions: &mut Questions) -> Option<Choices> {
+        let reads = |name: &str| self.context.contains(name);
+        let truths = |name: &str, liked: bool| if reads(name) { vec![liked, !liked] } else { vec![liked] };
+        let words = |name: &str, liked: &str, other: &str| {
+            let mut words = vec![liked.to_owned()];
+            if reads(name) {
+                words.extend([other.to_owned()].into_iter().chain(self.texts.iter().cloned()));
+            }
+            words
+        };
+        let mut counts = vec![0, LARGE];
+        if reads("minCellCount") {
+            // one may be as large as a number can be
+            let near = |number: &i64| [number.saturating_sub(1), *number, number.saturating_add(1)];
+            counts.extend(self.numbers.iter().flat_map(near).filter(|count| *count >= 0));
+            counts.sort_unstable();
+            counts.dedup();
+        }
+        let mut roles = vec![self.roles.iter().cloned().collect::<Vec<_>>()];
+        if reads("roles") {
+            roles.push(Vec::new());
+        }
+        let mut left = |name: &str, value: Json| -> Option<bool> {
+            if !reads(name) {
+                return Some(true);
+            }
+            for condition in &self.conditions {
+                if alone(condition, name) {
+                    questions.take()?;
+                    if constant::holds(&with(condition, name, &value)) == Some(false) {
+                        return Some(false);
+                    }
+                }
+            }
+            Some(true)
+        };
+        Some(Choices {
+            levels: kept(LEVELS.to_vec(), |level| left("identifiability", literal(level.rank())))?,
+            counts: kept(counts, |count| left("minCellCount", literal(*count)))?,
+            roles: kept(roles, |roles| {
+                let texts: Vec<Json> = roles.iter().map(|role| literal(role.as_str())).collect();
+                left("roles", json!({ "Set": texts }))
+            })?,
+            references: kept(words("caseReference", "CASE-1", ""), |text| {
+                left("caseReference", literal(text.as_str()))
+            })?,
+            regions: kept(words("region", "GB", "ZZ"), |text| left("region", literal(text.as_str())))?,
+            relationship: kept(truths("legitimateRelationship", true), |it| {
+                left("legitimateRelationship", literal(*it))
+            })?,
+            consent: kept(truths("explicitConsent", true), |it| left("explicitConsent", literal(*it)))?,
+            opt_outs: kept(truths("optOutsApplied", true), |it| left("optOutsApplied", literal(*it)))?,
+            break_glass: kept(truths("breakGlass", false), |it| left("breakGlass", literal(*it)))?,
+        })
     }
 
-    fn words(&self, name: &str, liked: &str, other: &str, thorough: bool) -> BTreeSet<String> {
-        let mut words = BTreeSet::from([liked.to_owned()]);
-        if self.context.contains(name) {
-            words.extend(self.texts.iter().cloned());
-        }
-        if thorough || self.context.contains(name) {
-            words.insert(other.to_owned());
-        }
-        words
+    fn applies_to_nothing(&self, reference: &ObjectRef) -> Option<NoEffect> {
+        (!self.more_than_is_tried).then(|| NoEffect {
+            message: format!("it applies to nothing that `{reference}` lists"),
+            help: "compare its conditions with the purposes, recipients and actions of the agreement"
+                .to_owned(),
+        })
     }
 }
 
-/// The questions about one purpose, product and recipient.
-struct Questions<'a> {
+const LEVELS: [Identifiability; 4] = [
+    Identifiability::AggregateSuppressed,
+    Identifiability::AggregateSmallNumbers,
+    Identifiability::Pseudonymised,
+    Identifiability::Identifiable,
+];
+
+fn literal(value: impl Into<Json>) -> Json {
+    json!({ "Value": value.into() })
+}
+
+/// The values that are kept; none where that cannot be said of one.
+fn kept<T>(values: Vec<T>, mut keep: impl FnMut(&T) -> Option<bool>) -> Option<Vec<T>> {
+    let mut left = Vec::new();
+    for value in values {
+        if keep(&value)? {
+            left.push(value);
+        }
+    }
+    Some(left)
+}
+
+/// Everything that has to hold for a rule to apply.
+fn conditions(rule: &Json) -> Vec<Json> {
+    let conditions = rule.get("conditions").and_then(Json::as_array).into_iter().flatten();
+    conditions
+        .filter_map(|condition| {
+            let body = condition.get("body")?;
+            let when = condition.get("kind").and_then(Json::as_str) == Some("when");
+            Some(if when {
+                conjuncts(body).into_iter().cloned().collect()
+            } else {
+                vec![json!({ "!": { "arg": body } })]
+            })
+        })
+        .flatten()
+        .collect()
+}
+
+/// Whether a condition reads one attribute of the context and nothing else.
+fn alone(condition: &Json, name: &str) -> bool {
+    fn look(body: &Json, attribute: &str, found: &mut bool) -> bool {
+        if path(body).as_deref() == Some(attribute) {
+            *found = true;
+            return true;
+        }
+        match body {
+            Json::Object(fields) => {
+                !fields.contains_key("Var") && fields.values().all(|value| look(value, attribute, found))
+            }
+            Json::Array(items) => items.iter().all(|value| look(value, attribute, found)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => true,
+        }
+    }
+    let mut found = false;
+    look(condition, &format!("context.{name}"), &mut found) && found
+}
+
+/// A condition with a value in place of an attribute of the context.
+fn with(condition: &Json, name: &str, value: &Json) -> Json {
+    if path(condition).is_some_and(|path| path.strip_prefix("context.") == Some(name)) {
+        return value.clone();
+    }
+    match condition {
+        Json::Object(fields) => {
+            fields.iter().map(|(key, field)| (key.clone(), with(field, name, value))).collect()
+        }
+        Json::Array(items) => items.iter().map(|item| with(item, name, value)).collect(),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => condition.clone(),
+    }
+}
+
+/// What each attribute is tried with, what guardrails like best first.
+struct Choices {
+    levels: Vec<Identifiability>,
+    counts: Vec<i64>,
+    roles: Vec<Vec<String>>,
+    references: Vec<String>,
+    regions: Vec<String>,
+    relationship: Vec<bool>,
+    consent: Vec<bool>,
+    opt_outs: Vec<bool>,
+    break_glass: Vec<bool>,
+}
+
+/// What a question holds beside action and level.
+#[derive(Clone)]
+struct Rest<'c> {
+    count: i64,
+    roles: &'c [String],
+    reference: &'c str,
+    region: &'c str,
+    relationship: bool,
+    consent: bool,
+    opt_outs: bool,
+    break_glass: bool,
+}
+
+impl Choices {
+    fn are_none(&self) -> bool {
+        let Self { levels, counts, roles, references, regions, relationship, consent, opt_outs, break_glass } =
+            self;
+        let truths = [relationship, consent, opt_outs, break_glass];
+        [levels.len(), counts.len(), roles.len(), references.len(), regions.len()].contains(&0)
+            || truths.iter().any(|truths| truths.is_empty())
+    }
+
+    /// Every combination.
+    fn every(&self) -> impl Iterator<Item = Rest<'_>> {
+        let sizes = [
+            self.counts.len(),
+            self.roles.len(),
+            self.references.len(),
+            self.regions.len(),
+            self.relationship.len(),
+            self.consent.len(),
+            self.opt_outs.len(),
+            self.break_glass.len(),
+        ];
+        let combinations = sizes.iter().fold(1_usize, |all, size| all.saturating_mul(*size));
+        (0..combinations).filter_map(move |number| {
+            // the digits of the number, each in the base of its attribute
+            let mut rest = number;
+            let mut next = |size: usize| {
+                let digit = rest.checked_rem(size)?;
+                rest = rest.checked_div(size)?;
+                Some(digit)
+            };
+            Some(Rest {
+                count: *self.counts.get(next(self.counts.len())?)?,
+                roles: self.roles.get(next(self.roles.len())?)?,
+                reference: self.references.get(next(self.references.len())?)?,
+                region: self.regions.get(next(self.regions.len())?)?,
+                relationship: *self.relationship.get(next(self.relationship.len())?)?,
+                consent: *self.consent.get(next(self.consent.len())?)?,
+                opt_outs: *self.opt_outs.get(next(self.opt_outs.len())?)?,
+                break_glass: *self.break_glass.get(next(self.break_glass.len())?)?,
+            })
+        })
+    }
+}
+
+/// The national rules that deny what a permit permits.
+#[derive(Default)]
+struct Denied {
+    /// How often the permit applied, and how often each guardrail denied it then.
+    applied: usize,
+    by: BTreeMap<String, usize>,
+}
+
+struct Asking<'a> {
+    model: &'a Model,
+    store: &'a EntityStore,
+    footprint: &'a str,
     agreement: &'a Agreement,
     framework: &'a Framework,
-    purpose: &'a Purpose,
-    product: &'a Product,
-    recipient: &'a FunctionRef,
-    onward: Option<&'a str>,
     now: Timestamp,
 }
 
-type Asked = (DataAction, Vec<(&'static str, Value)>);
+/// A question that a permit applies to.
+struct Applied<'a> {
+    purpose: &'a str,
+    product: &'a ObjectRef,
+    recipient: FunctionRef,
+    action: DataAction,
+    level: Identifiability,
+    rest: Rest<'a>,
+}
 
-impl Questions<'_> {
-    fn contexts<'s>(&'s self, reads: &'s Reads, thorough: bool) -> impl Iterator<Item = Asked> + 's {
-        let levels = [
-            Identifiability::AggregateSuppressed,
-            Identifiability::AggregateSmallNumbers,
-            Identifiability::Pseudonymised,
-            Identifiability::Identifiable,
-        ];
-        let actions = self.purpose.actions.iter().copied();
-        let heads = actions.flat_map(move |action| levels.map(move |level| (action, level)));
-        let about_persons = |action| matches!(action, DataAction::ReadRecord | DataAction::Reidentify);
-        heads
-            .filter(move |(action, level)| {
-                !about_persons(*action) || *level >= Identifiability::Pseudonymised
-            })
-            .flat_map(move |(action, level)| {
-                self.rest(action, reads, thorough).map(move |rest| (action, self.context(level, rest)))
-            })
-    }
-
-    /// Everything but action and level.
-    fn rest<'s>(
-        &'s self,
-        action: DataAction,
-        reads: &'s Reads,
-        thorough: bool,
-    ) -> impl Iterator<Item = Rest> + 's {
-        let mut counts = BTreeSet::from([if action == DataAction::QueryAggregate { LARGE } else { 0 }]);
-        if reads.context.contains("minCellCount") {
-            counts.extend([0, LARGE]);
-            counts.extend(reads.numbers.iter().flat_map(|number| {
-                // one may be as large as a number can be
-                [number.saturating_sub(1), *number, number.saturating_add(1)]
-            }));
-            counts.retain(|count| *count >= 0);
-        }
-        let known = self.framework.spec.vocabulary.roles.iter().chain(self.purpose.roles.iter().flatten());
-        let all: BTreeSet<String> = known.chain(&reads.texts).cloned().collect();
-        let roles = if reads.context.contains("roles") { vec![all, BTreeSet::new()] } else { vec![all] };
-        let references = reads.words("caseReference", "CASE-1", "", thorough);
-        let regions = reads.words("region", "GB", "ZZ", false);
-        let mut rests = Vec::new();
-        for relationship in reads.truths("legitimateRelationship", true, thorough) {
-            for consent in reads.truths("explicitConsent", true, thorough) {
-                for opt_outs in reads.truths("optOutsApplied", true, thorough) {
-                    for break_glass in reads.truths("breakGlass", false, thorough) {
-                        rests.push([relationship, consent, opt_outs, break_glass]);
+impl<'a> Asking<'a> {
+    /// The outer nothing: there is too much to ask. The inner: the permit can take effect.
+    fn ask(
+        &self,
+        rule: &Rule,
+        reads: &Reads,
+        choices: &'a Choices,
+        questions: &mut Questions,
+    ) -> Option<Option<NoEffect>> {
+        let Self { model, store, footprint, agreement, framework, now } = *self;
+        let spec = &agreement.spec;
+        let alone = PolicySet::from_policies([rule.policy.clone()]).ok()?;
+        let everybody: BTreeSet<String> = agreement.orgs().into_iter().map(str::to_owned).collect();
+        let by_purpose = spec.purposes.iter().map(|it| (it.code.clone(), everybody.clone())).collect();
+        let entity = entities::agreement(model, agreement, &Signed { orgs: everybody, by_purpose })?;
+        let national =
+            framework.national_without(&lifted(model, agreement, Some(framework), now)).into_owned();
+        let onward = spec.onward_sharing.to.first().map(String::as_str);
+        let slice = |product: &Product, recipient: &FunctionRef| {
+            let (reference, controller) = (&product.reference, &product.spec.controller);
+            store.access_slice(None, recipient, reference, controller, &entity, onward).ok()
+        };
+        let mut denied = Denied::default();
+        let mut all_applied: Vec<Applied<'_>> = Vec::new();
+        // first what guardrails like best, which as a rule ends the search
+        for purpose in &spec.purposes {
+            let recipients = agreement.recipients(purpose, &model.orgs);
+            let products = purpose.products.iter().filter_map(|product| model.products.get(product));
+            for product in products.filter(|it| model.org_lies_in(&it.spec.controller, footprint)) {
+                for recipient in &recipients {
+                    questions.take()?;
+                    let entities = slice(product, recipient)?;
+                    for (action, level) in heads(&purpose.actions, &choices.levels) {
+                        for rest in choices.every() {
+                            if !reads.context.contains("minCellCount")
+                                && (rest.count == 0) == is_table(action)
+                            {
+                                continue;
+                            }
+                            let applied = Applied {
+                                purpose: &purpose.code,
+                                product: &product.reference,
+                                recipient: recipient.clone(),
+                                action,
+                                level,
+                                rest,
+                            };
+                            questions.take()?;
+                            let question = self.question(&applied, onward)?;
+                            match question.ask(&alone, &entities) {
+                                Outcome::Allowed(_) => {}
+                                Outcome::Forbidden(_) | Outcome::Silent => continue,
+                                Outcome::Error(_) => return None,
+                            }
+                            if !denied.is_denied(&question, &national, &entities)? {
+                                return Some(None);
+                            }
+                            all_applied.push(applied);
+                        }
                     }
                 }
             }
         }
-        rests.into_iter().flat_map(move |truths| {
-            let (roles, references, regions) = (roles.clone(), references.clone(), regions.clone());
-            counts.clone().into_iter().flat_map(move |count| {
-                let (references, regions) = (references.clone(), regions.clone());
-                roles.clone().into_iter().flat_map(move |roles| {
-                    let regions = regions.clone();
-                    references.clone().into_iter().flat_map(move |reference| {
-                        let roles = roles.clone();
-                        regions.clone().into_iter().map(move |region| Rest {
-                            truths,
-                            count,
-                            roles: roles.clone(),
-                            reference: reference.clone(),
-                            region,
-                        })
-                    })
-                })
-            })
-        })
+        if all_applied.is_empty() {
+            return Some(reads.applies_to_nothing(&agreement.reference));
+        }
+        // then everything that the permit does not read, and guardrails may
+        for applied in &all_applied {
+            let product = model.products.get(applied.product)?;
+            questions.take()?;
+            let entities = slice(product, &applied.recipient)?;
+            for rest in applied.rest.others(&reads.context) {
+                questions.take()?;
+                let question = self
+                    .question(&Applied { recipient: applied.recipient.clone(), rest, ..*applied }, onward)?;
+                if !denied.is_denied(&question, &national, &entities)? {
+                    return Some(None);
+                }
+            }
+        }
+        Some(denied.conclude(&agreement.reference, reads))
     }
 
-    fn context(&self, level: Identifiability, rest: Rest) -> Vec<(&'static str, Value)> {
-        let Rest { truths: [relationship, consent, opt_outs, break_glass], count, roles, reference, region } =
-            rest;
-        AccessContext {
+    fn question(&self, applied: &Applied<'_>, onward_to: Option<&str>) -> Option<Question> {
+        let Applied { purpose, product, recipient, action, level, rest } = applied;
+        let context = AccessContext {
             agreement: &self.agreement.reference,
             framework: self.framework,
             now: self.now,
-            purpose: &self.purpose.code,
-            identifiability: level,
-            roles: roles.into_iter().collect(),
-            legitimate_relationship: relationship,
-            explicit_consent: consent,
-            opt_outs_applied: opt_outs,
-            min_cell_count: count,
-            case_reference: reference,
-            break_glass,
-            region,
-            onward_to: self.onward,
-        }
-        .pairs()
+            purpose,
+            identifiability: *level,
+            roles: rest.roles.to_vec(),
+            legitimate_relationship: rest.relationship,
+            explicit_consent: rest.consent,
+            opt_outs_applied: rest.opt_outs,
+            min_cell_count: rest.count,
+            case_reference: rest.reference.to_owned(),
+            break_glass: rest.break_glass,
+            region: rest.region.to_owned(),
+            onward_to,
+        };
+        Question::new(
+            names::function(recipient),
+            names::action(*action),
+            names::product(product),
+            context.pairs(),
+        )
+        .ok()
     }
 }
 
-/// What a question holds beside action and level.
-struct Rest {
-    /// Legitimate relationship, explicit consent, opt-outs applied, break-glass.
-    truths: [bool; 4],
-    count: i64,
-    roles: BTreeSet<String>,
-    reference: String,
-    region: String,
+/// Actions and levels that go together.
+fn heads(actions: &[DataAction], levels: &[Identifiability]) -> Vec<(DataAction, Identifiability)> {
+    let about_persons = |action| matches!(action, DataAction::ReadRecord | DataAction::Reidentify);
+    actions
+        .iter()
+        .flat_map(|action| levels.iter().map(|level| (*action, *level)))
+        .filter(|(action, level)| !about_persons(*action) || *level >= Identifiability::Pseudonymised)
+        .collect()
+}
+
+/// Whether a request is about a table, which has a smallest count.
+fn is_table(action: DataAction) -> bool {
+    matches!(action, DataAction::QueryAggregate | DataAction::Extract)
+}
+
+impl<'c> Rest<'c> {
+    /// The same with every other value of the truths and of the reference that the permit does not read.
+    fn others(&self, read: &BTreeSet<String>) -> Vec<Self> {
+        let open = |name: &str| !read.contains(name);
+        let mut all = vec![self.clone()];
+        let mut vary = |name: &str, change: fn(&mut Self)| {
+            if open(name) {
+                let changed: Vec<Self> = all
+                    .iter()
+                    .map(|rest| {
+                        let mut rest = rest.clone();
+                        change(&mut rest);
+                        rest
+                    })
+                    .collect();
+                all.extend(changed);
+            }
+        };
+        vary("legitimateRelationship", |rest| rest.relationship = !rest.relationship);
+        vary("explicitConsent", |rest| rest.consent = !rest.consent);
+        vary("optOutsApplied", |rest| rest.opt_outs = !rest.opt_outs);
+        vary("breakGlass", |rest| rest.break_glass = !rest.break_glass);
+        vary("caseReference", |rest| rest.reference = "");
+        all.into_iter().skip(1).collect()
+    }
+}
+
+impl Denied {
+    /// Whether a guardrail denies what the permit permits; none where nothing can be said.
+    fn is_denied(&mut self, question: &Question, national: &PolicySet, entities: &Entities) -> Option<bool> {
+        self.applied += 1;
+        match question.ask(national, entities) {
+            Outcome::Forbidden(rules) => {
+                for rule in rules {
+                    *self.by.entry(rule).or_default() += 1;
+                }
+                Some(true)
+            }
+            Outcome::Allowed(_) | Outcome::Silent => Some(false),
+            Outcome::Error(_) => None,
+        }
+    }
+
+    fn conclude(self, reference: &ObjectRef, reads: &Reads) -> Option<NoEffect> {
+        let Self { applied, by } = self;
+        if reads.context.contains("now") {
+            return None;
+        }
+        let mut always: Vec<&str> =
+            by.iter().filter(|(_, times)| **times == applied).map(|(rule, _)| rule.as_str()).collect();
+        let every = always.is_empty();
+        if every {
+            always = by.keys().map(String::as_str).collect();
+        }
+        always.sort_by(|a, b| rule_order(a, b));
+        let which = if every { "one or another of " } else { "" };
+        Some(NoEffect {
+            message: format!(
+                "whatever it permits under `{reference}` is denied by {which}{}",
+                always.join(", ")
+            ),
+            help: "no local rule lifts a national one: narrow the permit to what they leave, or take it out"
+                .to_owned(),
+        })
+    }
 }

@@ -8,7 +8,7 @@ use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::clauses::Clause;
+use super::clauses::Clauses;
 use super::entities::{Value, long, record, text, texts};
 use super::load::{PolicyProblem, Rule, load};
 use crate::api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
@@ -47,7 +47,7 @@ pub struct Framework {
     /// What each rule says of itself, by `@id`.
     pub rules: BTreeMap<String, RuleText>,
     /// What each rule needs, or what keeps it from firing.
-    pub(super) clauses: BTreeMap<String, Arc<Vec<Clause>>>,
+    pub(super) clauses: BTreeMap<String, Clauses>,
 }
 
 impl Framework {

@@ -1,11 +1,12 @@
 //! What a local rule may not say, judged on its structure and never on its spelling.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::Effect;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::clauses::{conjuncts, path};
+use super::constant;
 use super::load::{PolicyProblem, Rule};
 use super::parity;
 use crate::core::finding::Code;
@@ -14,6 +15,7 @@ use crate::core::model::Model;
 /// What can be said of the rules of a text by themselves.
 pub(super) fn rules(rules: &[Rule]) -> Vec<PolicyProblem> {
     let mut problems = Vec::new();
+    let steps = parity::Steps::default();
     for rule in rules {
         let id: &str = rule.policy.id().as_ref();
         if !id.is_ascii() {
@@ -34,29 +36,116 @@ pub(super) fn rules(rules: &[Rule]) -> Vec<PolicyProblem> {
                  `||`, an `if` or an `unless` it does not count",
             ));
         }
-        problems.extend(parity::problems(rule));
+        problems.extend(can_fail(rule));
+        problems.extend(parity::problems(rule, &steps));
     }
     problems
 }
 
-/// No local rule goes by the name of a national one.
+/// Whether a rule can fail when it is evaluated: Cedar skips a rule that does, and a forbid that is skipped forbids
+/// nothing.
+pub(super) fn can_fail(rule: &Rule) -> Vec<PolicyProblem> {
+    let mut found: BTreeMap<String, &'static str> = BTreeMap::new();
+    rule.json.get("conditions").into_iter().for_each(|conditions| what_can_fail(conditions, &mut found));
+    found
+        .into_iter()
+        .map(|(what, help)| {
+            PolicyProblem::lint(
+                Code::PolicyCanFail,
+                rule,
+                format!("{what} can fail when the rule is evaluated"),
+                help,
+            )
+        })
+        .collect()
+}
+
+fn what_can_fail(body: &Value, found: &mut BTreeMap<String, &'static str>) {
+    const NUMBERS: &str =
+        "compare with a number that is written out: what is more than a number can be is no answer";
+    const DATES: &str = "compare with a date that is written out, such as `datetime(\"2027-03-31T23:00:00Z\")`; for hours \
+                         and days there are `context.localMinute` and `context.weekday`";
+    const WRITTEN: &str = "write the value out, in a form that Cedar reads";
+    const NAMED: &str = "compare the entity itself: what is named and does not exist has no attributes";
+    let fields = match body {
+        Value::Object(fields) => fields,
+        Value::Array(items) => return items.iter().for_each(|item| what_can_fail(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => return,
+    };
+    for (operator, operands) in fields {
+        match operator.as_str() {
+            "+" | "-" | "*" => drop(found.insert(format!("the arithmetic of `{operator}`"), NUMBERS)),
+            "neg" => drop(found.insert("the arithmetic of `-`".to_owned(), NUMBERS)),
+            "offset" | "durationSince" | "toDate" => drop(found.insert(format!("`{operator}`"), DATES)),
+            "datetime" | "duration" | "decimal" | "ip" => {
+                let written = json!({ operator: operands });
+                let is_read = !constant::reads(&written)
+                    && constant::holds(&json!({ "==": { "left": written, "right": written } })) == Some(true);
+                if !is_read {
+                    found.insert(format!("the conversion of a text by `{operator}`"), WRITTEN);
+                }
+            }
+            "." if operands.get("left").is_some_and(may_be_named) => {
+                let attribute = operands.get("attr").and_then(Value::as_str).unwrap_or_default();
+                found.insert(format!("reading `{attribute}` of an entity that is named"), NAMED);
+            }
+            // its keys are names, and no operators
+            "Record" => {
+                operands
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|it| it.values())
+                    .for_each(|it| what_can_fail(it, found));
+                continue;
+            }
+            _ => {}
+        }
+        what_can_fail(operands, found);
+    }
+}
+
+/// Whether an expression can be an entity that the rule names, and not one that the question brings with it.
+fn may_be_named(body: &Value) -> bool {
+    let part = |of: &Value, name: &str| of.get(name).is_some_and(may_be_named);
+    if let Some(branches) = body.get("if-then-else") {
+        return part(branches, "then") || part(branches, "else");
+    }
+    if let Some(access) = body.get(".") {
+        return part(access, "left");
+    }
+    if let Some(Value::Object(fields)) = body.get("Record") {
+        return fields.values().any(may_be_named);
+    }
+    body.get("Value").is_some_and(|value| value.get("__entity").is_some())
+}
+
+/// What is wrong with the ids of local rules beside the national ones: an answer names rules by their ids.
 pub(super) fn national_ids(model: &Model, rules: &[Rule]) -> Vec<PolicyProblem> {
     // what an answer names where no rule of a text decided
     const OWN: [&str; 3] = ["framework", "gate", "error"];
-    let national: BTreeSet<&str> =
-        model.frameworks.values().flat_map(|framework| framework.rules.keys().map(String::as_str)).collect();
+    let lower = |id: &str| id.trim().to_ascii_lowercase();
+    let frameworks = model.frameworks.values();
+    let national: BTreeSet<String> =
+        frameworks.flat_map(|framework| framework.rules.keys().map(|id| lower(id))).collect();
+    // `NF-` of `NF-13`
+    let series: BTreeSet<&str> = national
+        .iter()
+        .filter_map(|id| id.split_once(|c: char| c.is_ascii_digit()).map(|(series, _)| series))
+        .filter(|series| series.ends_with(|c: char| !c.is_alphanumeric()))
+        .collect();
     rules
         .iter()
         .filter_map(|rule| {
-            let id: &str = rule.policy.id().as_ref();
-            let same = |other: &&str| other.eq_ignore_ascii_case(id.trim());
-            let prefixed = id.trim().get(..3).is_some_and(|start| start.eq_ignore_ascii_case("NF-"));
-            (prefixed || national.iter().any(same) || OWN.iter().any(same)).then(|| {
+            let id = lower(rule.policy.id().as_ref());
+            let series = series.iter().find(|series| id.starts_with(**series));
+            (series.is_some() || national.contains(&id) || OWN.contains(&id.as_str())).then(|| {
+                let own = series
+                    .map(|series| format!(", which does not begin with `{}`", series.to_ascii_uppercase()));
                 PolicyProblem::lint(
                     Code::PolicyNationalId,
                     rule,
                     "its `@id` reads like a national rule",
-                    "give it a name of its own, which does not begin with `NF-`",
+                    format!("give it a name of its own{}", own.unwrap_or_default()),
                 )
             })
         })

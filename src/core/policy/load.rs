@@ -9,7 +9,7 @@ use cedar_policy::{Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
 use serde_json::Value;
 
-use super::clauses::{Clause, clauses};
+use super::clauses::{Clauses, lazily};
 use super::validator;
 use crate::core::finding::Code;
 
@@ -45,7 +45,7 @@ pub(super) struct Rule {
     /// Where it begins in the text, from 1.
     pub(super) position: Option<(u32, u32)>,
     /// What a permit needs, or what keeps a forbid from firing.
-    pub(super) clauses: Arc<Vec<Clause>>,
+    pub(super) clauses: Clauses,
 }
 
 impl PolicyProblem {
@@ -63,16 +63,22 @@ pub(super) fn load(
     lint: fn(&[Rule]) -> Vec<PolicyProblem>,
 ) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
     bounds(text).map_err(|problem| vec![problem])?;
+    on_large_stack(|| {
+        let rules = parse_and_validate(text)?;
+        let problems = lint(&rules);
+        if problems.is_empty() { Ok(rules) } else { Err(problems) }
+    })
+    .unwrap_or_else(|problem| Err(vec![problem]))
+}
+
+/// Does some work on a thread with a large stack.
+pub(super) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, PolicyProblem> {
     thread::scope(|scope| {
-        let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || {
-            let rules = parse_and_validate(text)?;
-            let problems = lint(&rules);
-            if problems.is_empty() { Ok(rules) } else { Err(problems) }
-        });
+        let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
         match worker.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(vec![PolicyProblem::new("the policy parser gave up on this text")]),
-            Err(error) => Err(vec![PolicyProblem::new(format!("no thread to parse on: {error}"))]),
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(_)) => Err(PolicyProblem::new("the policy parser crashed")),
+            Err(error) => Err(PolicyProblem::new(format!("no thread to parse on: {error}"))),
         }
     })
 }
@@ -224,12 +230,15 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
         }
         ids.insert(policy.id().clone(), id.clone());
         match policy.to_json() {
-            Ok(json) => rules.push(Rule {
-                policy: policy.new_id(PolicyId::new(&id)),
-                clauses: Arc::new(clauses(&json)),
-                json: Arc::new(json),
-                position,
-            }),
+            Ok(json) => {
+                let json = Arc::new(json);
+                rules.push(Rule {
+                    policy: policy.new_id(PolicyId::new(&id)),
+                    clauses: lazily(Arc::clone(&json)),
+                    json,
+                    position,
+                });
+            }
             Err(error) => {
                 let mut problem = PolicyProblem::new(error.to_string());
                 (problem.rule, problem.position) = (Some(id), position);

@@ -1,24 +1,23 @@
-//! Local policies: a place's own rules, loaded only when they parse, validate and pass their own tests.
+//! Local policies: a place's own rules. What forbids is loaded whatever else is wrong, and what cannot be loaded may have
+//! forbidden.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cedar_policy::{Effect, Policy, PolicyId};
 use jiff::Timestamp;
-use serde_json::Value;
 
-use super::asked::asked_flow;
-use super::assess::{Assessments, Listings};
-use super::clauses::Clause;
-use super::decide::decide;
-use super::effect::{NoEffect, no_effect};
+use super::clauses::Clauses;
+use super::effect::{self, NoEffect, no_effect};
 use super::entities::EntityStore;
+use super::framework::Framework;
 use super::load::{PolicyProblem, Rule, load};
 use super::moments::add_months;
-use super::near_miss::{closed, closed_agreement};
-use super::signing::Signing;
-use super::{lint, names, test};
-use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
+use super::own_tests::{Tested, test_all};
+use super::words::{self, Word};
+use super::{lint, names};
+use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, PolicyTestCase};
 use crate::core::finding::{Code, Finding, Severity};
 use crate::core::model::{Agreement, Footprints, Model};
 use crate::core::snapshot::{Snapshot, Sourced};
@@ -28,20 +27,47 @@ use crate::core::terms;
 #[derive(Clone, Debug)]
 pub struct LocalPolicy {
     pub reference: ObjectRef,
-    pub footprint: String,
+    /// The footprint that it is for; where it names none that exists, all that it could be for.
+    pub footprints: Vec<String>,
     pub rules: Vec<LocalRule>,
     /// The text that the rules come from.
     pub text: String,
     /// Why its permits are left out, where they are.
-    pub held_back: Option<String>,
+    pub permits_disabled: Option<String>,
     /// Its own tests.
     pub tests: Vec<PolicyTestCase>,
 }
 
+/// A local policy that cannot be loaded, and may forbid.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct PolicyInDoubt {
+    pub reference: ObjectRef,
+    /// What it could be for, by its namespace and as far as it says.
+    pub footprints: Vec<String>,
+}
+
+impl fmt::Display for PolicyInDoubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "local policy `{}` cannot be loaded, and may forbid this", self.reference)
+    }
+}
+
+impl PolicyInDoubt {
+    /// Whether a forbid of it would bind on the path from a product of `controller` to a function of `recipient`.
+    pub(super) fn binds(
+        &self,
+        model: &Model,
+        agreement: &Agreement,
+        controller: &str,
+        recipient: &str,
+    ) -> bool {
+        let Bound { data, people } = Bound::new(model, &self.footprints, agreement, controller, recipient);
+        data || people
+    }
+}
+
 impl LocalPolicy {
-    /// The rules that bind on the path from a product of `controller` to a function of `recipient`, by construction:
-    /// all of them where the controller lies in its footprint; where only the recipient does, and the agreement too,
-    /// its forbids.
+    /// The rules that bind on the path from a product of `controller` to a function of `recipient`, by construction.
     pub(super) fn binding_rules<'a>(
         &'a self,
         model: &Model,
@@ -49,14 +75,55 @@ impl LocalPolicy {
         controller: &str,
         recipient: &str,
     ) -> impl Iterator<Item = &'a LocalRule> + use<'a> {
-        let own_data = model.org_lies_in(controller, &self.footprint);
-        let own_people = model.org_lies_in(recipient, &self.footprint)
-            && model.footprints.agreement_lies_in(&agreement.spec, &self.footprint);
+        let Bound { data, people } = Bound::new(model, &self.footprints, agreement, controller, recipient);
         self.rules.iter().filter(move |rule| match rule.policy.effect() {
-            Effect::Permit => own_data,
-            Effect::Forbid => own_data || own_people,
+            Effect::Permit => data,
+            Effect::Forbid => data || people,
         })
     }
+}
+
+/// What of a path a place may rule over.
+struct Bound {
+    /// The place's own data: permits and forbids bind.
+    data: bool,
+    /// The hands of its own people: forbids bind.
+    people: bool,
+}
+
+impl Bound {
+    fn new(
+        model: &Model,
+        places: &[String],
+        agreement: &Agreement,
+        controller: &str,
+        recipient: &str,
+    ) -> Self {
+        let data = places.iter().any(|place| model.org_lies_in(controller, place));
+        let people = places.iter().any(|place| binds_people(model, place, agreement, recipient));
+        Self { data, people }
+    }
+}
+
+/// Whether a place's forbids bind its own people under an agreement: where the agreement lies in the place, or the place
+/// in the agreement's and the recipient is nowhere else in it. So a charity of five places does not carry each place's
+/// rules everywhere, and naming the county sheds none.
+fn binds_people(model: &Model, place: &str, agreement: &Agreement, recipient: &str) -> bool {
+    let Some(recipient) = model.orgs.get(recipient) else {
+        return false;
+    };
+    let Model { footprints, .. } = model;
+    let in_agreement =
+        |inner: &str| Footprints::of_agreement(&agreement.spec).any(|outer| footprints.lies_in(inner, outer));
+    footprints.org_lies_in(&recipient.spec, place)
+        && (footprints.agreement_lies_in(&agreement.spec, place)
+            || in_agreement(place)
+                && recipient
+                    .spec
+                    .footprints
+                    .iter()
+                    .filter(|inner| in_agreement(inner))
+                    .all(|inner| footprints.lies_in(inner, place)))
 }
 
 /// One rule of a local policy.
@@ -67,14 +134,14 @@ pub struct LocalRule {
     pub reason: String,
     pub policy: Policy,
     /// What it needs, or what keeps it from firing.
-    pub(super) clauses: Arc<Vec<Clause>>,
+    pub(super) clauses: Clauses,
 }
 
-/// Loads the local policies that validation let through into the model.
+/// Loads the local policies of a snapshot into the model.
 ///
-/// A policy that does not parse or validate, or that fails a test of its own, is not loaded; if an earlier text of
-/// it was, that text's forbids stay. What it refers to and is not there yet, or a review date that has passed,
-/// holds back its permits and not its forbids.
+/// The forbids of a text that parses, validates and passes the lints are loaded, whatever else is wrong: that keeps its
+/// permits out. A text that does not is in doubt: until it loads, whatever its forbids could bind on is denied, and the
+/// forbids of an earlier text stay. A policy does nothing outside the footprints that list its namespace.
 pub fn load_local_policies(
     model: &mut Model,
     store: &Arc<EntityStore>,
@@ -82,73 +149,146 @@ pub fn load_local_policies(
     now: Timestamp,
     findings: &mut Vec<Finding>,
 ) {
-    let mut wire: BTreeMap<ObjectRef, &Sourced<WirePolicy>> = BTreeMap::new();
-    for sourced in &snapshot.policies {
-        let key = sourced.key();
-        if model.accepted(&key) {
-            wire.insert(ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name }, sourced);
-        }
-    }
-    // one that is refused for something beside its text has had a text before, perhaps
-    let kept: Vec<LocalPolicy> =
-        snapshot.policies.iter().filter_map(|sourced| kept_forbids(model, sourced)).collect();
-    model.policies.extend(kept.into_iter().map(|policy| (policy.reference.clone(), policy)));
-    let mut refused: BTreeSet<ObjectRef> = BTreeSet::new();
-    let mut read: Vec<LocalPolicy> = Vec::new();
+    let mut loading = Loading::default();
     let in_use = InUse::new(model);
-    for (reference, sourced) in &wire {
-        let spec = &sourced.object.spec;
-        let parsed = parse(&spec.cedar).and_then(|loaded| {
-            let problems = lint::national_ids(model, &loaded);
-            if problems.is_empty() { Ok(loaded) } else { Err(problems) }
-        });
-        match parsed {
-            Ok(policies) => {
-                let missing = missing_references(model, &policies);
-                let held_back = held_back(&in_use, sourced, &missing, now, findings);
-                read.push(LocalPolicy {
-                    reference: reference.clone(),
-                    footprint: spec.footprint.clone(),
-                    rules: rules(reference, &policies, held_back.is_none()),
-                    text: spec.cedar.clone(),
-                    held_back,
-                    tests: spec.tests.clone(),
-                });
-            }
-            Err(problems) => {
-                refused.insert(reference.clone());
-                findings.extend(problems.into_iter().map(|problem| text_finding(sourced, problem)));
-            }
-        }
+    for sourced in &snapshot.policies {
+        loading.load(&in_use, sourced, now, findings);
     }
-    model.policies.extend(read.into_iter().map(|policy| (policy.reference.clone(), policy)));
-    let Tested { failing, waiting } = test_all(model, store, &wire, now, findings);
-    for (reference, sourced) in &wire {
-        let whole = model.policies.get(reference).is_some_and(|policy| policy.held_back.is_none());
-        if whole && !failing.contains(reference) && !waiting.contains_key(reference) {
+    for unreadable in snapshot.unreadable.iter().filter(|it| it.kind == "LocalPolicy") {
+        let key = unreadable.key();
+        let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+        let mut footprints = listing(model, &reference.namespace);
+        if let Some(named) =
+            unreadable.text("/footprint").filter(|named| footprints.iter().any(|it| it == named))
+        {
+            footprints = vec![named.to_owned()];
+        }
+        loading.doubt(reference, footprints);
+    }
+    let Loading { policies, in_doubt, whole } = loading;
+    model.policies = policies;
+    let Tested { failing, waiting } = test_all(model, store, &whole, now, findings);
+    for (reference, sourced) in &whole {
+        if !failing.contains_key(reference) && !waiting.contains_key(reference) {
             without_effect(model, store, sourced, now, findings);
         }
     }
-    refused.extend(failing);
-    for (reference, why) in waiting {
+    for (reference, why) in failing.into_iter().chain(waiting) {
         if let Some(policy) = model.policies.get_mut(&reference) {
             policy.rules.retain(|rule| rule.policy.effect() == Effect::Forbid);
-            policy.held_back = Some(why);
+            policy.permits_disabled = Some(why);
         }
     }
-    for reference in refused {
-        model.policies.remove(&reference);
-        if let Some(earlier) = wire.get(&reference).and_then(|sourced| earlier_forbids(&reference, sourced)) {
-            model.policies.insert(reference, earlier);
+    // last, as what is wrong with one policy fails no test of another
+    model.policies_in_doubt = in_doubt;
+}
+
+/// Local policies on their way into the model.
+#[derive(Default)]
+struct Loading<'s> {
+    policies: BTreeMap<ObjectRef, LocalPolicy>,
+    in_doubt: Vec<PolicyInDoubt>,
+    /// Those that nothing but their tests can keep from counting.
+    whole: BTreeMap<ObjectRef, &'s Sourced<WirePolicy>>,
+}
+
+impl<'s> Loading<'s> {
+    fn load(
+        &mut self,
+        in_use: &InUse<'_>,
+        sourced: &'s Sourced<WirePolicy>,
+        now: Timestamp,
+        findings: &mut Vec<Finding>,
+    ) {
+        let model = in_use.model;
+        let (key, spec) = (sourced.key(), &sourced.object.spec);
+        let accepted = model.accepted(&key);
+        let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+        let mut footprints = listing(model, &reference.namespace);
+        if model.footprints.get(&spec.footprint).is_some() {
+            footprints.retain(|footprint| *footprint == spec.footprint);
+        }
+        if footprints.is_empty() {
+            return;
+        }
+        let policy = |text: &str, rules: Vec<LocalRule>, permits_disabled: Option<String>| LocalPolicy {
+            reference: reference.clone(),
+            footprints: footprints.clone(),
+            rules,
+            text: text.to_owned(),
+            permits_disabled,
+            tests: spec.tests.clone(),
+        };
+        match parse(&spec.cedar) {
+            Ok(text) => {
+                let mut permits_disabled = permits_disabled(in_use, sourced, &text, now, findings);
+                if !accepted {
+                    permits_disabled.get_or_insert_with(|| "the object is refused".to_owned());
+                }
+                if permits_disabled.is_none() {
+                    self.whole.insert(reference.clone(), sourced);
+                }
+                let rules = rules(&reference, &text, permits_disabled.is_none());
+                self.add(policy(&spec.cedar, rules, permits_disabled));
+            }
+            Err(problems) => {
+                findings.extend(problems.into_iter().map(|problem| text_finding(sourced, problem)));
+                if let Some((text, earlier)) = earlier_text(sourced) {
+                    let why = Some("a later text cannot be loaded".to_owned());
+                    self.add(LocalPolicy {
+                        tests: Vec::new(),
+                        ..policy(text, rules(&reference, &earlier, false), why)
+                    });
+                }
+                self.doubt(reference, footprints);
+            }
         }
     }
+
+    /// Adds a policy. Of a second one with the same name the forbids count beside those of the first.
+    fn add(&mut self, policy: LocalPolicy) {
+        let Some(first) = self.policies.get_mut(&policy.reference) else {
+            self.policies.insert(policy.reference.clone(), policy);
+            return;
+        };
+        for footprint in policy.footprints {
+            if !first.footprints.contains(&footprint) {
+                first.footprints.push(footprint);
+            }
+        }
+        let copies = first.rules.iter().map(|rule| rule.id.clone()).collect::<BTreeSet<_>>();
+        for mut rule in policy.rules {
+            let known = |known: &LocalRule| known.policy.to_json().ok() == rule.policy.to_json().ok();
+            if first.rules.iter().any(known) {
+                continue;
+            }
+            let copy = (2..).map(|copy| format!("{} (copy {copy})", rule.id));
+            let free = std::iter::once(rule.id.clone()).chain(copy).find(|id| !copies.contains(id));
+            rule.id = free.unwrap_or_default();
+            rule.policy = rule.policy.new_id(PolicyId::new(&rule.id));
+            first.rules.push(rule);
+        }
+    }
+
+    fn doubt(&mut self, reference: ObjectRef, footprints: Vec<String>) {
+        if !footprints.is_empty() {
+            self.in_doubt.push(PolicyInDoubt { reference, footprints });
+        }
+    }
+}
+
+/// The footprints that list a namespace as one for their policies.
+fn listing(model: &Model, namespace: &str) -> Vec<String> {
+    let listing =
+        model.footprints.iter().filter(|(_, spec)| spec.policy_namespaces.iter().any(|it| it == namespace));
+    listing.map(|(name, _)| name.clone()).collect()
 }
 
 /// Parsed texts by digest: the same text is parsed once, however often the world around it is judged.
 static PARSED: LazyLock<Mutex<BTreeMap<String, Parsed>>> = LazyLock::new(Mutex::default);
 type Parsed = Result<Arc<Vec<Rule>>, Vec<PolicyProblem>>;
 
-fn parse(text: &str) -> Parsed {
+pub(super) fn parse(text: &str) -> Parsed {
     let digest = terms::text_digest(text);
     let cache = || PARSED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(parsed) = cache().get(&digest) {
@@ -172,8 +312,10 @@ fn without_effect(
     findings: &mut Vec<Finding>,
 ) {
     let spec = &sourced.object.spec;
+    let mut questions = effect::Questions::default();
     for rule in parse(&spec.cedar).iter().flat_map(|rules| rules.iter()) {
-        if let Some(NoEffect { message, help }) = no_effect(model, store, &spec.footprint, rule, now) {
+        let found = no_effect(model, store, &spec.footprint, rule, now, &mut questions);
+        if let Some(NoEffect { message, help }) = found {
             let problem = PolicyProblem::lint(Code::PolicyNoEffect, rule, message, help);
             findings.push(text_finding(sourced, problem));
         }
@@ -198,19 +340,34 @@ fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule>
     rules
 }
 
-/// Why permits are held back: the policy is on its way out, something referred to is missing, or the review date has
-/// passed.
-fn held_back(
+/// Why permits are left out: the policy is on its way out, something that it refers to is missing, a word is misspelt,
+/// an id is a national rule's, or the review date has passed.
+fn permits_disabled(
     in_use: &InUse<'_>,
     sourced: &Sourced<WirePolicy>,
-    missing: &BTreeSet<String>,
+    text: &[Rule],
     now: Timestamp,
     findings: &mut Vec<Finding>,
 ) -> Option<String> {
     let spec = &sourced.object.spec;
+    let mut why = None;
     // what a finalizer holds is as good as gone where it could give access
     if sourced.object.metadata.deletion_timestamp.is_some() {
-        return Some("it is being deleted".to_owned());
+        why.get_or_insert_with(|| "it is being deleted".to_owned());
+    }
+    for problem in lint::national_ids(in_use.model, text) {
+        why.get_or_insert_with(|| "an `@id` reads like a national rule".to_owned());
+        findings.push(text_finding(sourced, problem));
+    }
+    let frameworks = in_use.frameworks(&spec.footprint);
+    let words::Unknown { missing, words } = words::unknown(in_use.model, &frameworks, text);
+    for Word { problem, misspelt } in words {
+        let mut finding = text_finding(sourced, problem);
+        if misspelt {
+            finding.severity = Severity::Error;
+            why.get_or_insert_with(|| finding.message.clone());
+        }
+        findings.push(finding);
     }
     if !missing.is_empty() {
         let listed = missing.iter().map(|uid| format!("`{uid}`")).collect::<Vec<_>>().join(", ");
@@ -219,8 +376,9 @@ fn held_back(
                 .finding(Code::PolicyWaiting, "spec.cedar", format!("refers to {listed}, which is not there"))
                 .help("its forbids are loaded, its permits once it is there"),
         );
-        return Some(format!("waits for {listed}"));
+        why.get_or_insert_with(|| format!("waits for {listed}"));
     }
+    let months = in_use.review_months(&spec.footprint);
     if spec.review_by <= now {
         findings.push(
             sourced
@@ -231,10 +389,8 @@ fn held_back(
                 )
                 .help("its forbids stay, its permits are not loaded until it is reviewed and the date moved"),
         );
-        return Some(format!("its review was due on {}", spec.review_by));
-    }
-    let months = in_use.review_months(&spec.footprint);
-    if add_months(now, months).is_some_and(|latest| spec.review_by > latest) {
+        why.get_or_insert_with(|| format!("its review was due on {}", spec.review_by));
+    } else if add_months(now, months).is_some_and(|latest| spec.review_by > latest) {
         let mut finding = sourced
             .finding(
                 Code::PolicyReview,
@@ -244,9 +400,9 @@ fn held_back(
             .help("set a date within that time; until then its forbids stay, and its permits are not loaded");
         finding.severity = Severity::Error;
         findings.push(finding);
-        return Some("its review is too far ahead".to_owned());
+        why.get_or_insert_with(|| "its review is too far ahead".to_owned());
     }
-    None
+    why
 }
 
 /// How far ahead a review may be set where no framework says it.
@@ -278,83 +434,30 @@ impl<'m> InUse<'m> {
         Self { model, by_framework }
     }
 
-    /// How far ahead a review may be set: the least of what the frameworks say that are in use in the footprint.
-    fn review_months(&self, footprint: &str) -> i64 {
+    /// The frameworks that are in use in a footprint.
+    fn here(&self, footprint: &str) -> impl Iterator<Item = &'m Framework> {
         let Self { model, by_framework } = self;
         let here = by_framework.iter().filter(|(_, Where { footprints, controllers })| {
             footprints.iter().any(|inner| model.footprints.lies_in(inner, footprint))
                 || controllers.iter().any(|org| model.org_lies_in(org, footprint))
         });
-        here.filter_map(|(framework, _)| {
-            Some(model.frameworks.get(*framework)?.spec.limits.local_policy_review_months)
-        })
-        .min()
-        .unwrap_or(REVIEW_MONTHS)
+        here.filter_map(|(framework, _)| model.frameworks.get(*framework).map(AsRef::as_ref))
+    }
+
+    /// How far ahead a review may be set: the least of what the frameworks say that are in use in the footprint.
+    fn review_months(&self, footprint: &str) -> i64 {
+        let months = self.here(footprint).map(|framework| framework.spec.limits.local_policy_review_months);
+        months.min().unwrap_or(REVIEW_MONTHS)
+    }
+
+    /// The frameworks whose words a policy can use: those in use in its footprint, or, where none is, all that there are.
+    fn frameworks(&self, footprint: &str) -> Vec<&'m Framework> {
+        let here: Vec<&Framework> = self.here(footprint).collect();
+        if here.is_empty() { self.model.frameworks.values().map(AsRef::as_ref).collect() } else { here }
     }
 }
 
-/// The forbids that a policy had which cannot be used now, if it is for a footprint that there is, in one of its policy
-/// namespaces.
-fn kept_forbids(model: &Model, sourced: &Sourced<WirePolicy>) -> Option<LocalPolicy> {
-    let key = sourced.key();
-    let footprint = model.footprints.get(&sourced.object.spec.footprint).filter(|_| !model.accepted(&key))?;
-    let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
-    let stands = footprint.policy_namespaces.contains(&reference.namespace);
-    stands.then(|| earlier_forbids(&reference, sourced)).flatten()
-}
-
-/// The entities that a policy names and that the model does not have.
-fn missing_references(model: &Model, rules: &[Rule]) -> BTreeSet<String> {
-    let mut missing = BTreeSet::new();
-    for rule in rules {
-        named_entities(&rule.json, &mut |type_name, id| {
-            if !exists(model, type_name, id) {
-                missing.insert(format!("{type_name}::\"{id}\""));
-            }
-        });
-    }
-    missing
-}
-
-/// Calls `each` with every entity that a policy's JSON names: `{"type": …, "id": …}`.
-fn named_entities(json: &Value, each: &mut impl FnMut(&str, &str)) {
-    match json {
-        Value::Object(fields) => {
-            if let (Some(Value::String(type_name)), Some(Value::String(id))) =
-                (fields.get("type"), fields.get("id"))
-            {
-                each(type_name, id);
-            }
-            fields.values().for_each(|value| named_entities(value, each));
-        }
-        Value::Array(items) => items.iter().for_each(|value| named_entities(value, each)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn exists(model: &Model, type_name: &str, id: &str) -> bool {
-    let reference = || {
-        id.split_once('/')
-            .map(|(namespace, name)| ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
-    };
-    match type_name {
-        "Concordat::Agreement" => {
-            reference().is_some_and(|reference| model.agreements.contains_key(&reference))
-        }
-        "Concordat::DataProduct" => {
-            reference().is_some_and(|reference| model.products.contains_key(&reference))
-        }
-        "Concordat::PartnerOrg" => model.orgs.contains_key(id),
-        "Concordat::Footprint" => model.footprints.get(id).is_some(),
-        "Concordat::OrgFunction" => {
-            id.split_once('/').and_then(|(org, function)| model.orgs.get(org)?.function(function)).is_some()
-        }
-        // actions are the schema's; a workload is whoever asks, and need not exist
-        _ => true,
-    }
-}
-
-fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Finding {
+pub(super) fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Finding {
     const FIELD: &str = "spec.cedar";
     let PolicyProblem { rule, message, help, position, code } = problem;
     let in_file = position.and_then(|position| sourced.source.within(FIELD, position));
@@ -374,99 +477,8 @@ fn text_finding(sourced: &Sourced<WirePolicy>, problem: PolicyProblem) -> Findin
     finding
 }
 
-/// What the policies' own tests have shown.
-#[derive(Default)]
-struct Tested {
-    failing: BTreeSet<ObjectRef>,
-    /// Policies that cannot be judged yet, and why.
-    waiting: BTreeMap<ObjectRef, String>,
-}
-
-/// Runs the policies' own tests, on the whole model with every agreement taken as signed.
-///
-/// Each is judged without the other local policies: were it not, a place that adds a forbid could make another
-/// policy's test fail, and with that unload that policy's forbids. `concordat test` runs the same tests with all.
-/// A test about an agreement that is refused or superseded says nothing of the policy, which waits until that is
-/// mended, and not because of a draft that would supersede it.
-fn test_all(
-    model: &Model,
-    store: &Arc<EntityStore>,
-    wire: &BTreeMap<ObjectRef, &Sourced<WirePolicy>>,
-    now: Timestamp,
-    findings: &mut Vec<Finding>,
-) -> Tested {
-    let mut tested = Tested::default();
-    let listings = Listings::new(model);
-    let mut assessed = BTreeMap::new();
-    let mut assessed_whole = BTreeMap::new();
-    for (reference, sourced) in wire {
-        // a policy that waits has rules left out, so that its tests say nothing yet
-        let Some(policy) = model.policies.get(reference).filter(|policy| policy.held_back.is_none()) else {
-            continue;
-        };
-        for (index, case) in sourced.object.spec.tests.iter().enumerate() {
-            let at = case.at.unwrap_or(now);
-            let ask = |assessments: &Assessments| {
-                let verdict = decide(model, [policy], assessments, &case.request, at);
-                test::compare(verdict.answer, &case.expect)
-            };
-            // whatever lists another product, or another recipient, has no part in the answer
-            let flow = asked_flow(model, &case.request);
-            let assessments = assessed.entry((at, flow.clone())).or_insert_with(|| match &flow {
-                Some((product, function)) => {
-                    listings.assess(product, Some(function), store, at, Signing::Assumed)
-                }
-                None => Assessments { store: Arc::clone(store), ..Assessments::default() },
-            });
-            if ask(assessments).passed {
-                continue;
-            }
-            // what to say about it takes a wider look
-            let id = case.request.resource.id.split_once('/');
-            let product = id.map(|(namespace, name)| ObjectRef {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            });
-            let wide = |signing| product.as_ref().map(|it| listings.assess(it, None, store, at, signing));
-            let assessments = &*assessed_whole
-                .entry((at, product.clone()))
-                .or_insert_with(|| wide(Signing::Assumed).unwrap_or_default());
-            let outcome = ask(assessments);
-            let field = format!("spec.tests[{index}]");
-            let named = case.expect.agreement.clone().and_then(|named| closed(assessments, named));
-            let asked = || closed_agreement(model, assessments, &case.request);
-            if let Some((agreement, phase)) = named.or_else(asked) {
-                let (is, once) = if phase == Phase::Superseded {
-                    ("superseded", "its tests ask about the one that took its place")
-                } else {
-                    ("refused", "the agreement is mended")
-                };
-                let why = format!("`{agreement}`, which its tests ask about, is {is}");
-                if tested.waiting.insert(reference.clone(), why.clone()).is_none() {
-                    let found = sourced.finding(Code::PolicyWaiting, &field, why);
-                    findings.push(found.help(format!("its forbids are loaded, its permits once {once}")));
-                }
-                continue;
-            }
-            tested.failing.insert(reference.clone());
-            let message = format!("test `{}` fails: {}", case.name, outcome.mismatches.join(", "));
-            let help = format!("the answer was: {}", outcome.answer.context.reason);
-            findings.push(sourced.finding(Code::PolicyTestFailed, &field, message).help(help));
-        }
-    }
-    tested
-}
-
-/// The forbids of the text that was loaded before, as the status remembers it.
-fn earlier_forbids(reference: &ObjectRef, sourced: &Sourced<WirePolicy>) -> Option<LocalPolicy> {
-    let text = sourced.object.status.as_ref()?.loaded.clone()?;
-    let policies = parse(&text).ok()?;
-    Some(LocalPolicy {
-        reference: reference.clone(),
-        footprint: sourced.object.spec.footprint.clone(),
-        rules: rules(reference, &policies, false),
-        text,
-        held_back: Some("a later text is refused".to_owned()),
-        tests: Vec::new(),
-    })
+/// The text that was loaded before, as the status remembers it, where it still loads.
+fn earlier_text(sourced: &Sourced<WirePolicy>) -> Option<(&str, Arc<Vec<Rule>>)> {
+    let text = sourced.object.status.as_ref()?.loaded.as_deref()?;
+    Some((text, parse(text).ok()?))
 }

@@ -63,6 +63,26 @@ pub(super) fn closed_agreement(
     closed(assessments, near_miss.agreement?)
 }
 
+/// The agreement that comes closest to being in force, of those that list what a request is about, and its phase; none
+/// where one is in force, or where none lists both.
+pub(super) fn closest_phase(
+    model: &Model,
+    assessments: &Assessments,
+    request: &AccessRequest,
+) -> Option<(ObjectRef, Phase)> {
+    let asked = Asked::resolve(model, request).ok()?;
+    let listed = (asked.product.reference.clone(), asked.function.clone());
+    if assessments.candidates.contains_key(&listed) {
+        return None;
+    }
+    let near_miss = closest_agreement(model, assessments, &asked);
+    let agreement = near_miss.agreement.as_deref().and_then(|it| it.split_once('/'));
+    let (namespace, name) = agreement.filter(|_| near_miss.clause == "the agreement")?;
+    let found = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
+    let phase = assessments.agreements.get(&found)?.phase;
+    Some((found, phase))
+}
+
 /// An agreement with its phase, if it is refused or superseded.
 pub(super) fn closed(assessments: &Assessments, reference: String) -> Option<(String, Phase)> {
     let (namespace, name) = reference.split_once('/')?;

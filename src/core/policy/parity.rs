@@ -5,16 +5,14 @@
 //! to what it does to `Nhs`, all else being equal. A sector that is read in a way that cannot be followed counts as
 //! misused. What is not seen: bodies that are listed by name, and other attributes that charities happen to share.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::str::FromStr as _;
-use std::sync::LazyLock;
 
-use cedar_policy::{
-    Authorizer, Context, Decision, Effect, Entities, EntityUid, Policy, PolicyId, PolicySet, Request,
-};
+use cedar_policy::Effect;
 use serde_json::{Value, json};
 
 use super::clauses::{conjuncts, path};
+use super::constant;
 use super::lint::required_agreement;
 use super::load::{PolicyProblem, Rule};
 use crate::api::Sector;
@@ -22,12 +20,37 @@ use crate::core::finding::Code;
 
 /// How many truths can be left open. More are not followed.
 const MOST_OPEN: usize = 12;
+/// How many steps are taken over all rules of a text. What takes more is not followed: the length of a text bounds what
+/// it costs.
+const MOST_STEPS: usize = 400_000;
+/// What one question to Cedar costs, in steps.
+const QUESTION: usize = 100;
 const LEVEL: &str = "context.identifiability";
 /// Tables with small numbers suppressed.
 const SUPPRESSED: i64 = 0;
 
+/// The steps that are left for a text.
+#[derive(Debug)]
+pub(super) struct Steps(Cell<usize>);
+
+impl Default for Steps {
+    fn default() -> Self {
+        Self(Cell::new(MOST_STEPS))
+    }
+}
+
+impl Steps {
+    fn take(&self, steps: usize) {
+        self.0.set(self.0.get().saturating_sub(steps));
+    }
+
+    fn are_used_up(&self) -> bool {
+        self.0.get() == 0
+    }
+}
+
 /// What is wrong with how a rule treats sectors.
-pub(super) fn problems(rule: &Rule) -> Vec<PolicyProblem> {
+pub(super) fn problems(rule: &Rule, steps: &Steps) -> Vec<PolicyProblem> {
     let conditions = rule.json.get("conditions").cloned().unwrap_or_default();
     let (sector, assurance) = (names(&conditions, "sector"), names(&conditions, "assurance"));
     let forbid = rule.policy.effect() == Effect::Forbid;
@@ -37,11 +60,14 @@ pub(super) fn problems(rule: &Rule) -> Vec<PolicyProblem> {
     let problem = |message: &str, help: &str| PolicyProblem::lint(Code::PolicyParity, rule, message, help);
     const INSTEAD: &str = "ask what matters instead, and of everybody: `principal.providesCare`, a role, a legitimate \
                            relationship, the same assurance";
-    let Some(followed) = Followed::new(&conditions).filter(|_| !hidden_sector(&conditions)) else {
-        return vec![problem(
-            "the sector is read in a way, or among more conditions, than can be followed",
+    let lost = || {
+        vec![problem(
+            "the sector or the assurance is read in a way, or among more conditions, than can be followed",
             "compare `principal.org.sector` with a text, and split the rule",
-        )];
+        )]
+    };
+    let Some(followed) = Followed::new(&conditions, steps).filter(|_| !hidden_sector(&conditions)) else {
+        return lost();
     };
     let mut problems = Vec::new();
     if sector && followed.decides_by_sector_alone() {
@@ -61,7 +87,7 @@ pub(super) fn problems(rule: &Rule) -> Vec<PolicyProblem> {
             "add `context.identifiability >= 2 &&`, from where on the framework asks for it",
         ));
     }
-    problems
+    if steps.are_used_up() { lost() } else { problems }
 }
 
 /// Whether an attribute of this name is read anywhere.
@@ -89,7 +115,8 @@ fn hidden_sector(body: &Value) -> bool {
 }
 
 /// A rule's conditions as a tree over atoms.
-struct Followed {
+struct Followed<'a> {
+    steps: &'a Steps,
     root: Node,
     atoms: Vec<Atom>,
     /// The paths that are tried with every value: sectors, and the level.
@@ -117,16 +144,16 @@ struct Atom {
 /// The values of all variables, each as an index into its domain.
 type Values = Vec<usize>;
 
-impl Followed {
-    fn new(conditions: &Value) -> Option<Self> {
+impl<'a> Followed<'a> {
+    fn new(conditions: &Value, steps: &'a Steps) -> Option<Self> {
         let mut variables = BTreeSet::new();
         find_variables(conditions, &mut variables);
         let sectors = variables.iter().filter(|path| *path != LEVEL).count();
         if sectors > 2 {
             return None;
         }
-        let mut followed =
-            Self { root: Node::Fixed(true), atoms: Vec::new(), variables: variables.into_iter().collect() };
+        let variables = variables.into_iter().collect();
+        let mut followed = Self { steps, root: Node::Fixed(true), atoms: Vec::new(), variables };
         let mut all = Vec::new();
         for condition in conditions.as_array()? {
             let body = condition.get("body")?;
@@ -142,11 +169,19 @@ impl Followed {
         }
         followed.root = Node::All(all);
         let every = followed.every_value();
+        let variables = &followed.variables;
         for atom in &mut followed.atoms {
-            atom.truth = every
-                .iter()
-                .map(|values| Some((values.clone(), truth(&atom.body, &followed.variables, values)?)))
-                .collect();
+            // only what it reads makes a difference
+            let mut asked: BTreeMap<Values, Option<bool>> = BTreeMap::new();
+            let mut ask = |values: &Values| {
+                let read =
+                    (0..).zip(values).filter(|(at, _)| atom.reads.contains(at)).map(|(_, value)| *value);
+                *asked.entry(read.collect()).or_insert_with(|| {
+                    steps.take(QUESTION);
+                    (!steps.are_used_up()).then(|| truth(&atom.body, variables, values)).flatten()
+                })
+            };
+            atom.truth = every.iter().map(|values| Some((values.clone(), ask(values)?))).collect();
         }
         (followed.open().len() + followed.mixed().len() <= MOST_OPEN).then_some(followed)
     }
@@ -214,6 +249,7 @@ impl Followed {
     }
 
     fn holds(&self, values: &Values, open: &dyn Fn(usize) -> bool) -> bool {
+        self.steps.take(1 + self.atoms.len());
         self.evaluate(&self.root, values, open)
     }
 
@@ -235,9 +271,9 @@ impl Followed {
         }
     }
 
-    /// Whether what is true of `pair` can be found with every truth that is open set some way.
-    fn every_setting(atoms: &[usize], mut look: impl FnMut(&dyn Fn(usize) -> bool) -> bool) -> bool {
-        (0..1_usize << atoms.len()).any(|setting| {
+    /// Whether something can be found with every truth that is open set some way.
+    fn every_setting(&self, atoms: &[usize], mut look: impl FnMut(&dyn Fn(usize) -> bool) -> bool) -> bool {
+        (0..1_usize << atoms.len()).take_while(|_| !self.steps.are_used_up()).any(|setting| {
             look(&|at| atoms.iter().position(|atom| *atom == at).is_some_and(|bit| setting >> bit & 1 == 1))
         })
     }
@@ -248,7 +284,7 @@ impl Followed {
         let level = self.variables.iter().position(|path| path == LEVEL);
         let mut always: BTreeMap<Values, bool> = BTreeMap::new();
         for values in self.every_value() {
-            let escapes = Self::every_setting(&everything, |open| !self.holds(&values, open));
+            let escapes = self.every_setting(&everything, |open| !self.holds(&values, open));
             let sectors =
                 (0..).zip(values).filter(|(at, _)| Some(*at) != level).map(|(_, value)| value).collect();
             *always.entry(sectors).or_insert(true) &= !escapes;
@@ -275,9 +311,9 @@ impl Followed {
                 if let Some(value) = other.get_mut(variable) {
                     *value = spared;
                 }
-                Self::every_setting(&shared, |open| {
+                self.every_setting(&shared, |open| {
                     let can = |values: &Values, wanted: bool| {
-                        Self::every_setting(&own, |mixed| {
+                        self.every_setting(&own, |mixed| {
                             self.holds(values, &|at| if own.contains(&at) { mixed(at) } else { open(at) })
                                 == wanted
                         })
@@ -299,9 +335,9 @@ impl Followed {
             .iter()
             .filter(|values| level.is_none_or(|level| values.get(level).copied() == suppressed))
             .any(|values| {
-                Self::every_setting(&other, |open| {
+                self.every_setting(&other, |open| {
                     let can = |wanted: bool| {
-                        Self::every_setting(&assured, |assurance| {
+                        self.every_setting(&assured, |assurance| {
                             self.holds(values, &|at| {
                                 if assured.contains(&at) { assurance(at) } else { open(at) }
                             }) == wanted
@@ -357,34 +393,11 @@ fn put(body: &Value, variables: &[String], values: &Values) -> Value {
 /// What Cedar makes of an atom for some values; none where it reads something else.
 fn truth(body: &Value, variables: &[String], values: &Values) -> Option<bool> {
     let body = put(body, variables, values);
-    if reads(&body) {
+    if constant::reads(&body) {
         return None;
     }
-    let open = json!({ "op": "All" });
-    let rule = json!({
-        "effect": "permit", "principal": open, "action": open, "resource": open,
-        "conditions": [{ "kind": "when", "body": body }],
-    });
-    let policy = Policy::from_json(Some(PolicyId::new("atom")), rule).ok()?;
-    let alone = PolicySet::from_policies([policy]).ok()?;
-    let response = Authorizer::new().is_authorized(NOBODY.as_ref()?, &alone, &Entities::empty());
-    let errors = response.diagnostics().errors().next().is_some();
-    (!errors).then(|| response.decision() == Decision::Allow)
+    constant::holds(&body)
 }
-
-fn reads(body: &Value) -> bool {
-    match body {
-        Value::Object(fields) => fields.contains_key("Var") || fields.values().any(reads),
-        Value::Array(items) => items.iter().any(reads),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
-
-/// A request that nothing reads.
-static NOBODY: LazyLock<Option<Request>> = LazyLock::new(|| {
-    let nobody = EntityUid::from_str("Nobody::\"\"").ok()?;
-    Request::new(nobody.clone(), nobody.clone(), nobody, Context::empty(), None).ok()
-});
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,24 @@
 //! Policy tests: a question, and whether the answer is the expected one.
+//!
+//! A test about something that does not exist, or that is over at its moment, shows nothing and has not passed.
 
-use crate::api::{AccessAnswer, Expectation, PolicyTestCase};
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use super::asked::{asked_flow, function_of};
+use super::assess::Assessments;
+use super::decide::{decide, matching_rules};
+use super::local::LocalPolicy;
+use super::near_miss::closest_phase;
+use super::words::{misspelling_of, names};
+use crate::api::{
+    AccessAnswer, AccessRequest, DataAction, Expectation, ObjectRef, OrgState, Phase, PolicyTestCase,
+    SubjectType,
+};
 use crate::core::judge::Judgement;
+use crate::core::model::Model;
+use crate::core::text::is_blank;
 
 /// How a test went.
 #[derive(Clone, Debug, PartialEq)]
@@ -10,16 +27,65 @@ pub struct TestOutcome {
     pub answer: AccessAnswer,
     /// Such as "`tier` is `Ceiling`, expected `Floor`".
     pub mismatches: Vec<String>,
+    /// Why it shows nothing, such as "there is no data product `north/registr`; did you mean `north/register`?".
+    pub shows_nothing: Vec<String>,
+    /// The local rules that match, whoever decides.
+    pub fired: BTreeSet<String>,
 }
 
 /// Runs a test on a judgement, which has to be made at the test's moment.
 pub fn run_test(judgement: &Judgement, test: &PolicyTestCase) -> TestOutcome {
-    compare(judgement.decide(&test.request).answer, &test.expect)
+    let Judgement { at, model, findings: _, assessments, moments: _ } = judgement;
+    let policies: Vec<&LocalPolicy> = model.policies.values().collect();
+    let mut outcome = run(model, &policies, assessments, test, *at);
+    let PolicyTestCase { name: _, at: _, request, expect } = test;
+    // who says what denies has looked at it
+    if expect.tier.is_none() && expect.rule.is_none() {
+        outcome.shows_nothing.extend(over(model, assessments, request, expect, *at));
+    }
+    outcome.passed = outcome.mismatches.is_empty() && outcome.shows_nothing.is_empty();
+    outcome
 }
 
-/// Holds an answer to what was expected of it.
-pub(super) fn compare(answer: AccessAnswer, expected: &Expectation) -> TestOutcome {
-    let Expectation { decision, tier, rule, agreement, fires: _ } = expected;
+/// Runs a test of a policy's own, with no other policy beside it.
+pub fn run_own_test(
+    model: &Model,
+    policy: &LocalPolicy,
+    assessments: &Assessments,
+    test: &PolicyTestCase,
+    now: Timestamp,
+) -> TestOutcome {
+    run(model, &[policy], assessments, test, now)
+}
+
+/// Asks a test's question under these policies, and holds the answer to what is expected of it.
+pub(super) fn run(
+    model: &Model,
+    policies: &[&LocalPolicy],
+    assessments: &Assessments,
+    test: &PolicyTestCase,
+    now: Timestamp,
+) -> TestOutcome {
+    let PolicyTestCase { name: _, at: _, request, expect } = test;
+    let answer = decide(model, policies.iter().copied(), assessments, request, now).answer;
+    let agreement = expect.agreement.as_ref().or(answer.context.agreement.as_ref());
+    let agreement = agreement.and_then(|agreement| reference(agreement));
+    let fired = agreement.map_or(Ok(BTreeSet::new()), |agreement| {
+        matching_rules(model, policies.iter().copied(), assessments, request, &agreement, now)
+    });
+    let shows_nothing = unknown(model, request, expect);
+    let (mismatches, fired) = compare(&answer, expect, fired);
+    let passed = mismatches.is_empty() && shows_nothing.is_empty();
+    TestOutcome { passed, answer, mismatches, shows_nothing, fired }
+}
+
+/// What of an answer is not as expected.
+fn compare(
+    answer: &AccessAnswer,
+    expected: &Expectation,
+    fired: Result<BTreeSet<String>, String>,
+) -> (Vec<String>, BTreeSet<String>) {
+    let Expectation { decision, tier, rule, agreement, fires } = expected;
     let mut mismatches = Vec::new();
     let mut hold = |name: &str, expected: Option<String>, seen: String| {
         if let Some(expected) = expected
@@ -33,5 +99,106 @@ pub(super) fn compare(answer: AccessAnswer, expected: &Expectation) -> TestOutco
     hold("tier", tier.map(|tier| tier.as_str().to_owned()), answer.context.tier.as_str().to_owned());
     hold("rule", rule.clone(), answer.context.rule.clone().unwrap_or_else(none));
     hold("agreement", agreement.clone(), answer.context.agreement.clone().unwrap_or_else(none));
-    TestOutcome { passed: mismatches.is_empty(), answer, mismatches }
+    let listed = |rules: &BTreeSet<String>| match rules.len() {
+        0 => "nothing".to_owned(),
+        _ => rules.iter().cloned().collect::<Vec<_>>().join(", "),
+    };
+    let fires = fires.as_ref().map(|rules| rules.iter().cloned().collect::<BTreeSet<String>>());
+    match (&fired, &fires) {
+        (Ok(fired), Some(fires)) => hold("fires", Some(listed(fires)), listed(fired)),
+        (Err(error), Some(_)) => mismatches.push(format!("which rules fire is not known: {error}")),
+        (_, None) => {}
+    }
+    if *expected == (Expectation { decision: None, tier: None, rule: None, agreement: None, fires: None }) {
+        mismatches.push(
+            "it expects nothing: write a `decision`, a `tier`, a `rule`, an `agreement` or what `fires`"
+                .to_owned(),
+        );
+    }
+    (mismatches, fired.unwrap_or_default())
+}
+
+fn reference(text: &str) -> Option<ObjectRef> {
+    let (namespace, name) = text.split_once('/')?;
+    Some(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
+/// What a test names that does not exist, each with the name that was probably meant.
+fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Vec<String> {
+    let AccessRequest { subject, action, resource, context } = request;
+    let mut unknown = Vec::new();
+    let mut say = |what: &str, name: &str, names: Vec<String>| {
+        let near = misspelling_of(name, names.iter().map(String::as_str));
+        let help = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+        unknown.push(format!("there is no {what} `{name}`{help}"));
+    };
+    if function_of(model, subject).is_none() {
+        let (what, plain) = match subject.type_ {
+            SubjectType::Workload => ("workload", "Workload"),
+            SubjectType::OrgFunction => ("function", "OrgFunction"),
+        };
+        say(what, &subject.id, names(model, plain, &subject.id));
+    }
+    if !DataAction::ALL.iter().any(|known| known.as_str() == action.name) {
+        say(
+            "action",
+            &action.name,
+            DataAction::ALL.iter().map(|action| action.as_str().to_owned()).collect(),
+        );
+    }
+    let product = reference(&resource.id).filter(|_| resource.type_ == "DataProduct");
+    if !product.is_some_and(|product| model.products.contains_key(&product)) {
+        say("data product", &resource.id, names(model, "DataProduct", &resource.id));
+    }
+    let purpose = context.purpose.as_deref().filter(|code| !is_blank(code));
+    let mut frameworks = model.frameworks.values();
+    if let Some(purpose) = purpose
+        && !frameworks.any(|framework| framework.purpose(purpose).is_some())
+    {
+        let purposes = model.frameworks.values().flat_map(|framework| framework.purposes());
+        say("purpose", purpose, purposes.map(|purpose| purpose.code.clone()).collect());
+    }
+    if let Some(org) =
+        context.onward_to.as_deref().filter(|org| !is_blank(org) && !model.orgs.contains_key(*org))
+    {
+        say("organisation", org, names(model, "PartnerOrg", org));
+    }
+    // a test can ask for no agreement
+    if let Some(agreement) = expected.agreement.as_deref().filter(|agreement| *agreement != "null")
+        && !reference(agreement).is_some_and(|it| model.agreements.contains_key(&it))
+    {
+        say("agreement", agreement, names(model, "Agreement", agreement));
+    }
+    unknown
+}
+
+/// What a test is about that is over at its moment: the agreement that it names, those that list the path, or a body
+/// that is no more.
+pub(super) fn over(
+    model: &Model,
+    assessments: &Assessments,
+    request: &AccessRequest,
+    expected: &Expectation,
+    now: Timestamp,
+) -> Option<String> {
+    let is_over = |phase: Phase| matches!(phase, Phase::Terminating | Phase::Superseded | Phase::Expired);
+    if let Some(agreement) = expected.agreement.as_deref().and_then(reference) {
+        let phase = assessments.agreements.get(&agreement).map(|assessment| assessment.phase);
+        return phase.filter(|phase| is_over(*phase)).map(|phase| ended(&agreement, phase, now));
+    }
+    let (product, function) = asked_flow(model, request)?;
+    let controller = model.products.get(&product).map(|product| product.spec.controller.as_str());
+    let gone = [Some(function.org.as_str()), controller].into_iter().flatten().find(|org| {
+        let state = model.orgs.get(*org).map(|org| org.spec.state);
+        matches!(state, Some(OrgState::Dissolved | OrgState::Merged))
+    });
+    if let Some(org) = gone {
+        return Some(format!("`{org}` is no more at {now}"));
+    }
+    let (agreement, phase) = closest_phase(model, assessments, request)?;
+    is_over(phase).then(|| ended(&agreement, phase, now))
+}
+
+fn ended(agreement: &ObjectRef, phase: Phase, now: Timestamp) -> String {
+    format!("`{agreement}` is {} at {now}", phase.as_str())
 }

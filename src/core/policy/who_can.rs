@@ -71,7 +71,7 @@ pub struct Permission {
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct LocalWord {
-    /// `namespace/name#id`.
+    /// `namespace/name#id`, or `namespace/name` of a policy that cannot be loaded.
     pub rule: String,
     pub reason: String,
 }
@@ -267,6 +267,13 @@ impl Local<'_> {
                 Effect::Forbid => may_forbid.push(word),
             }
         }
+        let (controller, recipient) = (&product.spec.controller, &recipient.org);
+        let in_doubt = model.policies_in_doubt.iter();
+        may_forbid.extend(
+            in_doubt
+                .filter(|it| it.binds(model, agreement, controller, recipient))
+                .map(|it| LocalWord { rule: it.reference.to_string(), reason: it.to_string() }),
+        );
         may_add.sort();
         may_forbid.sort();
         (may_add, may_forbid)

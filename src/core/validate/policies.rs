@@ -1,4 +1,4 @@
-//! Local policies: they stand where their footprint says.
+//! Local policies: each is in a namespace that its footprint lists.
 
 use super::{Checked, listed, namespace};
 use crate::core::finding::Code;
