@@ -178,7 +178,7 @@ impl Judgements<'_> {
 
 fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutcome, printer: &mut Printer) {
     let paint = printer.answer_paint();
-    let TestOutcome { passed: _, answer, mismatches: _, shows_nothing, fired } = outcome;
+    let TestOutcome { answer, shows_nothing, fired, .. } = outcome;
     let AnswerContext { tier: _, rule: _, rules: _, agreement: _, reason, near_miss } = &answer.context;
     let origin = file.source.origin(None, &format!("spec.tests[{index}]"));
     let place = match (&origin.file, origin.line) {

@@ -13,7 +13,7 @@ use super::local::LocalPolicy;
 use super::near_miss::closest_phase;
 use super::words::{misspelling_of, names};
 use crate::api::{
-    AccessAnswer, AccessRequest, DataAction, Expectation, ObjectRef, OrgState, Phase, PolicyTestCase,
+    AccessAnswer, AccessRequest, DataAction, DecisionTier, Expectation, ObjectRef, OrgState, Phase, PolicyTestCase,
     SubjectType,
 };
 use crate::core::judge::Judgement;
@@ -29,6 +29,8 @@ pub struct TestOutcome {
     pub mismatches: Vec<String>,
     /// Why it shows nothing, such as "there is no data product `north/registr`; did you mean `north/register`?".
     pub shows_nothing: Vec<String>,
+    /// Whether a name is nearly one that there is.
+    misspelt: bool,
     /// The local rules that match, whoever decides.
     pub fired: BTreeSet<String>,
 }
@@ -39,8 +41,10 @@ pub fn run_test(judgement: &Judgement, test: &PolicyTestCase) -> TestOutcome {
     let policies: Vec<&LocalPolicy> = model.policies.values().collect();
     let mut outcome = run(model, &policies, assessments, test, *at);
     let PolicyTestCase { name: _, at: _, request, expect } = test;
-    // who says what denies has looked at it
-    if expect.tier.is_none() && expect.rule.is_none() {
+    // who says that nothing permits means what is not there or over; who misspells a name does not
+    if expect.tier == Some(DecisionTier::None) && !outcome.misspelt {
+        outcome.shows_nothing.clear();
+    } else if expect.tier.is_none() && expect.rule.is_none() {
         outcome.shows_nothing.extend(over(model, assessments, request, expect, *at));
     }
     outcome.passed = outcome.mismatches.is_empty() && outcome.shows_nothing.is_empty();
@@ -73,10 +77,10 @@ pub(super) fn run(
     let fired = agreement.map_or(Ok(BTreeSet::new()), |agreement| {
         matching_rules(model, policies.iter().copied(), assessments, request, &agreement, now)
     });
-    let shows_nothing = unknown(model, request, expect);
+    let Unknown { shows_nothing, misspelt } = unknown(model, request, expect);
     let (mismatches, fired) = compare(&answer, expect, fired);
     let passed = mismatches.is_empty() && shows_nothing.is_empty();
-    TestOutcome { passed, answer, mismatches, shows_nothing, fired }
+    TestOutcome { passed, answer, mismatches, shows_nothing, misspelt, fired }
 }
 
 /// What of an answer is not as expected.
@@ -124,13 +128,20 @@ fn reference(text: &str) -> Option<ObjectRef> {
 }
 
 /// What a test names that does not exist, each with the name that was probably meant.
-fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Vec<String> {
+#[derive(Default)]
+struct Unknown {
+    shows_nothing: Vec<String>,
+    misspelt: bool,
+}
+
+fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Unknown {
     let AccessRequest { subject, action, resource, context } = request;
-    let mut unknown = Vec::new();
+    let mut unknown = Unknown::default();
     let mut say = |what: &str, name: &str, names: Vec<String>| {
         let near = misspelling_of(name, names.iter().map(String::as_str));
         let help = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-        unknown.push(format!("there is no {what} `{name}`{help}"));
+        unknown.misspelt |= near.is_some();
+        unknown.shows_nothing.push(format!("there is no {what} `{name}`{help}"));
     };
     if function_of(model, subject).is_none() {
         let (what, plain) = match subject.type_ {
