@@ -7,11 +7,12 @@ use cedar_policy::ActionConstraint;
 use jiff::Timestamp;
 
 use super::asked::asked_flow;
-use super::assess::{Assessments, Listings, Signing};
+use super::assess::{Assessments, Listings};
 use super::entities::EntityStore;
 use super::load::PolicyProblem;
 use super::local::{LocalPolicy, parse, text_finding};
 use super::near_miss::{closed, closed_agreement};
+use super::signing::Signing;
 use super::{names, test};
 use crate::api::{LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
 use crate::core::finding::{Code, Finding};
@@ -31,8 +32,7 @@ pub(super) struct Tested {
 ///
 /// Each is judged without the other local policies: were it not, a place that adds a forbid could make another
 /// policy's test fail, and with that take that policy's permits away. A test about an agreement that is refused or
-/// superseded says nothing of the policy, which waits until that is fixed, and not because of a draft that would
-/// supersede it.
+/// superseded says nothing of the policy, which waits until that is fixed.
 pub(super) fn test_all(
     model: &Model,
     store: &Arc<EntityStore>,
@@ -137,10 +137,12 @@ impl Tester<'_> {
         }
         // what to say about it takes a wider look
         let product = flow.map(|(product, _)| product);
-        let wide = |signing| product.as_ref().map(|it| listings.assess(it, None, store, at, signing));
         let assessments = &*assessed_whole
             .entry((at, product.clone()))
-            .or_insert_with(|| wide(Signing::Assumed).unwrap_or_default());
+            .or_insert_with(|| {
+                let all = product.as_ref().map(|it| listings.assess(it, None, store, at, Signing::Assumed));
+                all.unwrap_or_default()
+            });
         let over = test::over(model, assessments, &case.request, &case.expect, at);
         if outcome.passed && over.is_none() {
             return Went::Passed(outcome.fired);
@@ -148,15 +150,6 @@ impl Tester<'_> {
         let named = case.expect.agreement.clone().and_then(|named| closed(assessments, named));
         let asked = || closed_agreement(model, assessments, &case.request);
         if let Some((agreement, phase)) = named.or_else(asked) {
-            // a draft that would take its place has done so only here, where signatures are assumed
-            if phase == Phase::Superseded
-                && let Some(all) = wide(Signing::AssumedInPlace)
-                && let outcome = ask(&all)
-                && outcome.passed
-                && test::over(model, &all, &case.request, &case.expect, at).is_none()
-            {
-                return Went::Passed(outcome.fired);
-            }
             let (is, once) = if phase == Phase::Superseded {
                 ("superseded", "its tests ask about the one that took its place")
             } else {
