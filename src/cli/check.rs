@@ -174,8 +174,8 @@ impl Shown<'_> {
                 }
                 printer.answer(summary);
             }
-            Format::Json => printer.answer(format!("{:#}", json!({ "findings": findings }))),
-            Format::Sarif => printer.answer(format!("{:#}", sarif::document(findings, told))),
+            Format::Json => printer.answer_json(&json!({ "findings": findings })),
+            Format::Sarif => printer.answer_json(&sarif::document(findings, told)),
             Format::Junit => match junit::document(findings, strict, told) {
                 Ok(text) => printer.answer(text.trim_end()),
                 Err(error) => {

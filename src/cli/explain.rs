@@ -104,7 +104,7 @@ fn explain_request(
         Format::Json => {
             let Verdict { answer: AccessAnswer { decision, context }, candidates } = &verdict;
             let answer = json!({ "decision": decision, "context": context, "candidates": candidates });
-            printer.answer(format!("{answer:#}"));
+            printer.answer_json(&answer);
         }
     }
     if loaded.is_partial() {

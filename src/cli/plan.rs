@@ -8,7 +8,6 @@ use super::Exit;
 use super::arguments::{Moment, Paths};
 use super::load;
 use super::output::Printer;
-use super::output::yaml::to_yaml;
 use crate::core::finding;
 use crate::core::judge::Judgement;
 use crate::core::snapshot::ClusterView;
@@ -60,14 +59,13 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     finding::sort(&mut plan.findings);
     match output {
         Format::Human => story::tell(&plan, &judgement, &loaded.snapshot, printer),
-        Format::Json => printer.answer_with(|out| Ok(serde_json::to_writer_pretty(out, &plan)?)),
-        Format::Yaml => match to_yaml(&plan) {
-            Ok(text) => printer.answer(text.trim_end()),
-            Err(error) => {
+        Format::Json => printer.answer_json(&plan),
+        Format::Yaml => {
+            if let Err(error) = printer.answer_yaml(&plan) {
                 printer.error(format!("the plan cannot be written out: {error}"), None);
                 return Exit::Unknown;
             }
-        },
+        }
     }
     let exit = if loaded.is_partial() { Exit::Unknown } else { Exit::Yes };
     // the process is about to end, and to take ten thousand agreements apart takes a sixth of all the time

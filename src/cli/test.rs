@@ -146,7 +146,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             "passed": passed, "failed": failed, "notRun": not_run, "failures": failures,
             "coverage": { "fired": reached, "rules": all, "percent": percent, "each": coverage.rules() },
         });
-        printer.answer(format!("{answer:#}"));
+        printer.answer_json(&answer);
     }
 
     let broken = loaded.findings.iter().any(Finding::is_error);

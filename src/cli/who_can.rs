@@ -119,7 +119,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     };
     match output {
         Format::Human => human(&permissions, printer),
-        Format::Json => printer.answer(format!("{:#}", json!({ "grants": permissions }))),
+        Format::Json => printer.answer_json(&json!({ "grants": permissions })),
     }
     talk_about_closed(&judgement, &filter, printer);
     if loaded.is_partial() { Exit::Unknown } else { Exit::Yes }
