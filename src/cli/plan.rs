@@ -5,21 +5,19 @@ mod story;
 use clap::ValueEnum;
 
 use super::Exit;
-use super::arguments::{Moment, Paths};
+use super::arguments::{Cluster, Moment, Paths};
 use super::load;
 use super::output::Printer;
 use crate::core::finding;
 use crate::core::judge::Judgement;
-use crate::core::snapshot::ClusterView;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     paths: Paths,
 
-    /// Plan for this cluster only [default: everything as one cluster].
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[command(flatten)]
     at: Moment,
@@ -46,7 +44,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
     }
-    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    if !cluster.look_at(&mut loaded.snapshot, printer) {
+        return Exit::Unknown;
+    }
     let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("planning");
     let judgement = Judgement::new(&loaded.snapshot, at);

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::arguments::{Moment, Paths};
+use super::arguments::{Cluster, Moment, Paths};
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
@@ -24,6 +24,9 @@ use coverage::Coverage;
 pub(super) struct Arguments {
     #[command(flatten)]
     paths: Paths,
+
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[command(flatten)]
     at: Moment,
@@ -60,9 +63,13 @@ struct Tally {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, at, coverage: listed, require_coverage, output } = arguments;
+    let Arguments { paths: Paths { paths }, cluster, at, coverage: listed, require_coverage, output } =
+        arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
+        return Exit::Unknown;
+    }
+    if !cluster.look_at(&mut loaded.snapshot, printer) {
         return Exit::Unknown;
     }
     let at = load::moment(*at, &loaded.snapshot, printer);

@@ -7,14 +7,13 @@ use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use serde_json::json;
 
 use super::Exit;
-use super::arguments::{Moment, Paths, reference};
+use super::arguments::{Cluster, Moment, Paths, reference};
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
 use crate::api::{DataAction, ObjectRef};
 use crate::core::judge::Judgement;
 use crate::core::policy::{Filter, LocalWord, Permission, UnknownName, who_can};
-use crate::core::snapshot::ClusterView;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -49,9 +48,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NS/NAME", value_parser = reference)]
     agreement: Option<ObjectRef>,
 
-    /// Only what is local to this cluster [default: everything as one cluster].
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[command(flatten)]
     at: Moment,
@@ -92,7 +90,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
     }
-    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    if !cluster.look_at(&mut loaded.snapshot, printer) {
+        return Exit::Unknown;
+    }
     let at = load::moment(*at, &loaded.snapshot, printer);
     let filter = Filter {
         product: product.clone(),

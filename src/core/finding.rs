@@ -125,6 +125,7 @@ codes! {
     NoEnforcer "CON908" Warning "no network plugin is known to enforce network policies here";
     NoGuard "CON909" Warning "no admission policy keeps others off the operator's objects";
     NamespaceNotFound "CON910" Warning "an object names a namespace that the cluster does not have";
+    ClusterLeftOut "CON911" Warning "an object names no cluster, and others do";
 }
 
 impl fmt::Display for Code {

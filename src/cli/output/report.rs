@@ -35,6 +35,15 @@ impl Texts {
     }
 }
 
+impl Texts {
+    /// How many characters are marked at a line and column, where the text can be read.
+    pub(in crate::cli) fn width(&mut self, file: &str, line: u32, column: u32) -> Option<u32> {
+        let text = self.get(file)?;
+        let (start, length) = span(&text, line, column)?;
+        u32::try_from(text.get(start..start.checked_add(length)?)?.chars().count()).ok()
+    }
+}
+
 /// A text without NHS numbers, as what is shown ends in the logs of pipelines, with as many lines and columns as before.
 fn lines(text: &str) -> Arc<str> {
     Arc::from(masked(text).replace("\r\n", "\n"))
@@ -58,13 +67,52 @@ pub(in crate::cli) fn render(findings: &[&Finding], texts: &mut Texts, paint: Pa
         .with_context_lines(1)
         .with_wrap_lines(false); // it would break names at their hyphens
     let mut out = String::new();
-    for finding in findings {
+    for (finding, alike) in grouped(findings) {
         let report = Report::new(finding, texts, paint, width);
         // a formatter that writes to a string does not fail
         let _ = handler.render_report(&mut out, &report);
+        if !alike.is_empty() {
+            let text = format!("  {}", paint.dim(wrap(&more(&alike), width.saturating_sub(2), 2)));
+            out.push_str(&text);
+            out.push('\n');
+        }
         out.push('\n');
     }
     paint.sealed(&out)
+}
+
+/// The findings of which each says something of its own, with those that say the same of other places.
+fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, Vec<&'a Finding>)> {
+    let mut groups: Vec<(&Finding, Vec<&Finding>)> = Vec::new();
+    let mut first: BTreeMap<_, usize> = BTreeMap::new();
+    for finding in findings {
+        let Finding { code, severity, message, help, origin: _, missing: _ } = finding;
+        let index = *first.entry((code, severity, message, help)).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some((_, alike)) => alike.push(finding),
+            None => groups.push((finding, Vec::new())),
+        }
+    }
+    groups
+}
+
+/// How many more say the same, and of what.
+fn more(alike: &[&Finding]) -> String {
+    const NAMED: usize = 5;
+    let place = |finding: &&Finding| {
+        let Origin { file, line, column: _, object, field } = &finding.origin;
+        let object = object.as_ref().map(ToString::to_string);
+        let file = file.as_ref().map(|file| match line {
+            Some(line) => format!("{file}:{line}"),
+            None => file.clone(),
+        });
+        let parts: Vec<String> = object.or(file).into_iter().chain(field.clone()).collect();
+        visible(&parts.join(" ")).into_owned()
+    };
+    let named: Vec<String> = alike.iter().take(NAMED).map(place).collect();
+    let others = alike.len() - named.len();
+    let others = if others > 0 { format!(" and {others} others") } else { String::new() };
+    format!("and {} more like it: {}{others}", alike.len(), named.join(", "))
 }
 
 impl Report {
@@ -120,10 +168,7 @@ fn place(origin: &Origin, texts: &mut Texts, width: usize) -> Option<(NamedSourc
     };
     let label = label.map(|label| visible(&label).into_owned());
     let (text, start, length) = spelt_out(text, start, length);
-    Some((
-        NamedSource::new(visible(file), text),
-        LabeledSpan::new_primary_with_span(label, (start, length)),
-    ))
+    Some((NamedSource::new(visible(file), text), LabeledSpan::new_primary_with_span(label, (start, length))))
 }
 
 /// A text with what nobody would see spelt out, and where a mark in it has moved to.
@@ -133,7 +178,8 @@ fn spelt_out(text: Arc<str>, start: usize, length: usize) -> (Arc<str>, usize, u
     }
     let end = start.saturating_add(length);
     let part = |range: Option<&str>| visible(range.unwrap_or_default()).into_owned();
-    let (before, marked, after) = (part(text.get(..start)), part(text.get(start..end)), part(text.get(end..)));
+    let (before, marked, after) =
+        (part(text.get(..start)), part(text.get(start..end)), part(text.get(end..)));
     (Arc::from(format!("{before}{marked}{after}")), before.len(), marked.len())
 }
 

@@ -5,6 +5,7 @@
 
 mod agreements;
 mod check;
+mod clusters;
 mod frameworks;
 mod orgs;
 mod places;
@@ -48,6 +49,7 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     frameworks::check(snapshot, &mut checked);
     orgs::check(snapshot, &mut checked);
     products::check(snapshot, &mut checked);
+    checked.findings.extend(clusters::check(snapshot));
     agreements::check(snapshot, now, &mut checked);
     signatures::check(snapshot, now, &mut checked);
     policies::check(snapshot, &mut checked);
