@@ -10,6 +10,7 @@ use jiff::tz::TimeZone;
 use super::output::Printer;
 use crate::api::ObjectRef;
 use crate::core::clusters;
+use crate::core::plan::{Dns, DnsServer};
 use crate::core::snapshot::{ClusterView, Snapshot};
 use crate::core::validate::shape::nearest;
 
@@ -63,6 +64,21 @@ impl Cluster {
         };
         printer.error(format!("no object names cluster `{wanted}`"), Some(&help));
         false
+    }
+}
+
+/// Where the cluster that is looked at resolves names.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DnsServers {
+    /// Where Managed functions may resolve names: `NAMESPACE:PORT`, with `,LABEL=VALUE` for some of its pods, or
+    /// `ADDRESS:PORT`. May be repeated. On OpenShift: `openshift-dns:5353` [default: kube-system:53 and 169.254.20.10:53].
+    #[arg(long, value_name = "SERVER")]
+    dns: Vec<DnsServer>,
+}
+
+impl DnsServers {
+    pub(super) fn servers(&self) -> Dns {
+        Dns::new(self.dns.clone())
     }
 }
 

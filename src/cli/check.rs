@@ -143,7 +143,7 @@ fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
         moment = load::moment(*at, snapshot, printer);
         let progress = printer.progress("judging");
         let judgement = Judgement::new(snapshot, moment);
-        findings.extend(live::findings(&judgement, observed, &surroundings));
+        findings.extend(live::findings(&judgement, &live.dns(), observed, &surroundings));
         used = frameworks(snapshot, &judgement);
         drop(progress);
     }

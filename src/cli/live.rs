@@ -3,8 +3,10 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use super::arguments::DnsServers;
 use super::output::Printer;
 use crate::controller::{self, Options};
+use crate::core::plan::Dns;
 use crate::core::snapshot::ClusterView;
 use crate::source::live::{self, Live, ReadError};
 
@@ -22,9 +24,17 @@ pub(super) struct Connection {
     /// The context within the kubeconfig [default: its current one].
     #[arg(long, value_name = "NAME", requires = "live")]
     context: Option<String>,
+
+    #[command(flatten)]
+    dns: DnsServers,
 }
 
 impl Connection {
+    /// Where the cluster resolves names.
+    pub(super) fn dns(&self) -> Dns {
+        self.dns.servers()
+    }
+
     /// Whether a cluster is looked at, and not files.
     pub(super) fn is_wanted(&self) -> bool {
         self.live
@@ -32,7 +42,7 @@ impl Connection {
 
     /// Reads the cluster, or says why it cannot be read.
     pub(super) fn read(&self, view: ClusterView, printer: &mut Printer) -> Option<Live> {
-        let Self { live: _, kubeconfig, context } = self;
+        let Self { live: _, dns: _, kubeconfig, context } = self;
         let options =
             Options { kubeconfig: kubeconfig.clone(), context: context.clone(), ..Options::default() };
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -5,7 +5,7 @@ mod story;
 use clap::ValueEnum;
 
 use super::Exit;
-use super::arguments::{Cluster, Moment, Paths};
+use super::arguments::{Cluster, DnsServers, Moment, Paths};
 use super::load;
 use super::output::Printer;
 use crate::core::finding;
@@ -18,6 +18,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     cluster: Cluster,
+
+    #[command(flatten)]
+    dns: DnsServers,
 
     #[command(flatten)]
     at: Moment,
@@ -39,7 +42,7 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, cluster, at, output } = arguments;
+    let Arguments { paths: Paths { paths }, cluster, dns, at, output } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
@@ -50,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("planning");
     let judgement = Judgement::new(&loaded.snapshot, at);
-    let mut plan = judgement.plan();
+    let mut plan = judgement.plan_with(&dns.servers());
     drop(progress);
 
     loaded.talk_about(&plan.findings, printer);
