@@ -1,6 +1,7 @@
 //! `concordat test`: policy tests, and which rules they cover.
 
 mod coverage;
+mod junit;
 
 use std::collections::BTreeMap;
 
@@ -51,6 +52,8 @@ enum Format {
     Human,
     /// For scripts: the counts, what failed, and every rule with its figures.
     Json,
+    /// JUnit XML, for CI systems that show tests.
+    Junit,
 }
 
 /// How the tests went.
@@ -139,6 +142,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             coverage.table(printer);
         } else {
             coverage.summary(printer);
+        }
+    } else if *output == Format::Junit {
+        match junit::document(&loaded.snapshot, &failures, &own) {
+            Ok(text) => printer.answer(text.trim_end()),
+            Err(error) => {
+                printer.error(format!("the tests cannot be written as XML: {error}"), None);
+                return Exit::Unknown;
+            }
         }
     } else {
         let failures: Vec<Value> = failures

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
+use crate::cli::output::unique;
 use crate::core::finding::{Finding, Origin};
 use crate::core::text::visible;
 
@@ -42,7 +43,7 @@ fn suite(origin: &Origin) -> String {
     }
 }
 
-/// A name that no other case has: systems that show tests take cases of one name for one.
+/// A name of its own, in which a broken rule is named.
 fn name(finding: &Finding, names: &mut BTreeSet<String>) -> String {
     const LONGEST: usize = 100;
     let Finding { code, message, origin, .. } = finding;
@@ -52,14 +53,7 @@ fn name(finding: &Finding, names: &mut BTreeSet<String>) -> String {
     }
     let place = Some(origin.to_string()).filter(|place| !place.is_empty());
     let place = place.map(|place| format!(" {place}")).unwrap_or_default();
-    let first = visible(&format!("{code}{place}: {what}")).into_owned();
-    let name = (2..)
-        .map(|number| format!("{first} ({number})"))
-        .find(|numbered| !names.contains(numbered))
-        .filter(|_| names.contains(&first))
-        .unwrap_or(first);
-    names.insert(name.clone());
-    name
+    unique(&format!("{code}{place}: {what}"), names)
 }
 
 fn case(finding: &Finding, strict: bool, names: &mut BTreeSet<String>) -> TestCase {

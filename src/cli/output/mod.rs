@@ -9,6 +9,7 @@ pub(super) mod report;
 pub(super) mod wrap;
 pub(super) mod yaml;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
@@ -160,6 +161,18 @@ impl<W: Write> Write for VisibleJson<W> {
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush()
     }
+}
+
+/// A name that no other case of a report has, and keeps it: systems that show tests take cases of one name for one.
+pub(super) fn unique(name: &str, names: &mut BTreeSet<String>) -> String {
+    let first = visible(name).into_owned();
+    let name = (2..)
+        .map(|number| format!("{first} ({number})"))
+        .find(|numbered| !names.contains(numbered))
+        .filter(|_| names.contains(&first))
+        .unwrap_or(first);
+    names.insert(name.clone());
+    name
 }
 
 /// A number and its noun.
