@@ -14,11 +14,10 @@ mod succession;
 #[path = "agreements/world.rs"]
 mod world;
 
-use concordat::api::{AgreementSignature, DataSharingAgreement, ObjectRef, Phase, SignatureState};
+use concordat::api::{AgreementSignature, ObjectRef, Phase, SignatureState};
 use concordat::core::finding::{Code, Finding};
 use concordat::core::policy::{Filter, who_can};
 use concordat::core::snapshot::{ClusterView, Unreadable};
-use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use world::{ALL, EVERYBODY, NOW, World, care, care_2, just_before, moment, nothing, set};

@@ -135,8 +135,6 @@ fn faults(finding: &Finding) -> Vec<String> {
         fault("names no object");
     }
     match help {
-        // what a rule of a kind says is what would work
-        None if *code == Code::ShapeRule => {}
         None => fault("helps nobody"),
         Some(help) if help.trim().is_empty() || help.ends_with('.') => fault("has a help of the wrong form"),
         Some(_) => {}

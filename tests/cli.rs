@@ -17,6 +17,9 @@ use std::process::Output;
 
 use assert_cmd::Command;
 
+#[path = "cli/outputs.rs"]
+mod outputs;
+
 const AT: &str = "--at=2026-11-22T12:00:00Z";
 const GOOD: &str = "tests/cli/good";
 const MEALS: &str = "--agreement=millbeck-practice/warm-meals";
@@ -94,6 +97,9 @@ shows! {
     check_of_nothing_of_ours_speaks_sarif: ["check", "tests/cli/requests", "--format=sarif", AT];
     check_of_nothing_of_ours_speaks_junit: ["check", "tests/cli/requests", "--format=junit", AT];
     check_knows_the_format_that_was_meant: ["check", GOOD, "--format=jsn"];
+    check_knows_the_cluster_that_was_meant: ["check", S01, "--cluster=nroth", AT];
+    who_can_knows_the_cluster_that_was_meant: ["who-can", S01, "--cluster=nroth", AT];
+    policy_tests_speak_junit: ["test", GOOD, "tests/cli/tests", "-o=junit", AT];
 
     plan_tells_what_opens: ["plan", GOOD, AT];
     plan_tells_who_has_to_sign: ["plan", "tests/cli/good/registry.yaml", "tests/cli/good/agreement.yaml", AT];
@@ -160,9 +166,9 @@ shows! {
 #[cfg(feature = "controller")]
 shows! {
     help_says_what_there_is: ["--help"];
-    check_looks_at_files_or_at_a_cluster: ["check", GOOD, "--cluster"];
-    check_of_a_cluster_needs_a_kubeconfig_that_is_there: ["check", "--cluster", "--kubeconfig=tests/cli/nowhere.yaml"];
-    check_of_a_cluster_needs_a_kubeconfig_that_is_one: ["check", "--cluster", "--kubeconfig=tests/cli/bad/bad-yaml.yaml"];
+    check_looks_at_files_or_at_a_cluster: ["check", GOOD, "--live"];
+    check_of_a_cluster_needs_a_kubeconfig_that_is_there: ["check", "--live", "--kubeconfig=tests/cli/nowhere.yaml"];
+    check_of_a_cluster_needs_a_kubeconfig_that_is_one: ["check", "--live", "--kubeconfig=tests/cli/bad/bad-yaml.yaml"];
     a_kubeconfig_without_a_cluster_is_refused: ["check", "--kubeconfig=x"];
 }
 
@@ -692,9 +698,9 @@ fn server(answer: Option<&'static str>) -> (tempfile::TempDir, String, String) {
 fn check_cluster(answer: Option<&'static str>) -> String {
     let (_folder, kubeconfig, port) = server(answer);
     let flag = format!("--kubeconfig={kubeconfig}");
-    let output = run(&["check", "--cluster", &flag, AT]);
+    let output = run(&["check", "--live", &flag, AT]);
     assert_eq!(output.status.code(), Some(2));
-    shown(&["check", "--cluster", "--kubeconfig=FILE", AT], &output).replace(&port, "PORT")
+    shown(&["check", "--live", "--kubeconfig=FILE", AT], &output).replace(&port, "PORT")
 }
 
 #[cfg(feature = "controller")]

@@ -7,7 +7,12 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::output::Printer;
 use crate::api::ObjectRef;
+use crate::core::clusters;
+use crate::core::plan::{Dns, DnsServer};
+use crate::core::snapshot::{ClusterView, Snapshot};
+use crate::core::validate::shape::nearest;
 
 /// Where manifests are read from.
 #[derive(Args, Clone, Debug)]
@@ -15,6 +20,66 @@ pub(super) struct Paths {
     /// Files and folders of manifests; `-` is standard input.
     #[arg(value_name = "PATH", default_value = ".")]
     pub(super) paths: Vec<PathBuf>,
+}
+
+/// The cluster that is looked from.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Cluster {
+    /// Look as the operator of this cluster does: its own name, as `run --cluster` has it [default: everything as one
+    /// cluster].
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+}
+
+impl Cluster {
+    /// The view, where a cluster is named.
+    pub(super) fn view(&self) -> Option<ClusterView> {
+        self.cluster.clone().map(ClusterView::Named)
+    }
+
+    /// Looks at files from the cluster that is named. False where no object names it, which is said.
+    pub(super) fn look_at(&self, snapshot: &mut Snapshot, printer: &mut Printer) -> bool {
+        snapshot.cluster = self.view().unwrap_or(ClusterView::Any);
+        self.is_known(snapshot, printer)
+    }
+
+    /// Whether an object names the cluster, or none is asked for. A name that no object bears is a slip, of which an
+    /// answer about nothing would say nothing.
+    pub(super) fn is_known(&self, snapshot: &Snapshot, printer: &mut Printer) -> bool {
+        let Some(wanted) = &self.cluster else {
+            return true;
+        };
+        let names = clusters::names(snapshot);
+        if names.contains(wanted) {
+            return true;
+        }
+        let all = || names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let help = match nearest(wanted, names.iter().map(String::as_str)) {
+            Some(near) => format!("did you mean `{near}`? the objects name {}", all()),
+            None if names.is_empty() => {
+                "no object names any cluster: leave `--cluster` out, or name it in each workload and product"
+                    .to_owned()
+            }
+            None => format!("the objects name {}", all()),
+        };
+        printer.error(format!("no object names cluster `{wanted}`"), Some(&help));
+        false
+    }
+}
+
+/// Where the cluster that is looked at resolves names.
+#[derive(Args, Clone, Debug)]
+pub(super) struct DnsServers {
+    /// Where Managed functions may resolve names: `NAMESPACE:PORT`, with `,LABEL=VALUE` for some of its pods, or
+    /// `ADDRESS:PORT`. May be repeated. On OpenShift: `openshift-dns:5353` [default: kube-system:53 and 169.254.20.10:53].
+    #[arg(long, value_name = "SERVER")]
+    dns: Vec<DnsServer>,
+}
+
+impl DnsServers {
+    pub(super) fn servers(&self) -> Dns {
+        Dns::new(self.dns.clone())
+    }
 }
 
 /// The moment that everything is judged at.

@@ -2,24 +2,32 @@
 
 mod github;
 mod junit;
+mod repository;
 mod sarif;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use clap::ValueEnum;
-use serde_json::json;
+use jiff::Timestamp;
+use serde::Serialize;
 
 use super::Exit;
-use super::arguments::{Moment, Paths};
+use super::arguments::{Cluster, Moment, Paths};
 #[cfg(feature = "controller")]
 use super::live::Connection;
 use super::load;
 use super::output::Printer;
 use super::output::report::{self, Texts};
+use crate::api::FrameworkRef;
 use crate::core::finding::{self, Code, Finding};
 use crate::core::judge::Judgement;
+use crate::core::snapshot::Snapshot;
 #[cfg(feature = "controller")]
 use crate::core::{live, snapshot::ClusterView};
+use crate::source::files::STDIN;
 #[cfg(feature = "controller")]
 use crate::source::live::Live;
+use repository::Repository;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -27,8 +35,8 @@ pub(super) struct Arguments {
     paths: Paths,
 
     /// How to show what is found.
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
+    #[arg(short, long, visible_alias = "format", value_enum, default_value_t)]
+    output: Format,
 
     /// Fail on warnings too.
     #[arg(long)]
@@ -36,6 +44,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     at: Moment,
+
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[cfg(feature = "controller")]
     #[command(flatten)]
@@ -47,7 +58,7 @@ enum Format {
     /// For people: the line itself, a mark, and what would help.
     #[default]
     Human,
-    /// For scripts: `{findings: […]}`.
+    /// For scripts: `{at, frameworks, counts, findings: […]}`.
     Json,
     /// SARIF 2.1.0, for code scanning services.
     Sarif,
@@ -59,22 +70,25 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     #[cfg(feature = "controller")]
-    if let Some(view) = arguments.live.view() {
-        return run_live(arguments, view, printer);
+    if arguments.live.is_wanted() {
+        return run_live(arguments, printer);
     }
-    let Arguments { paths: Paths { paths }, format, strict, at, .. } = arguments;
+    let Arguments { paths: Paths { paths }, output, strict, at, cluster, .. } = arguments;
     let mut loaded = load::load(paths, printer);
-    if loaded.is_empty(paths, printer) {
-        return if *format == Format::Human {
+    let unknown = |texts: &mut Texts, printer: &mut Printer| {
+        if *output == Format::Human {
             Exit::Unknown
         } else {
-            let shown = Shown { findings: &[], strict: *strict, exit: Exit::Unknown, summary: String::new() };
-            shown.write(*format, &mut loaded.texts, printer)
-        };
+            Shown::nothing(at.timestamp(), *strict).write(*output, texts, printer)
+        }
+    };
+    if loaded.is_empty(paths, printer) || !cluster.look_at(&mut loaded.snapshot, printer) {
+        return unknown(&mut loaded.texts, printer);
     }
     let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("judging");
-    let mut findings = Judgement::new(&loaded.snapshot, at).findings;
+    let mut judgement = Judgement::new(&loaded.snapshot, at);
+    let mut findings = std::mem::take(&mut judgement.findings);
     drop(progress);
 
     loaded.mend_help(&mut findings);
@@ -88,8 +102,10 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         Exit::Yes
     };
     let summary = report::summary(&findings, &loaded.report, printer.answer_paint());
-    let shown = Shown { findings: &findings, strict: *strict, exit, summary };
-    let exit = shown.write(*format, &mut loaded.texts, printer);
+    let frameworks = frameworks(&loaded.snapshot, &judgement);
+    let objects = loaded.report.objects;
+    let shown = Shown { at, frameworks, objects, findings: &findings, strict: *strict, exit, summary };
+    let exit = shown.write(*output, &mut loaded.texts, printer);
     let missing = |finding: &Finding| {
         matches!(
             finding.code,
@@ -103,7 +119,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     if loaded.is_partial() && findings.iter().any(missing) {
         let paint = printer.talk_paint();
         printer.talk(format!(
-            "{} some text could not be read, and what is said not to be there may stand in it",
+            "{} some text could not be read, and what is said not to be there may be in it",
             paint.yellow("note:")
         ));
     }
@@ -112,17 +128,23 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 
 /// Everything wrong with a live cluster.
 #[cfg(feature = "controller")]
-fn run_live(arguments: &Arguments, view: ClusterView, printer: &mut Printer) -> Exit {
-    let Arguments { paths: _, format, strict, at, live } = arguments;
+fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { paths: _, output, strict, at, cluster, live } = arguments;
+    let view = cluster.view().unwrap_or(ClusterView::Unnamed);
     let Some(Live { objects, surroundings, findings: unread, count: read }) = live.read(view, printer) else {
         return Exit::Unknown;
     };
     let mut findings = unread;
+    let (mut moment, mut used) = (at.timestamp(), Vec::new());
     if let Some((snapshot, observed)) = &objects {
-        let at = load::moment(*at, snapshot, printer);
+        if !cluster.is_known(snapshot, printer) {
+            return Exit::Unknown;
+        }
+        moment = load::moment(*at, snapshot, printer);
         let progress = printer.progress("judging");
-        let judgement = Judgement::new(snapshot, at);
-        findings.extend(live::findings(&judgement, observed, &surroundings));
+        let judgement = Judgement::new(snapshot, moment);
+        findings.extend(live::findings(&judgement, &live.dns(), observed, &surroundings));
+        used = frameworks(snapshot, &judgement);
         drop(progress);
     }
     finding::sort(&mut findings);
@@ -136,8 +158,16 @@ fn run_live(arguments: &Arguments, view: ClusterView, printer: &mut Printer) -> 
         Exit::Yes
     };
     let summary = report::live_summary(&findings, read, printer.answer_paint());
-    let shown = Shown { findings: &findings, strict: *strict, exit, summary };
-    let exit = shown.write(*format, &mut Texts::default(), printer);
+    let shown = Shown {
+        at: moment,
+        frameworks: used,
+        objects: read,
+        findings: &findings,
+        strict: *strict,
+        exit,
+        summary,
+    };
+    let exit = shown.write(*output, &mut Texts::default(), printer);
     let others = live::not_compared(&surroundings);
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(|group| format!("`{group}`")).collect();
@@ -151,8 +181,70 @@ fn run_live(arguments: &Arguments, view: ClusterView, printer: &mut Printer) -> 
     exit
 }
 
+/// A framework that something was judged by.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Used {
+    name: String,
+    version: String,
+    /// Whether it is the command's own, and no object holds it.
+    built_in: bool,
+}
+
+/// The frameworks that agreements name and that can be used.
+fn frameworks(snapshot: &Snapshot, judgement: &Judgement) -> Vec<Used> {
+    let named: BTreeSet<&FrameworkRef> =
+        snapshot.agreements.iter().map(|agreement| &agreement.object.spec.framework).collect();
+    let held = |name: &str, version: &str| {
+        snapshot.frameworks.iter().any(|framework| {
+            let spec = &framework.object.spec;
+            spec.name == name && spec.version == version
+        })
+    };
+    let usable = named.into_iter().filter(|reference| judgement.model.frameworks.contains_key(*reference));
+    usable
+        .map(|FrameworkRef { name, version }| Used {
+            name: name.clone(),
+            version: version.clone(),
+            built_in: !held(name, version),
+        })
+        .collect()
+}
+
+/// The answer for scripts.
+#[derive(Debug, Serialize)]
+struct Answer<'a> {
+    at: Timestamp,
+    frameworks: Vec<Used>,
+    counts: Counts,
+    findings: &'a [Finding],
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Counts {
+    objects: usize,
+    errors: usize,
+    warnings: usize,
+    by_code: BTreeMap<&'static str, usize>,
+}
+
+impl Counts {
+    fn new(objects: usize, findings: &[Finding]) -> Self {
+        let errors = findings.iter().filter(|finding| finding.is_error()).count();
+        let mut by_code = BTreeMap::new();
+        for finding in findings {
+            *by_code.entry(finding.code.as_str()).or_default() += 1;
+        }
+        Self { objects, errors, warnings: findings.len() - errors, by_code }
+    }
+}
+
 /// What is found, and what it comes to.
 struct Shown<'a> {
+    at: Timestamp,
+    frameworks: Vec<Used>,
+    objects: usize,
     findings: &'a [Finding],
     strict: bool,
     exit: Exit,
@@ -160,11 +252,21 @@ struct Shown<'a> {
 }
 
 impl Shown<'_> {
+    /// There was nothing to judge.
+    fn nothing(at: Timestamp, strict: bool) -> Self {
+        let (frameworks, summary) = (Vec::new(), String::new());
+        Self { at, frameworks, objects: 0, findings: &[], strict, exit: Exit::Unknown, summary }
+    }
+
     /// Writes it out, and returns how the command ends.
-    fn write(self, format: Format, texts: &mut Texts, printer: &mut Printer) -> Exit {
-        let Self { findings, strict, exit, summary } = self;
+    fn write(self, output: Format, texts: &mut Texts, printer: &mut Printer) -> Exit {
+        let Self { at, frameworks, objects, findings, strict, exit, summary } = self;
         let told = exit != Exit::Unknown;
-        match format {
+        let repository = || {
+            let files = findings.iter().filter_map(|finding| finding.origin.file.as_deref());
+            Repository::of(files.filter(|file| *file != STDIN))
+        };
+        match output {
             Format::Human => {
                 let all: Vec<&Finding> = findings.iter().collect();
                 let text = report::render(&all, texts, printer.answer_paint(), printer.width());
@@ -174,8 +276,11 @@ impl Shown<'_> {
                 }
                 printer.answer(summary);
             }
-            Format::Json => printer.answer(format!("{:#}", json!({ "findings": findings }))),
-            Format::Sarif => printer.answer(format!("{:#}", sarif::document(findings, told))),
+            Format::Json => {
+                let counts = Counts::new(objects, findings);
+                printer.answer_json(&Answer { at, frameworks, counts, findings });
+            }
+            Format::Sarif => printer.answer_json(&sarif::document(findings, texts, &repository(), told)),
             Format::Junit => match junit::document(findings, strict, told) {
                 Ok(text) => printer.answer(text.trim_end()),
                 Err(error) => {
@@ -184,7 +289,7 @@ impl Shown<'_> {
                 }
             },
             Format::Github => {
-                for line in github::lines(findings) {
+                for line in github::lines(findings, &repository()) {
                     printer.answer(line);
                 }
             }

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::Exit;
-use super::arguments::{Moment, Paths, reference};
+use super::arguments::{Cluster, Moment, Paths, reference};
 use super::load::{self, Loaded};
 use super::output::wrap::wrap;
 use super::output::{Printer, report};
@@ -16,7 +16,6 @@ use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearM
 use crate::core::finding::Finding;
 use crate::core::judge::Judgement;
 use crate::core::policy::{CandidateVerdict, Verdict};
-use crate::core::snapshot::ClusterView;
 use crate::source::files;
 
 #[derive(Debug, clap::Args)]
@@ -33,9 +32,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NS/NAME", value_parser = reference, group = "what")]
     agreement: Option<ObjectRef>,
 
-    /// Look from this cluster only [default: everything as one cluster].
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[command(flatten)]
     at: Moment,
@@ -68,7 +66,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
     }
-    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    if !cluster.look_at(&mut loaded.snapshot, printer) {
+        return Exit::Unknown;
+    }
     match (request, agreement) {
         (Some(request), _) => explain_request(request, &mut loaded, *at, *output, printer),
         (None, Some(named)) => agreement::run(named, paths, &mut loaded, *at, *output, printer),
@@ -104,7 +104,7 @@ fn explain_request(
         Format::Json => {
             let Verdict { answer: AccessAnswer { decision, context }, candidates } = &verdict;
             let answer = json!({ "decision": decision, "context": context, "candidates": candidates });
-            printer.answer(format!("{answer:#}"));
+            printer.answer_json(&answer);
         }
     }
     if loaded.is_partial() {

@@ -3,37 +3,46 @@
 use std::error::Error;
 use std::path::PathBuf;
 
+use super::arguments::DnsServers;
 use super::output::Printer;
 use crate::controller::{self, Options};
+use crate::core::plan::Dns;
 use crate::core::snapshot::ClusterView;
 use crate::source::live::{self, Live, ReadError};
 
 /// Which cluster is looked at.
 #[derive(Debug, clap::Args)]
 pub(super) struct Connection {
-    /// Look at a live cluster, and not at files. NAME is the cluster's own name, as the operator's `--cluster` has it.
-    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true, conflicts_with = "paths")]
-    cluster: Option<Option<String>>,
+    /// Look at a live cluster, and not at files.
+    #[arg(long, conflicts_with = "paths")]
+    live: bool,
 
     /// The kubeconfig [default: KUBECONFIG, the usual file, or the pod's own account].
-    #[arg(long, value_name = "FILE", requires = "cluster")]
+    #[arg(long, value_name = "FILE", requires = "live")]
     kubeconfig: Option<PathBuf>,
 
     /// The context within the kubeconfig [default: its current one].
-    #[arg(long, value_name = "NAME", requires = "cluster")]
+    #[arg(long, value_name = "NAME", requires = "live")]
     context: Option<String>,
+
+    #[command(flatten)]
+    dns: DnsServers,
 }
 
 impl Connection {
-    /// How the cluster is looked at, where one is.
-    pub(super) fn view(&self) -> Option<ClusterView> {
-        let name = self.cluster.as_ref()?;
-        Some(name.clone().map_or(ClusterView::Unnamed, ClusterView::Named))
+    /// Where the cluster resolves names.
+    pub(super) fn dns(&self) -> Dns {
+        self.dns.servers()
+    }
+
+    /// Whether a cluster is looked at, and not files.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.live
     }
 
     /// Reads the cluster, or says why it cannot be read.
     pub(super) fn read(&self, view: ClusterView, printer: &mut Printer) -> Option<Live> {
-        let Self { cluster: _, kubeconfig, context } = self;
+        let Self { live: _, dns: _, kubeconfig, context } = self;
         let options =
             Options { kubeconfig: kubeconfig.clone(), context: context.clone(), ..Options::default() };
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

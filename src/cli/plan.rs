@@ -5,22 +5,22 @@ mod story;
 use clap::ValueEnum;
 
 use super::Exit;
-use super::arguments::{Moment, Paths};
+use super::arguments::{Cluster, DnsServers, Moment, Paths};
 use super::load;
 use super::output::Printer;
-use super::output::yaml::to_yaml;
 use crate::core::finding;
 use crate::core::judge::Judgement;
-use crate::core::snapshot::ClusterView;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     paths: Paths,
 
-    /// Plan for this cluster only [default: everything as one cluster].
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
+
+    #[command(flatten)]
+    dns: DnsServers,
 
     #[command(flatten)]
     at: Moment,
@@ -42,16 +42,18 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, cluster, at, output } = arguments;
+    let Arguments { paths: Paths { paths }, cluster, dns, at, output } = arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
     }
-    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    if !cluster.look_at(&mut loaded.snapshot, printer) {
+        return Exit::Unknown;
+    }
     let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("planning");
     let judgement = Judgement::new(&loaded.snapshot, at);
-    let mut plan = judgement.plan();
+    let mut plan = judgement.plan_with(&dns.servers());
     drop(progress);
 
     loaded.talk_about(&plan.findings, printer);
@@ -60,14 +62,13 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     finding::sort(&mut plan.findings);
     match output {
         Format::Human => story::tell(&plan, &judgement, &loaded.snapshot, printer),
-        Format::Json => printer.answer_with(|out| Ok(serde_json::to_writer_pretty(out, &plan)?)),
-        Format::Yaml => match to_yaml(&plan) {
-            Ok(text) => printer.answer(text.trim_end()),
-            Err(error) => {
+        Format::Json => printer.answer_json(&plan),
+        Format::Yaml => {
+            if let Err(error) = printer.answer_yaml(&plan) {
                 printer.error(format!("the plan cannot be written out: {error}"), None);
                 return Exit::Unknown;
             }
-        },
+        }
     }
     let exit = if loaded.is_partial() { Exit::Unknown } else { Exit::Yes };
     // the process is about to end, and to take ten thousand agreements apart takes a sixth of all the time

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::Exit;
+use super::arguments::DnsServers;
 use super::output::Printer;
 use crate::controller::{self, DEFAULT_HEALTH_ADDR, DEFAULT_LEASE_NAME, Election, Options};
 
@@ -15,6 +16,9 @@ pub(super) struct Arguments {
     /// The name of this cluster; every workload and product has to name its own then [default: none].
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
+
+    #[command(flatten)]
+    dns: DnsServers,
 
     /// Where /livez and /readyz answer.
     #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_HEALTH_ADDR)]
@@ -57,6 +61,7 @@ enum LogFormat {
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments {
         cluster,
+        dns,
         health_addr,
         log_format,
         leader_elect,
@@ -68,6 +73,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let options = Options {
         cluster: cluster.clone(),
         health_addr: Some(*health_addr),
+        dns: dns.servers(),
         log_format: match log_format {
             LogFormat::Human => controller::LogFormat::Human,
             LogFormat::Json => controller::LogFormat::Json,

@@ -10,7 +10,6 @@ use serde_json::Value;
 use super::Exit;
 use super::arguments::{Paths, moment, now, reference};
 use super::load;
-use super::output::yaml::to_yaml;
 use super::output::{Printer, report};
 use crate::api::{ActingRole, ObjectRef};
 use crate::core::finding::Finding;
@@ -87,12 +86,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             return Exit::Unknown;
         }
     };
-    match to_yaml(&signature) {
-        Ok(text) => printer.answer(text.trim_end()),
-        Err(error) => {
-            printer.error(format!("the signature cannot be written out: {error}"), None);
-            return Exit::Unknown;
-        }
+    if let Err(error) = printer.answer_yaml(&signature) {
+        printer.error(format!("the signature cannot be written out: {error}"), None);
+        return Exit::Unknown;
     }
     let paint = printer.talk_paint();
     let namespace = signature.namespace().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! `concordat test`: policy tests, and which rules they cover.
 
 mod coverage;
+mod junit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::arguments::{Moment, Paths};
+use super::arguments::{Cluster, Moment, Paths};
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
@@ -24,6 +25,9 @@ use coverage::Coverage;
 pub(super) struct Arguments {
     #[command(flatten)]
     paths: Paths,
+
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[command(flatten)]
     at: Moment,
@@ -48,6 +52,8 @@ enum Format {
     Human,
     /// For scripts: the counts, what failed, and every rule with its figures.
     Json,
+    /// JUnit XML, for CI systems that show tests.
+    Junit,
 }
 
 /// How the tests went.
@@ -60,9 +66,13 @@ struct Tally {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, at, coverage: listed, require_coverage, output } = arguments;
+    let Arguments { paths: Paths { paths }, cluster, at, coverage: listed, require_coverage, output } =
+        arguments;
     let mut loaded = load::load(paths, printer);
     if loaded.is_empty(paths, printer) {
+        return Exit::Unknown;
+    }
+    if !cluster.look_at(&mut loaded.snapshot, printer) {
         return Exit::Unknown;
     }
     let at = load::moment(*at, &loaded.snapshot, printer);
@@ -133,6 +143,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         } else {
             coverage.summary(printer);
         }
+    } else if *output == Format::Junit {
+        match junit::document(&loaded.snapshot, &failures, &own) {
+            Ok(text) => printer.answer(text.trim_end()),
+            Err(error) => {
+                printer.error(format!("the tests cannot be written as XML: {error}"), None);
+                return Exit::Unknown;
+            }
+        }
     } else {
         let failures: Vec<Value> = failures
             .iter()
@@ -149,7 +167,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             "passed": passed, "failed": failed, "notRun": not_run, "failures": failures,
             "coverage": { "fired": reached, "rules": all, "percent": percent, "each": coverage.rules() },
         });
-        printer.answer(format!("{answer:#}"));
+        printer.answer_json(&answer);
     }
 
     let broken = loaded.findings.iter().any(Finding::is_error);

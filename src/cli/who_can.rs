@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Exit;
-use super::arguments::{Moment, Paths, reference};
+use super::arguments::{Cluster, Moment, Paths, reference};
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
-use crate::api::{DataAction, ObjectRef};
+use crate::api::{DataAction, ObjectRef, Workload};
 use crate::core::judge::Judgement;
 use crate::core::policy::{Filter, LocalWord, Permission, UnknownName, who_can};
-use crate::core::snapshot::ClusterView;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -49,9 +49,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NS/NAME", value_parser = reference)]
     agreement: Option<ObjectRef>,
 
-    /// Only what is local to this cluster [default: everything as one cluster].
-    #[arg(long, value_name = "NAME")]
-    cluster: Option<String>,
+    #[command(flatten)]
+    cluster: Cluster,
 
     #[command(flatten)]
     at: Moment,
@@ -92,7 +91,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     if loaded.is_empty(paths, printer) {
         return Exit::Unknown;
     }
-    loaded.snapshot.cluster = cluster.clone().map_or(ClusterView::Any, ClusterView::Named);
+    if !cluster.look_at(&mut loaded.snapshot, printer) {
+        return Exit::Unknown;
+    }
     let at = load::moment(*at, &loaded.snapshot, printer);
     let filter = Filter {
         product: product.clone(),
@@ -119,10 +120,49 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     };
     match output {
         Format::Human => human(&permissions, printer),
-        Format::Json => printer.answer(format!("{:#}", json!({ "grants": permissions }))),
+        Format::Json => {
+            let grants: Vec<Grant<'_>> =
+                permissions.iter().map(|permission| Grant::new(permission, &judgement)).collect();
+            printer.answer_json(&json!({ "grants": grants }));
+        }
     }
     talk_about_closed(&judgement, &filter, printer);
     if loaded.is_partial() { Exit::Unknown } else { Exit::Yes }
+}
+
+/// A permission for scripts, with who of the recipient comes for it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Grant<'a> {
+    #[serde(flatten)]
+    permission: &'a Permission,
+    /// The clusters that the workloads name.
+    clusters: BTreeSet<&'a str>,
+    /// As the organisation has them: cluster, namespace, and which accounts and pods of it.
+    workloads: &'a [Workload],
+    /// `namespace/name`, with `*` for the name where every account of a namespace counts.
+    service_accounts: BTreeSet<String>,
+}
+
+impl<'a> Grant<'a> {
+    fn new(permission: &'a Permission, judgement: &'a Judgement) -> Self {
+        let function =
+            judgement.model.orgs.get(&permission.org).and_then(|org| org.function(&permission.function));
+        let workloads = function.map(|function| function.workloads.as_slice()).unwrap_or_default();
+        let accounts = |workload: &Workload| -> Vec<String> {
+            let Workload { cluster: _, namespace, service_accounts, pod_selector: _ } = workload;
+            match service_accounts {
+                None => vec![format!("{namespace}/*")],
+                Some(names) => names.iter().map(|name| format!("{namespace}/{name}")).collect(),
+            }
+        };
+        Self {
+            permission,
+            clusters: workloads.iter().filter_map(|workload| workload.cluster.as_deref()).collect(),
+            workloads,
+            service_accounts: workloads.iter().flat_map(accounts).collect(),
+        }
+    }
 }
 
 fn human(permissions: &[Permission], printer: &mut Printer) {

@@ -32,6 +32,8 @@ use tracing::info;
 
 use self::lease::{Candidate, Leadership};
 pub use self::lease::{DEFAULT_LEASE_NAME, Election};
+use crate::core::judge::Judge;
+use crate::core::plan::Dns;
 use crate::core::snapshot::ClusterView;
 use crate::source::cluster::Stores;
 
@@ -45,6 +47,8 @@ pub struct Options {
     pub cluster: Option<String>,
     /// Where `/livez` and `/readyz` answer; nowhere without one.
     pub health_addr: Option<SocketAddr>,
+    /// Where Managed functions resolve names.
+    pub dns: Dns,
     pub log_format: LogFormat,
     /// The lease that decides which of several replicas writes; without one, this is the only one.
     pub election: Option<Election>,
@@ -135,7 +139,7 @@ pub async fn run_until(
     options: Options,
     end: impl Future<Output = ()> + Send,
 ) -> Result<(), RunError> {
-    let Options { cluster, health_addr, log_format: _, election, kubeconfig: _, context: _ } = options;
+    let Options { cluster, health_addr, dns, log_format: _, election, kubeconfig: _, context: _ } = options;
     let view = cluster.clone().map_or(ClusterView::Unnamed, ClusterView::Named);
     info!(cluster, "starting");
 
@@ -166,7 +170,7 @@ pub async fn run_until(
 
     // whoever does not lead watches, and waits in the loop
     let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
-    let source = reconcile::Source { stores, view, changes, anew, metrics, judge: Arc::default() };
+    let source = reconcile::Source { stores, view, changes, anew, metrics, judge: Arc::new(Judge::new(dns)) };
     let reconcile = reconcile::Loop::new(executor, source, pulses.add("loop"), leadership, stopping);
     let reconcile = reconcile.run();
     tokio::pin!(reconcile, end);

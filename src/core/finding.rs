@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::text::masked;
+use super::text::{masked, visible};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -130,6 +130,7 @@ codes! {
     NoEnforcer "CON908" Warning "no network plugin is known to enforce network policies here";
     NoGuard "CON909" Warning "no admission policy keeps others off the operator's objects";
     NamespaceNotFound "CON910" Warning "an object names a namespace that the cluster does not have";
+    ClusterLeftOut "CON911" Warning "an object names no cluster, and others do";
 }
 
 impl fmt::Display for Code {
@@ -219,16 +220,17 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding with its code's own severity. What it quotes is shown without NHS numbers.
+    /// A finding with its code's own severity. What it quotes is shown without NHS numbers, and with what nobody would
+    /// see spelt out.
     pub fn new(code: Code, origin: Origin, message: impl Into<String>) -> Self {
-        let message = masked(&message.into()).into_owned();
+        let message = visible(&masked(&message.into())).into_owned();
         Self { code, severity: code.severity(), message, help: None, origin, missing: None }
     }
 
     /// Adds what would help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(visible(&masked(&help.into())).into_owned());
         self
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::finding::{self, Finding, ObjectKey};
 use super::model::Model;
-use super::plan::{self, Drafts, Plan};
+use super::plan::{self, Dns, Drafts, Plan};
 use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
 use super::snapshot::{Snapshot, Unreadable};
 use super::{report, validate};
@@ -76,19 +76,30 @@ impl Judgement {
         }
     }
 
-    /// What ought to exist.
+    /// What ought to exist, where names are resolved as is usual.
     pub fn plan(&self) -> Plan {
-        plan::plan(self, &Drafts::default()).0
+        self.plan_with(&Dns::default())
+    }
+
+    /// What ought to exist.
+    pub fn plan_with(&self, dns: &Dns) -> Plan {
+        plan::plan(self, dns, &Drafts::default()).0
     }
 }
 
 /// Judges one snapshot after another, each in the light of the one before.
 #[derive(Debug, Default)]
 pub struct Judge {
+    dns: Dns,
     last: Mutex<Option<(Judgement, Drafts)>>,
 }
 
 impl Judge {
+    /// A judge of a cluster in which names are resolved by some servers.
+    pub fn new(dns: Dns) -> Self {
+        Self { dns, last: Mutex::default() }
+    }
+
     /// What ought to exist, as [`Judgement::plan`] says it, in less time.
     pub fn plan(&self, snapshot: &Snapshot, at: Timestamp) -> Plan {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
@@ -97,7 +108,7 @@ impl Judge {
             Some((earlier, drafts)) => (earlier.again(snapshot, at), drafts),
             None => (Judgement::new(snapshot, at), Drafts::default()),
         };
-        let (plan, drafts) = plan::plan(&judgement, &drafts);
+        let (plan, drafts) = plan::plan(&judgement, &self.dns, &drafts);
         *last = Some((judgement, drafts));
         plan
     }

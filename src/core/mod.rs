@@ -3,6 +3,7 @@
 //! Nothing here knows a client, a clock or a runtime: time is an argument, and every arrow is a function that a
 //! test can call. `core` imports `api` and nothing else of this crate.
 
+pub mod clusters;
 pub mod endings;
 pub mod explain;
 pub mod finding;

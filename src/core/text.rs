@@ -135,6 +135,45 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a character does something else than show itself: it moves a terminal's cursor, turns writing round, takes
+/// no room, or ends a line where no reader sees it. More than what texts are refused for, as joiners are of use in a
+/// text, and in what is shown about one they only hide something.
+fn is_invisible(c: char) -> bool {
+    is_unsafe(c)
+        || has_no_width(c)
+        || matches!(c,
+            '\r' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}' | '\u{2028}' | '\u{2029}' | '\u{2065}'
+            | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+}
+
+/// The text as it can be shown in a terminal, a log or a page: what would act there instead of being seen is written
+/// as `\u{…}`. Line breaks and tabs stay.
+pub fn visible(text: &str) -> Cow<'_, str> {
+    replaced(text, |c, out| out.extend(c.escape_unicode()))
+}
+
+/// JSON as it can be shown: what would act instead of being seen is written as JSON writes it, `\u202e`. It only
+/// stands within texts, so that the JSON means the same.
+pub fn visible_json(json: &str) -> Cow<'_, str> {
+    replaced(json, |c, out| {
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            out.push_str(&format!("\\u{unit:04x}"));
+        }
+    })
+}
+
+fn replaced(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    let plain = |byte: u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
+    if text.bytes().all(plain) || !text.chars().any(is_invisible) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_invisible(c) { write(c, &mut out) } else { out.push(c) }
+    }
+    Cow::Owned(out)
+}
+
 /// Fields of metadata that a machine counts up, in which ten digits mean nothing. A digest needs no exemption: its
 /// digits are 64 without a gap. By their name alone no fields are exempt, as a label may have any name.
 const COUNTED: [&str; 2] = ["uid", "resourceVersion"];
@@ -257,6 +296,24 @@ mod tests {
             assert_eq!(masked.chars().count(), text.chars().count());
         }
         assert_eq!(masked("call 01772 515151"), "call 01772 515151");
+    }
+
+    #[test]
+    fn what_acts_instead_of_being_seen_is_spelt_out() {
+        for (text, seen) in [
+            ("a\u{1b}[2Kb", "a\\u{1b}[2Kb"),
+            ("x\u{202e}y\u{2066}", "x\\u{202e}y\\u{2066}"),
+            ("a\rb\u{7f}\u{9b}", "a\\u{d}b\\u{7f}\\u{9b}"),
+            ("a\u{200b}\u{200d}\u{feff}\u{ad}", "a\\u{200b}\\u{200d}\\u{feff}\\u{ad}"),
+            ("one\n\ttwo é 好", "one\n\ttwo é 好"),
+        ] {
+            assert_eq!(visible(text), seen);
+        }
+        let value = serde_json::json!({ "a\u{202e}": "\u{1b}\u{7f}\u{e0041}\n" });
+        let json = value.to_string();
+        let seen = visible_json(&json);
+        assert!(!seen.chars().any(is_invisible), "{seen}");
+        assert_eq!(serde_json::from_str::<Value>(&seen).unwrap(), value);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use concordat::api::{LocalPolicy, ObjectRef, PolicyFramework};
 use concordat::core::finding::{self, Finding, ObjectKey};
 use concordat::core::judge::Judgement;
 use concordat::core::live::{Admission, Surroundings, findings};
-use concordat::core::plan::{Observed, PlannedObject};
+use concordat::core::plan::{Dns, Observed, PlannedObject};
 use concordat::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 use concordat::source::files;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -141,7 +141,7 @@ fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
     let snapshot = World::good().snapshot();
     let judgement = Judgement::new(&snapshot, at());
     let with = |observed: &Observed, surroundings: &Surroundings| -> Vec<Finding> {
-        findings(&judgement, observed, surroundings)
+        findings(&judgement, &Dns::default(), observed, surroundings)
     };
     let nothing = Observed::new(&snapshot, Vec::new(), Vec::new());
     let nowhere = Surroundings::default();

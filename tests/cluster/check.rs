@@ -1,4 +1,4 @@
-//! `concordat check --cluster` on a real API server: what the operator has yet to write, what others have edited, and
+//! `concordat check --live` on a real API server: what the operator has yet to write, what others have edited, and
 //! what other people's network policies let through.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,7 +20,7 @@ struct Found {
 
 fn check(kubeconfig: &Path) -> Found {
     let output = Command::new(env!("CARGO_BIN_EXE_concordat"))
-        .args(["check", "--cluster", "--format=json", "--kubeconfig"])
+        .args(["check", "--live", "--format=json", "--kubeconfig"])
         .arg(kubeconfig)
         .output()
         .unwrap();

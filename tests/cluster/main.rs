@@ -1,5 +1,5 @@
 //! What has a whole API server to itself: the charts, the operator on the examples and on the local variations,
-//! `check --cluster`, the README and the tour of the platform.
+//! `check --live`, the README and the tour of the platform.
 
 #![cfg(all(feature = "cli", feature = "controller"))]
 #![allow(

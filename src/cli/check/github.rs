@@ -1,14 +1,16 @@
 //! Findings as workflow commands, which GitHub shows beside the line.
 
+use super::repository::Repository;
 use crate::core::finding::{Finding, Origin, Severity};
+use crate::core::text::visible;
 use crate::source::files::STDIN;
 
 /// A line for each finding.
-pub(super) fn lines(findings: &[Finding]) -> Vec<String> {
-    findings.iter().map(line).collect()
+pub(super) fn lines(findings: &[Finding], repository: &Repository) -> Vec<String> {
+    findings.iter().map(|finding| line(finding, repository)).collect()
 }
 
-fn line(finding: &Finding) -> String {
+fn line(finding: &Finding, repository: &Repository) -> String {
     let Finding { code, severity, message, help, origin, missing: _ } = finding;
     let Origin { file, line, column, object, field } = origin;
     let level = match severity {
@@ -17,7 +19,8 @@ fn line(finding: &Finding) -> String {
     };
     let mut properties = Vec::new();
     if let Some(file) = file.as_ref().filter(|file| *file != STDIN) {
-        properties.push(format!("file={}", property(file.strip_prefix("./").unwrap_or(file))));
+        let path = repository.relative(file).map_or_else(|| file.clone(), |parts| parts.join("/"));
+        properties.push(format!("file={}", property(&path)));
         properties.extend(line.map(|line| format!("line={line}")));
         properties.extend(column.map(|column| format!("col={column}")));
     }
@@ -33,7 +36,7 @@ fn line(finding: &Finding) -> String {
 
 /// A message: what would end the line is written as what GitHub turns back.
 fn data(text: &str) -> String {
-    text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
+    visible(text).replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// A property, in which commas and colons would end it too.
@@ -56,7 +59,7 @@ mod tests {
         };
         let finding = Finding::new(Code::InvalidYaml, origin, "50% of\r\nit::error").help("mend it");
         assert_eq!(
-            lines(&[finding]),
+            lines(&[finding], &Repository::of(std::iter::empty())),
             [
                 "::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of%0D%0Ait::error%0Ahelp: mend it"
             ]

@@ -1,4 +1,7 @@
 //! Where the command writes: the answer to stdout, the talk to stderr, colours only for a terminal that wants them.
+//!
+//! All that is written goes through here, and whatever stands in objects, nothing in it acts on a terminal or hides in
+//! a page: what nobody would see is spelt out.
 
 pub(super) mod paint;
 pub(super) mod progress;
@@ -6,14 +9,18 @@ pub(super) mod report;
 pub(super) mod wrap;
 pub(super) mod yaml;
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use clap::ValueEnum;
 use owo_colors::{OwoColorize as _, Stream};
+use serde::Serialize;
 
 pub(super) use paint::Paint;
 use progress::Progress;
+
+use crate::core::text::{visible, visible_json};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -77,22 +84,40 @@ impl Printer {
 
     /// Writes a line of the answer.
     pub(super) fn answer(&mut self, text: impl Display) {
+        let text = self.answer.shown(&text.to_string());
+        self.write(&text);
+    }
+
+    /// Writes an answer as JSON, as it comes: it may be too long to be put together first.
+    pub(super) fn answer_json(&mut self, value: &impl Serialize) {
+        if self.failed.is_none() {
+            let mut out = VisibleJson(BufWriter::with_capacity(1 << 16, io::stdout().lock()));
+            let written = serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from);
+            self.failed = written.and_then(|()| writeln!(out)).and_then(|()| out.flush()).err();
+        }
+    }
+
+    /// Writes an answer as YAML. Where a text in it has to be spelt out, it is written as JSON, which is YAML too: a
+    /// plain scalar knows no escapes.
+    pub(super) fn answer_yaml(&mut self, value: &impl Serialize) -> Result<(), serde_saphyr::SerializeError> {
+        let text = yaml::to_yaml(value)?;
+        if visible(&text) == text {
+            self.write(text.trim_end());
+        } else {
+            self.answer_json(value);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, text: &str) {
         if self.failed.is_none() {
             self.failed = writeln!(io::stdout().lock(), "{text}").err();
         }
     }
 
-    /// Writes an answer as it comes, for what is too long to be put together first.
-    pub(super) fn answer_with(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) {
-        if self.failed.is_none() {
-            let mut out = BufWriter::with_capacity(1 << 16, io::stdout().lock());
-            self.failed = write(&mut out).and_then(|()| writeln!(out)).and_then(|()| out.flush()).err();
-        }
-    }
-
     /// Writes a line of the talk. That nobody may hear it changes nothing.
     pub(super) fn talk(&mut self, text: impl Display) {
-        let _ = writeln!(io::stderr().lock(), "{text}");
+        let _ = writeln!(io::stderr().lock(), "{}", self.talk.shown(&text.to_string()));
     }
 
     /// Writes an error and what would help.
@@ -121,6 +146,33 @@ impl Printer {
             }
         }
     }
+}
+
+/// Writes JSON on, with what nobody would see spelt out. The serializer hands over texts in whole characters.
+struct VisibleJson<W>(W);
+
+impl<W: Write> Write for VisibleJson<W> {
+    fn write(&mut self, json: &[u8]) -> io::Result<usize> {
+        let text = str::from_utf8(json).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        self.0.write_all(visible_json(text).as_bytes())?;
+        Ok(json.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// A name that no other case of a report has, and keeps it: systems that show tests take cases of one name for one.
+pub(super) fn unique(name: &str, names: &mut BTreeSet<String>) -> String {
+    let first = visible(name).into_owned();
+    let name = (2..)
+        .map(|number| format!("{first} ({number})"))
+        .find(|numbered| !names.contains(numbered))
+        .filter(|_| names.contains(&first))
+        .unwrap_or(first);
+    names.insert(name.clone());
+    name
 }
 
 /// A number and its noun.

@@ -1,5 +1,8 @@
 //! Findings as people read them: what, where, the line itself with a mark, and what would help.
+//!
+//! What is drawn here has colours of its own, so that everything in it is made harmless first.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
@@ -10,7 +13,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 use super::wrap::wrap;
 use super::{Paint, count};
 use crate::core::finding::{Finding, Origin, Severity};
-use crate::core::text::masked;
+use crate::core::text::{masked, visible};
 use crate::source::files::{FilesReport, STDIN};
 
 /// The texts of the files that findings are about, read when they are asked for.
@@ -22,24 +25,28 @@ pub(in crate::cli) struct Texts {
 impl Texts {
     /// No texts yet, but for that of standard input, which cannot be read again.
     pub(in crate::cli) fn new(stdin: Option<String>) -> Self {
-        let stdin = stdin.map(|text| (STDIN.to_owned(), Some(Arc::from(harmless(&text)))));
+        let stdin = stdin.map(|text| (STDIN.to_owned(), Some(lines(&text))));
         Self { by_file: stdin.into_iter().collect() }
     }
 
     fn get(&mut self, file: &str) -> Option<Arc<str>> {
-        let read = || fs::read_to_string(file).ok().map(|text| Arc::from(harmless(&text)));
+        let read = || fs::read_to_string(file).ok().map(|text| lines(&text));
         self.by_file.entry(file.to_owned()).or_insert_with(read).clone()
     }
 }
 
-/// Text in which nothing moves a terminal's cursor or turns its writing round, and without NHS numbers, as what is
-/// shown ends in the logs of pipelines; with as many characters as before.
-fn harmless(text: &str) -> String {
-    let harms = |c: char| {
-        (c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    masked(text).chars().map(|c| if harms(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+impl Texts {
+    /// How many characters are marked at a line and column, where the text can be read.
+    pub(in crate::cli) fn width(&mut self, file: &str, line: u32, column: u32) -> Option<u32> {
+        let text = self.get(file)?;
+        let (start, length) = span(&text, line, column)?;
+        u32::try_from(text.get(start..start.checked_add(length)?)?.chars().count()).ok()
+    }
+}
+
+/// A text without NHS numbers, as what is shown ends in the logs of pipelines, with as many lines and columns as before.
+fn lines(text: &str) -> Arc<str> {
+    Arc::from(masked(text).replace("\r\n", "\n"))
 }
 
 /// A finding as miette shows it.
@@ -60,19 +67,58 @@ pub(in crate::cli) fn render(findings: &[&Finding], texts: &mut Texts, paint: Pa
         .with_context_lines(1)
         .with_wrap_lines(false); // it would break names at their hyphens
     let mut out = String::new();
-    for finding in findings {
+    for (finding, alike) in grouped(findings) {
         let report = Report::new(finding, texts, paint, width);
         // a formatter that writes to a string does not fail
         let _ = handler.render_report(&mut out, &report);
+        if !alike.is_empty() {
+            let text = format!("  {}", paint.dim(wrap(&more(&alike), width.saturating_sub(2), 2)));
+            out.push_str(&text);
+            out.push('\n');
+        }
         out.push('\n');
     }
-    out
+    paint.sealed(&out)
+}
+
+/// The findings of which each says something of its own, with those that say the same of other places.
+fn grouped<'a>(findings: &[&'a Finding]) -> Vec<(&'a Finding, Vec<&'a Finding>)> {
+    let mut groups: Vec<(&Finding, Vec<&Finding>)> = Vec::new();
+    let mut first: BTreeMap<_, usize> = BTreeMap::new();
+    for finding in findings {
+        let Finding { code, severity, message, help, origin: _, missing: _ } = finding;
+        let index = *first.entry((code, severity, message, help)).or_insert(groups.len());
+        match groups.get_mut(index) {
+            Some((_, alike)) => alike.push(finding),
+            None => groups.push((finding, Vec::new())),
+        }
+    }
+    groups
+}
+
+/// How many more say the same, and of what.
+fn more(alike: &[&Finding]) -> String {
+    const NAMED: usize = 5;
+    let place = |finding: &&Finding| {
+        let Origin { file, line, column: _, object, field } = &finding.origin;
+        let object = object.as_ref().map(ToString::to_string);
+        let file = file.as_ref().map(|file| match line {
+            Some(line) => format!("{file}:{line}"),
+            None => file.clone(),
+        });
+        let parts: Vec<String> = object.or(file).into_iter().chain(field.clone()).collect();
+        visible(&parts.join(" ")).into_owned()
+    };
+    let named: Vec<String> = alike.iter().take(NAMED).map(place).collect();
+    let others = alike.len() - named.len();
+    let others = if others > 0 { format!(" and {others} others") } else { String::new() };
+    format!("and {} more like it: {}{others}", alike.len(), named.join(", "))
 }
 
 impl Report {
     fn new(finding: &Finding, texts: &mut Texts, paint: Paint, width: usize) -> Self {
         let Finding { code, severity, message, help, origin, missing: _ } = finding;
-        let message = harmless(message);
+        let message = visible(message);
         let code = match severity {
             Severity::Error => paint.red(code),
             Severity::Warning => paint.yellow(code),
@@ -82,14 +128,15 @@ impl Report {
         // without a line to show, the place goes into the message
         let named = origin.file.as_ref().is_some_and(|file| message.contains(file.as_str()))
             && origin.object.is_none();
-        let origin = harmless(&origin.to_string());
+        let origin = origin.to_string();
+        let origin = visible(&origin);
         if text.is_none() && !origin.is_empty() && !named {
             message.push_str(&format!("\n{}", paint.dim(format!("in {origin}"))));
         }
         Self {
             severity: *severity,
             message,
-            help: help.as_deref().map(|help| wrap(&harmless(help), width.saturating_sub(8), 0)),
+            help: help.as_deref().map(|help| wrap(&visible(help), width.saturating_sub(8), 0)),
             text,
             label,
         }
@@ -119,8 +166,21 @@ fn place(origin: &Origin, texts: &mut Texts, width: usize) -> Option<(NamedSourc
         (Some(object), None) => Some(object.to_string()),
         (None, None) => None,
     };
-    let label = label.map(|label| harmless(&label));
-    Some((NamedSource::new(harmless(file), text), LabeledSpan::new_primary_with_span(label, (start, length))))
+    let label = label.map(|label| visible(&label).into_owned());
+    let (text, start, length) = spelt_out(text, start, length);
+    Some((NamedSource::new(visible(file), text), LabeledSpan::new_primary_with_span(label, (start, length))))
+}
+
+/// A text with what nobody would see spelt out, and where a mark in it has moved to.
+fn spelt_out(text: Arc<str>, start: usize, length: usize) -> (Arc<str>, usize, usize) {
+    if let Cow::Borrowed(_) = visible(&text) {
+        return (text, start, length);
+    }
+    let end = start.saturating_add(length);
+    let part = |range: Option<&str>| visible(range.unwrap_or_default()).into_owned();
+    let (before, marked, after) =
+        (part(text.get(..start)), part(text.get(start..end)), part(text.get(end..)));
+    (Arc::from(format!("{before}{marked}{after}")), before.len(), marked.len())
 }
 
 /// The bytes of what stands at a line and column: a word, or a single mark.

@@ -19,7 +19,8 @@ use super::finding::{self, Code, Finding, ObjectKey, Origin, Severity};
 use super::judge::Judgement;
 use super::model::Model;
 use super::plan::{
-    Act, Failures, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, report, steps,
+    Act, Dns, Failures, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, report,
+    steps,
 };
 use super::shared::Shared;
 use crate::api::{GROUP, ObjectRef};
@@ -61,9 +62,14 @@ const OTHER_POLICIES: [&str; 5] =
     ["cilium.io", "crd.antrea.io", "crd.projectcalico.org", "policy.networking.k8s.io", "projectcalico.org"];
 
 /// Everything that is wrong with a cluster, in the order of reading.
-pub fn findings(judgement: &Judgement, observed: &Observed, surroundings: &Surroundings) -> Vec<Finding> {
+pub fn findings(
+    judgement: &Judgement,
+    dns: &Dns,
+    observed: &Observed,
+    surroundings: &Surroundings,
+) -> Vec<Finding> {
     let Surroundings { policies, namespaces, groups, admission, undecodable } = surroundings;
-    let plan = judgement.plan();
+    let plan = judgement.plan_with(dns);
     let mut findings = plan.findings.clone();
     findings.extend(undecodable.iter().map(|(object, error)| {
         on(Code::Undecodable, object, format!("it cannot be decoded: {error}"))

@@ -1,5 +1,6 @@
 //! The plan: from a judgement to the objects, statuses and finalizers that ought to exist.
 
+mod dns;
 mod network;
 mod steps;
 mod types;
@@ -7,6 +8,7 @@ mod types;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub use dns::{Dns, DnsServer, NoServer};
 pub use network::NetworkNames;
 pub use steps::*;
 pub use types::*;
@@ -26,9 +28,9 @@ use crate::api::{
 
 /// Plans what ought to exist at the moment of a judgement. What an earlier plan drafted for an agreement that stands as
 /// it stood is taken over.
-pub fn plan(judgement: &Judgement, earlier: &Drafts) -> (Plan, Drafts) {
+pub fn plan(judgement: &Judgement, dns: &Dns, earlier: &Drafts) -> (Plan, Drafts) {
     let Judgement { at, model, findings, assessments, moments } = judgement;
-    let network = network::Network { model };
+    let network = network::Network { model, dns };
     let drafts = Drafts::new(judgement, &network, earlier);
     // isolation first: a product is isolated from the moment it exists, a Managed function as long as it is Managed
     let isolation = network.product_isolation().chain(network.function_isolation());

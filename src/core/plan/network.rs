@@ -16,6 +16,7 @@ use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use serde_json::json;
 
+use super::dns::{Dns, DnsPeer};
 use super::types::{AGREEMENT, MANAGED_BY, PART, PRODUCT, PlannedObject, RECIPIENT};
 use crate::api::{DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol, SelectorOperator};
 use crate::core::model::{Agreement, FunctionRef, Model, Organisation, Product};
@@ -65,6 +66,7 @@ fn named(readable: &str, identity: &str) -> String {
 /// Builds the network policies of a model.
 pub(super) struct Network<'a> {
     pub(super) model: &'a Model,
+    pub(super) dns: &'a Dns,
 }
 
 impl<'a> Network<'a> {
@@ -97,6 +99,7 @@ impl<'a> Network<'a> {
     /// Denies egress but for DNS to the workloads of every Managed function here.
     pub(super) fn function_isolation(&self) -> impl Iterator<Item = NetworkPolicy> + use<'a> {
         let model = self.model;
+        let servers = self.dns;
         model.isolated.orgs.iter().flat_map(move |(name, spec)| {
             let managed = spec.functions.iter().filter(|function| function.egress == Some(Egress::Managed));
             managed.flat_map(move |function| {
@@ -117,7 +120,7 @@ impl<'a> Network<'a> {
                             pod_selector: Some(label_selector(&selector)),
                             policy_types: Some(vec!["Egress".to_owned()]),
                             ingress: None,
-                            egress: Some(vec![dns()]),
+                            egress: Some(dns(servers)),
                         },
                     )
                 })
@@ -340,20 +343,34 @@ fn sorted(mut peers: Vec<NetworkPolicyPeer>) -> Vec<NetworkPolicyPeer> {
     peers
 }
 
-/// Domain names are resolved over both protocols, by the cluster's own DNS: in `kube-system`, or at the link-local
-/// address where NodeLocal DNSCache listens. Port 53 to anywhere would be a way out.
-fn dns() -> NetworkPolicyEgressRule {
-    let ports = [Protocol::Udp, Protocol::Tcp]
-        .map(|protocol| port(&EndpointPort { port: 53, protocol: Some(protocol) }))
-        .to_vec();
-    let node_local = NetworkPolicyPeer {
-        ip_block: Some(IPBlock { cidr: "169.254.20.10/32".to_owned(), except: None }),
-        namespace_selector: None,
-        pod_selector: None,
+/// Domain names are resolved over both protocols, by the cluster's own servers: a rule for each of their ports. A port
+/// to anywhere would be a way out.
+fn dns(dns: &Dns) -> Vec<NetworkPolicyEgressRule> {
+    let rule = |(number, peers): (u16, Vec<&DnsPeer>)| {
+        let ports = [Protocol::Udp, Protocol::Tcp]
+            .map(|protocol| port(&EndpointPort { port: i32::from(number), protocol: Some(protocol) }));
+        NetworkPolicyEgressRule {
+            to: Some(peers.into_iter().map(dns_peer).collect()),
+            ports: Some(ports.to_vec()),
+        }
     };
-    NetworkPolicyEgressRule {
-        to: Some(vec![namespace_peer("kube-system", None), node_local]),
-        ports: Some(ports),
+    dns.by_port().into_iter().map(rule).collect()
+}
+
+fn dns_peer(peer: &DnsPeer) -> NetworkPolicyPeer {
+    match peer {
+        DnsPeer::Pods { namespace, labels } => {
+            let pods = PodSelector { match_labels: labels.clone(), match_expressions: Vec::new() };
+            namespace_peer(namespace, Some(&pods))
+        }
+        DnsPeer::Address(address) => {
+            let bits = if address.is_ipv4() { 32 } else { 128 };
+            NetworkPolicyPeer {
+                ip_block: Some(IPBlock { cidr: format!("{address}/{bits}"), except: None }),
+                namespace_selector: None,
+                pod_selector: None,
+            }
+        }
     }
 }
 

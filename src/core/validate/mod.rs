@@ -5,6 +5,7 @@
 
 mod agreements;
 mod check;
+mod clusters;
 mod frameworks;
 mod orgs;
 mod places;
@@ -51,6 +52,7 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     orgs::check(snapshot, &mut checked);
     products::check(snapshot, &mut checked);
     let signed = signatures::collect(snapshot, now, &mut checked);
+    checked.findings.extend(clusters::check(snapshot));
     agreements::check(snapshot, now, &mut checked);
     signatures::check(snapshot, &signed, now, &mut checked);
     policies::check(snapshot, &mut checked);

@@ -395,5 +395,9 @@ pub fn nearest<N: AsRef<str>>(text: &str, names: impl Iterator<Item = N>) -> Opt
 
 fn broken_rules(shape: &Shape, object: &Value) -> impl Iterator<Item = ShapeProblem> {
     let broken = shape.rules.broken(object).into_iter();
-    broken.map(|Broken { field, message }| ShapeProblem::new(Code::ShapeRule, field, message))
+    broken.map(|Broken { field, message }| {
+        let what = if field.is_empty() { "the object".to_owned() } else { format!("`{field}`") };
+        ShapeProblem::new(Code::ShapeRule, field, message)
+            .help(format!("change {what} so that this holds; `kubectl explain` says what each field takes"))
+    })
 }
