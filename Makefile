@@ -13,6 +13,8 @@ export GOFLAGS := $(strip $(GOFLAGS) -mod=readonly)
 
 CARGO := cargo
 GO_FOLDER := tests/controlplane
+# kubectl's reader of files, which ours is held to.
+YAML_FOLDER := tests/yaml
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/concordat
 
 # Go builds the test control plane. A cluster that is there already makes it unnecessary.
@@ -24,7 +26,7 @@ HELM_OR_GO := $(or $(HELM),$(GO),$(shell command -v helm 2>/dev/null))
 # What the core must never pull in: a runtime, a client, a server.
 NOT_IN_CORE := ^((tokio|hyper|tower|reqwest)(-[a-z0-9-]+)?|kube-client|kube-runtime) v
 
-# Tests that say `mod support;` need a control plane.
+# Tests that say `mod support;` need a control plane, or another program that Go builds.
 OFFLINE_TESTS = $(patsubst tests/%.rs,--test %,$(shell grep -L '^mod support;' tests/*.rs))
 
 # One line for each step, with the seconds since make began.
@@ -59,7 +61,7 @@ check-fmt: need-rust ## formats of Rust and Go
 	$(call step,formats)
 	@$(CARGO) fmt --check
 ifneq ($(GO),)
-	@wrong=$$(gofmt -l $(GO_FOLDER)); test -z "$$wrong" || { echo "gofmt would change: $$wrong"; exit 1; }
+	@wrong=$$(gofmt -l $(GO_FOLDER) $(YAML_FOLDER)); test -z "$$wrong" || { echo "gofmt would change: $$wrong"; exit 1; }
 endif
 
 check-core: need-rust ## the core compiles with no feature, and without a runtime or a client
@@ -99,6 +101,7 @@ ifneq ($(GO),)
 ifeq ($(CLUSTER),)
 	$(call step,go vet)
 	@cd $(GO_FOLDER) && go vet -trimpath .
+	@cd $(YAML_FOLDER) && go vet -trimpath .
 endif
 endif
 
@@ -123,5 +126,5 @@ ifeq ($(HELM_OR_GO),)
 	@exit 1
 endif
 
-clean-cache: ## remove the control plane, Helm and kubectl, where they were built; the next run builds them again
+clean-cache: ## remove the control plane, Helm and other programs that were built; the next run builds them again
 	rm -rf '$(CACHE)'

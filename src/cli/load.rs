@@ -28,16 +28,39 @@ pub(super) fn load(paths: &[PathBuf], printer: &mut Printer) -> Loaded {
     let progress = printer.progress("reading manifests");
     let (snapshot, findings, mut report) = files::read(paths);
     drop(progress);
+    for note in notes(&report) {
+        printer.talk(format!("{} {note}", printer.talk_paint().yellow("note:")));
+    }
     let texts = Texts::new(report.stdin.take());
     Loaded { snapshot, findings, report, texts }
+}
+
+/// What would make manifests of what was skipped.
+fn notes(report: &FilesReport) -> Vec<String> {
+    [
+        (report.templates, "template", "render them with `helm template` first, and check that"),
+        (report.kustomizations, "kustomization", "run `kustomize build`, and check that"),
+        (report.encrypted, "SOPS document", "decrypt them first, and check that"),
+    ]
+    .into_iter()
+    .filter(|(number, ..)| *number > 0)
+    .map(|(number, what, help)| format!("{} skipped: {help}", count(number, what)))
+    .collect()
 }
 
 impl Loaded {
     /// Whether something was not read at all, so that what is found may be wrong and what is not found there.
     pub(super) fn is_partial(&self) -> bool {
         self.findings.iter().any(|finding| {
-            matches!(finding.code, Code::UnreadableFile | Code::InvalidYaml | Code::TooLarge)
-                && finding.origin.object.is_none()
+            matches!(
+                finding.code,
+                Code::UnreadableFile
+                    | Code::InvalidYaml
+                    | Code::TooLarge
+                    | Code::OtherMeaning
+                    | Code::WrappedObject
+                    | Code::Encrypted
+            ) && finding.origin.object.is_none()
         })
     }
 

@@ -54,6 +54,11 @@ codes! {
     UnsafeText "CON011" Error "a text holds a control or bidirectional character";
     DuplicateObject "CON012" Error "two objects have the same kind, namespace and name";
     OperatorOwned "CON013" Error "only the operator writes this kind";
+    OtherMeaning "CON014" Error "kubectl reads this text differently, or not at all";
+    WrappedObject "CON015" Error "an object of ours is inside another one, from which it is not read";
+    Encrypted "CON016" Error "a file of ours is encrypted";
+    IgnoredManifest "CON017" Warning "`.concordatignore` names a file in which our group occurs, and which is read all the same";
+    IgnorePattern "CON018" Warning "a line of `.concordatignore` cannot be used";
 
     OrgNotFound "CON101" Error "no such organisation";
     FunctionNotFound "CON102" Error "the organisation has no such function";

@@ -53,6 +53,15 @@ const KUBECTL: Program = Program {
     without_go: "the tour of the platform is run with kubectl: install kubectl, or Go 1.26 or newer, which builds it",
 };
 
+/// kubectl's reader of files on its own, for holding ours to it.
+const YAML_READER: Program = Program {
+    name: "yaml reader",
+    folder: "tests/yaml",
+    package: ".",
+    about: "building kubectl's reader of files from source, a one-off on this machine (some seconds)",
+    without_go: "our reading of files is held to kubectl's, which is built from source: install Go 1.26 or newer",
+};
+
 impl Program {
     /// What its files in the cache begin with.
     fn prefix(&self) -> String {
@@ -94,6 +103,11 @@ pub fn helm_binary() -> Result<PathBuf, String> {
 /// kubectl, built likewise.
 pub fn kubectl_binary() -> Result<PathBuf, String> {
     program_in(&cache_folder()?, &KUBECTL, &TOOL_FLAGS.map(str::to_owned))
+}
+
+/// The reader of `tests/yaml`, built likewise.
+pub fn yaml_reader_binary() -> Result<PathBuf, String> {
+    program_in(&cache_folder()?, &YAML_READER, &TOOL_FLAGS.map(str::to_owned))
 }
 
 fn program_in(cache: &Path, program: &Program, flags: &[String]) -> Result<PathBuf, String> {

@@ -248,7 +248,18 @@ impl Diagnostic for Report {
 
 /// The last line: how much was found in how much.
 pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint: Paint) -> String {
-    let FilesReport { files, objects, skipped, templates, links, stdin: _ } = report;
+    let FilesReport {
+        files,
+        objects,
+        skipped,
+        templates,
+        foreign,
+        ignored,
+        kustomizations,
+        encrypted,
+        links,
+        stdin: _,
+    } = report;
     let verdict = verdict(findings, paint);
     let mut line = format!("{verdict} in {}, {}", count(*files, "file"), count(*objects, "object"));
     let others: usize = skipped.values().sum();
@@ -267,11 +278,17 @@ pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint:
         let more = if kinds.len() > NAMED { ", …" } else { "" };
         left_out.push(format!("{} of other kinds ({}{more})", count(others, "document"), named.join(", ")));
     }
-    if *templates > 0 {
-        left_out.push(count(*templates, "template"));
-    }
-    if *links > 0 {
-        left_out.push(count(*links, "symbolic link"));
+    for (number, what) in [
+        (templates, "template"),
+        (kustomizations, "kustomization"),
+        (encrypted, "SOPS document"),
+        (foreign, "other file"),
+        (ignored, "ignored file"),
+        (links, "symbolic link"),
+    ] {
+        if *number > 0 {
+            left_out.push(count(*number, what));
+        }
     }
     if !left_out.is_empty() {
         line.push_str(&paint.dim(format!("; {} skipped", left_out.join(", "))));

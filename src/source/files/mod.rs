@@ -1,10 +1,17 @@
 //! Folders of manifests to a snapshot, with the file, line and column of every field.
 //!
 //! Whatever a file holds, reading it ends: text that cannot be read, or is not of its kind's shape, becomes a finding
-//! and stays out of the snapshot. Documents of other kinds are counted and left alone. Nothing here judges what an
-//! object means; that is `core::validate`.
+//! and stays out of the snapshot, which remembers that it is there (`unreadable`, `unknown_texts`). What is not ours is
+//! counted and left alone, whatever it is: files and documents in which our group does not occur never decide how a
+//! command ends. Which forms of text are refused, and why, `documents` lists. Nothing here judges what an object means;
+//! that is `core::validate`.
 
+mod bytes;
+mod characters;
+mod documents;
+mod foreign;
 mod json;
+mod node;
 mod objects;
 mod scalar;
 mod walk;
@@ -12,8 +19,14 @@ mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::rc::Rc;
 
+use bytes::Bytes;
+use documents::Document;
+use node::{Node, Problem};
 pub use walk::STDIN;
+
+use serde_json::Value;
 
 use crate::api::{AccessRequest, GROUP};
 use crate::core::finding::{self, Code, Finding, Origin};
@@ -33,6 +46,14 @@ pub struct FilesReport {
     pub skipped: BTreeMap<String, usize>,
     /// Files that are templates rather than YAML, and do not speak of our group.
     pub templates: usize,
+    /// Other files that are not YAML or JSON, or too large, and do not speak of our group.
+    pub foreign: usize,
+    /// Files that `.concordatignore` left out.
+    pub ignored: usize,
+    /// Documents for Kustomize.
+    pub kustomizations: usize,
+    /// Documents encrypted with SOPS that do not speak of our group.
+    pub encrypted: usize,
     /// Symbolic links that were not followed.
     pub links: usize,
     /// The text of standard input, where it was read, for showing a line of it.
@@ -44,42 +65,81 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
     let walk::Walk { entries, findings, links } = walk::walk(paths);
     let mut loader = objects::Loader { findings, ..objects::Loader::default() };
     let mut report = FilesReport { files: entries.len(), links, ..FilesReport::default() };
-    for File { loader: read, is_template, stdin } in parallel::map(&entries, file) {
+    for File { loader: read, left_out, stdin } in parallel::map(&entries, file) {
         loader.absorb(read);
-        report.templates += usize::from(is_template);
+        match left_out {
+            Some(LeftOut::Template) => report.templates += 1,
+            Some(LeftOut::Foreign) => report.foreign += 1,
+            Some(LeftOut::Ignored) => report.ignored += 1,
+            None => {}
+        }
         report.stdin = report.stdin.or(stdin);
     }
-    let objects::Loader { snapshot, mut findings, objects, skipped } = loader;
+    let objects::Loader { snapshot, mut findings, objects, skipped, kustomizations, encrypted } = loader;
     finding::sort(&mut findings);
-    (snapshot, findings, FilesReport { objects, skipped, ..report })
+    (snapshot, findings, FilesReport { objects, skipped, kustomizations, encrypted, ..report })
 }
 
 /// What one file holds.
 #[derive(Default)]
 struct File {
     loader: objects::Loader,
-    is_template: bool,
+    left_out: Option<LeftOut>,
     stdin: Option<String>,
+}
+
+/// Why a file, or a part of it, was not read.
+#[derive(Clone, Copy)]
+enum LeftOut {
+    Template,
+    Foreign,
+    Ignored,
 }
 
 fn file(entry: &walk::Entry) -> File {
     let mut file = File::default();
-    let text = match walk::text(entry) {
-        Ok(text) if entry.name.ends_with(".json") => json::join_surrogates(text),
-        Ok(text) => text,
-        Err(finding) => {
-            file.loader.findings.push(*finding);
+    let text = match bytes::read(entry) {
+        Bytes::Text(text) => text,
+        Bytes::Not { finding, mentions } => {
+            if mentions {
+                file.loader.snapshot.unknown_texts.push(finding.origin.clone());
+            }
+            if mentions || entry.named {
+                file.loader.findings.push(*finding);
+            } else {
+                file.left_out = Some(if entry.ignored { LeftOut::Ignored } else { LeftOut::Foreign });
+            }
             return file;
         }
     };
-    let yaml::Parsed { documents, stopped } = parse(&text);
-    match stopped {
-        Some(_) if !entry.named && is_template(&text) => file.is_template = true,
-        Some(problem) => file.loader.findings.push(objects::finding(&entry.name, &problem, None)),
-        None => {}
+    let mentions = bytes::mentions_group(text.as_bytes());
+    if entry.ignored {
+        if !mentions {
+            file.left_out = Some(LeftOut::Ignored);
+            return file;
+        }
+        let message =
+            format!("`.concordatignore` names this file, in which `{GROUP}` occurs: it is read all the same");
+        file.loader.findings.push(
+            Finding::new(Code::IgnoredManifest, walk::file(&entry.name), message)
+                .help("move it out of the folder, or name the folders that hold manifests"),
+        );
     }
+    let documents = documents::parse(&text, is_json(&entry.name));
     for document in &documents {
-        file.loader.document(&entry.name, document);
+        if document.root.is_some() {
+            file.loader.document(&entry.name, document, mentions);
+        } else if mentions || entry.named {
+            let findings =
+                document.problems.iter().map(|problem| objects::finding(&entry.name, problem, None));
+            file.loader.findings.extend(findings);
+            if let Some(problem) = document.problems.last().filter(|_| mentions) {
+                file.loader.snapshot.unknown_texts.push(objects::finding(&entry.name, problem, None).origin);
+            }
+        } else {
+            let template = foreign::is_template(&text);
+            file.left_out = Some(if template { LeftOut::Template } else { LeftOut::Foreign });
+        }
     }
     if file.loader.objects > 0 {
         file.loader.findings.extend(beside(&entry.name, &text, &documents));
@@ -88,36 +148,59 @@ fn file(entry: &walk::Entry) -> File {
     file
 }
 
+fn is_json(name: &str) -> bool {
+    name.ends_with(".json")
+}
+
+/// The documents of a text as JSON, in order, and what in it is refused as text. Without findings they are what kubectl
+/// would send.
+pub fn values(name: &str, text: &str) -> (Vec<Value>, Vec<Finding>) {
+    let documents = documents::parse(text, is_json(name));
+    let values = documents.iter().filter_map(|it| it.root.as_ref()).map(|root| root.value());
+    let findings = documents
+        .iter()
+        .flat_map(|it| it.problems.iter().map(|problem| objects::finding(name, problem, None)));
+    (values.filter(|value| !value.is_null()).collect(), findings.collect())
+}
+
 /// Reads one request from a file, `-` being standard input. The findings' fields are those of the request.
 pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
     let walk::Walk { entries, findings, links: _ } = walk::walk(std::slice::from_ref(path));
     let Some(entry) = entries.first() else {
         return Err(findings);
     };
-    let mut text = walk::text(entry).map_err(|finding| vec![*finding])?;
-    if entry.name.ends_with(".json") {
-        text = json::join_surrogates(text);
-    }
-    let yaml::Parsed { documents, stopped } = parse(&text);
-    if let Some(problem) = stopped {
-        return Err(vec![objects::finding(&entry.name, &problem, None)]);
+    let text = match bytes::read(entry) {
+        Bytes::Text(text) => text,
+        Bytes::Not { finding, mentions: _ } => return Err(vec![*finding]),
+    };
+    let documents = documents::parse(&text, is_json(&entry.name));
+    let broken = documents.iter().filter(|document| document.root.is_none());
+    let broken: Vec<Finding> = broken
+        .flat_map(|document| {
+            document.problems.iter().map(|problem| objects::finding(&entry.name, problem, None))
+        })
+        .collect();
+    if !broken.is_empty() {
+        return Err(broken);
     }
     let whole = |message: &str| {
         Finding::new(Code::InvalidField, walk::file(&entry.name), message)
             .help("a request has `subject`, `action`, `resource` and, mostly, `context`")
     };
-    let document = match documents.as_slice() {
-        [document] => document,
+    let read: Vec<(&Rc<Node>, &[Problem])> = documents
+        .iter()
+        .filter_map(|document| Some((document.root.as_ref()?, document.problems.as_slice())))
+        .collect();
+    let (root, problems) = match read.as_slice() {
+        [document] => *document,
         [] => return Err(vec![whole("the file holds no request")]),
         _ => return Err(vec![whole("the file holds more than one request")]),
     };
-    let source = crate::core::snapshot::Source {
-        file: Some(entry.name.clone()),
-        positions: document.root.positions(),
-    };
+    let source =
+        crate::core::snapshot::Source { file: Some(entry.name.clone()), positions: root.positions() };
     // a request has the same shape wherever it stands, so it is looked at as part of a test
     const WITHIN: &str = "spec.tests[0].request";
-    let value = document.root.value();
+    let value = root.value();
     let test = serde_json::json!({
         "apiVersion": crate::api::API_VERSION,
         "kind": crate::api::POLICY_TEST_KIND,
@@ -125,7 +208,7 @@ pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
         "spec": { "tests": [{ "name": "request", "at": "2000-01-01T00:00:00Z", "request": value, "expect": { "decision": true } }] },
     });
     let mut findings: Vec<Finding> =
-        document.problems.iter().map(|problem| objects::finding(&entry.name, problem, None)).collect();
+        problems.iter().map(|problem| objects::finding(&entry.name, problem, None)).collect();
     findings.extend(shape::problems(crate::api::POLICY_TEST_KIND, &test).into_iter().map(|problem| {
         let field = problem.field.strip_prefix(WITHIN).unwrap_or(&problem.field).trim_start_matches('.');
         let mut finding = Finding::new(problem.code, source.origin(None, field), problem.message);
@@ -144,14 +227,14 @@ pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
 
 /// NHS numbers that stand in a file beside its values, such as in a comment. No object has them, and yet whoever can
 /// read the file can read them.
-fn beside(file: &str, text: &str, documents: &[yaml::Document]) -> Vec<Finding> {
+fn beside(file: &str, text: &str, documents: &[Document]) -> Vec<Finding> {
     let mut written = nhs_numbers(text).peekable();
     if written.peek().is_none() {
         return Vec::new();
     }
     let mut held = BTreeSet::new();
-    for document in documents {
-        document.root.texts(&mut |text| held.extend(nhs_numbers(text).map(|it| it.number)));
+    for root in documents.iter().filter_map(|document| document.root.as_ref()) {
+        root.texts(&mut |text| held.extend(nhs_numbers(text).map(|it| it.number)));
     }
     written
         .filter(|it| !held.contains(&it.number))
@@ -165,15 +248,6 @@ fn beside(file: &str, text: &str, documents: &[yaml::Document]) -> Vec<Finding> 
             )
         })
         .collect()
-}
-
-fn parse(text: &str) -> yaml::Parsed {
-    yaml::parse(text.strip_prefix('\u{feff}').unwrap_or(text))
-}
-
-/// Whether a text that is not YAML is somebody's template, such as a Helm chart's, and has nothing to do with us.
-fn is_template(text: &str) -> bool {
-    text.contains("{{") && !text.contains(GROUP)
 }
 
 #[cfg(test)]

@@ -5,13 +5,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use kube::Resource;
+use kube::core::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::yaml::{Content, Document, Node, Problem};
+use super::documents::Document;
+use super::foreign;
+use super::node::{Content, Node, Problem};
 use crate::api::{API_VERSION, GROUP, POLICY_TEST_KIND, PolicyTestSpec, VERSION};
 use crate::core::finding::{Code, Finding, ObjectKey, Origin};
-use crate::core::snapshot::{Snapshot, Source, Sourced, TestFile};
+use crate::core::snapshot::{Snapshot, Source, Sourced, TestFile, Unreadable};
 use crate::core::validate::shape;
 
 /// The kinds of the group, and whether a namespace holds their objects.
@@ -29,16 +32,23 @@ const KINDS: [(&str, bool); 10] = [
     (POLICY_TEST_KIND, false),
 ];
 
-/// What the API server writes into metadata. In a file it would be a claim, so nothing here believes it.
+/// What the API server writes into metadata and means nothing in a file, where it would be a claim.
 const SERVER_METADATA: [&str; 7] = [
     "uid",
     "resourceVersion",
     "generation",
     "creationTimestamp",
-    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
     "managedFields",
     "selfLink",
 ];
+
+/// What it writes there that is believed: an object that is being deleted opens nothing.
+const DELETED: &str = "deletionTimestamp";
+
+/// What is kept of a status, by kind. A status may close, and never open.
+const CLOSING_STATUS: [(&str, &str); 2] =
+    [("DataSharingAgreement", "supersededBy"), ("LocalPolicy", "loaded")];
 
 /// What people write into metadata.
 const METADATA: [&str; 7] =
@@ -56,6 +66,19 @@ pub(super) struct Loader {
     pub(super) objects: usize,
     /// How many documents of other kinds there are.
     pub(super) skipped: BTreeMap<String, usize>,
+    /// How many documents are for Kustomize.
+    pub(super) kustomizations: usize,
+    /// How many documents are encrypted, and do not speak of our group.
+    pub(super) encrypted: usize,
+}
+
+/// The document at hand.
+#[derive(Clone, Copy)]
+struct Within<'a> {
+    file: &'a str,
+    problems: &'a [Problem],
+    /// Whether the file speaks of our group.
+    mentions: bool,
 }
 
 /// What a document or list item says it is.
@@ -64,7 +87,7 @@ enum Identity<'node> {
     /// A list of objects, to be looked into; `typed` where all of them are to be of one kind of ours.
     List {
         items: &'node [Rc<Node>],
-        typed: bool,
+        typed: Option<&'static str>,
     },
     /// One of ours, but not by this name or version.
     Mistaken {
@@ -77,7 +100,8 @@ enum Identity<'node> {
 
 impl Loader {
     /// Takes up what another one has, after its own.
-    pub(super) fn absorb(&mut self, Self { snapshot, findings, objects, skipped }: Self) {
+    pub(super) fn absorb(&mut self, other: Self) {
+        let Self { snapshot, findings, objects, skipped, kustomizations, encrypted } = other;
         let Snapshot {
             cluster: _,
             frameworks,
@@ -105,69 +129,178 @@ impl Loader {
         self.snapshot.unknown_texts.extend(unknown_texts);
         self.findings.extend(findings);
         self.objects += objects;
+        self.kustomizations += kustomizations;
+        self.encrypted += encrypted;
         for (kind, count) in skipped {
             *self.skipped.entry(kind).or_default() += count;
         }
     }
 
-    /// Takes up what a document holds.
-    pub(super) fn document(&mut self, file: &str, document: &Document) {
-        let Document { root, problems } = document;
+    /// Takes up what a document holds. `mentions` says whether the file speaks of our group.
+    pub(super) fn document(&mut self, file: &str, Document { root, problems }: &Document, mentions: bool) {
+        let Some(root) = root else {
+            return;
+        };
+        let within = Within { file, problems, mentions };
         match &root.content {
             Content::Null => {} // comments only
-            Content::Map(_) => self.object(file, root, problems),
-            Content::Bool(_) | Content::Number(_) | Content::Text(_) | Content::List(_) => self.skip(NO_KIND),
+            Content::Map(_) if foreign::is_encrypted(root) => self.encrypted(within, root),
+            Content::Map(_) => self.object(within, root),
+            Content::List(_) => {
+                self.skip(NO_KIND);
+                self.wrapped(within, root, "a list at the top of a document, such as a JSON array");
+            }
+            Content::Bool(_) | Content::Number(_) | Content::Text(_) => self.skip(NO_KIND),
         }
     }
 
-    fn object(&mut self, file: &str, node: &Rc<Node>, problems: &[Problem]) {
-        match identify(node) {
-            Identity::Other(kind) => self.skip(&kind),
+    fn object(&mut self, within: Within<'_>, node: &Rc<Node>) {
+        match identify(node, within.mentions) {
+            Identity::Other(kind) => {
+                if foreign::is_kustomization(within.file, node) {
+                    self.kustomizations += 1;
+                } else {
+                    self.skip(&kind);
+                }
+                self.wrapped(
+                    within,
+                    node,
+                    &if kind == NO_KIND { "another object".to_owned() } else { format!("a `{kind}`") },
+                );
+            }
             Identity::List { items, typed } => {
                 for item in items {
                     match &item.content {
-                        Content::Map(_) if !typed || item.get("kind").is_some() => {
-                            self.object(file, item, problems);
+                        Content::Map(_) if matches!(identify(item, false), Identity::List { .. }) => {
+                            self.wrapped(within, item, "a list within a list");
                         }
-                        _ if !typed => self.skip(NO_KIND),
-                        _ => self.nameless(file, item),
+                        Content::Map(_) if typed.is_none() || item.get("kind").is_some() => {
+                            self.object(within, item);
+                        }
+                        _ => match typed {
+                            Some(kind) => self.nameless(within, item, kind),
+                            None => {
+                                self.skip(NO_KIND);
+                                self.wrapped(within, item, "a list within a list");
+                            }
+                        },
                     }
                 }
             }
             Identity::Mistaken { at, message, help } => {
                 self.objects += 1;
-                let source = source(file, node);
-                let mut finding = Finding::new(Code::UnknownKind, source.origin(None, at), message);
-                finding.help = help;
-                self.findings.push(finding);
+                let source = source(within.file, node);
+                let origin = source.origin(None, at);
+                let mut found = Finding::new(Code::UnknownKind, origin.clone(), message);
+                found.help = help;
+                self.findings.push(found);
+                // what else is wrong may be why
+                self.findings
+                    .extend(within.problems.iter().map(|problem| finding(within.file, problem, None)));
+                self.snapshot.unknown_texts.push(origin);
             }
             Identity::Ours(kind, namespaced) => {
                 self.objects += 1;
-                self.ours(file, node, problems, kind, namespaced);
+                self.ours(within, node, kind, namespaced);
             }
         }
     }
 
-    /// An item of a list of ours that does not say what it is: nobody would apply it, so it is not skipped either.
-    fn nameless(&mut self, file: &str, item: &Node) {
+    /// An item of a list of ours that does not say what it is: kubectl would apply it by the name of the list, and
+    /// others would not.
+    fn nameless(&mut self, within: Within<'_>, item: &Node, kind: &'static str) {
         self.objects += 1;
-        let origin = source(file, item).origin(None, "kind");
+        let source = source(within.file, item);
+        let message = "an item of the list does not say its `kind`";
+        let origin = source.origin(None, "kind");
         self.findings.push(
-            Finding::new(Code::UnknownKind, origin, "an item of the list does not say its `kind`")
+            Finding::new(Code::UnknownKind, origin, message)
                 .help("write `apiVersion` and `kind` into each item, as kubectl wants them"),
         );
+        self.hold(item, kind, is_namespaced(kind), message.to_owned(), source);
+    }
+
+    /// Objects of ours inside something that is not read, or that kubectl does not read.
+    fn wrapped(&mut self, within: Within<'_>, node: &Node, wrapper: &str) {
+        for inner in foreign::wrapped(node) {
+            let message = format!("an object of `{GROUP}` is inside {wrapper}, from which it is not read");
+            self.unread(
+                within,
+                inner,
+                Code::WrappedObject,
+                message,
+                "write it as a document of its own, or as an item of a `kind: List`",
+            );
+        }
+    }
+
+    fn encrypted(&mut self, within: Within<'_>, root: &Rc<Node>) {
+        if within.mentions {
+            let message = "the object is encrypted with SOPS".to_owned();
+            self.unread(
+                within,
+                root,
+                Code::Encrypted,
+                message,
+                "decrypt it first, with `sops --decrypt`, and check that",
+            );
+        } else {
+            self.encrypted += 1;
+        }
+    }
+
+    /// Something of ours that is there and is not read.
+    fn unread(&mut self, within: Within<'_>, node: &Rc<Node>, code: Code, message: String, help: &str) {
+        self.objects += 1;
+        let source = source(within.file, node);
+        if let Identity::Ours(kind, namespaced) = identify(node, false) {
+            let key = key(kind, &node.certain());
+            self.findings.push(Finding::new(code, source.origin(key, ""), message.clone()).help(help));
+            self.hold(node, kind, namespaced, message, source);
+        } else {
+            let origin = source.origin(None, "");
+            self.findings.push(Finding::new(code, origin.clone(), message).help(help));
+            self.snapshot.unknown_texts.push(origin);
+        }
+    }
+
+    /// Remembers that an object is there and cannot be used, with what is certain of it.
+    fn hold(
+        &mut self,
+        node: &Node,
+        kind: &'static str,
+        namespaced: bool,
+        error: String,
+        source: Arc<Source>,
+    ) {
+        if matches!(kind, "DataAccessGrant" | POLICY_TEST_KIND) {
+            return; // neither says anything about who may do what
+        }
+        let mut value = node.certain();
+        forget_server_fields(kind, &mut value);
+        let text = |field: &str| value.pointer(field).and_then(Value::as_str).map(str::to_owned);
+        let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
+        let whole =
+            value.get("metadata").cloned().and_then(|meta| serde_json::from_value::<ObjectMeta>(meta).ok());
+        let meta = whole.unwrap_or_else(|| ObjectMeta { name, namespace, ..ObjectMeta::default() });
+        // whose word it would be cannot be told
+        if namespaced && !meta.namespace.as_deref().is_some_and(is_label) {
+            self.snapshot.unknown_texts.push(source.origin(key(kind, &value), ""));
+        }
+        let spec = value.get("spec").cloned().unwrap_or_default();
+        self.snapshot.unreadable.push(Unreadable { kind: kind.to_owned(), meta, error, spec, source });
     }
 
     fn skip(&mut self, kind: &str) {
         *self.skipped.entry(kind.to_owned()).or_default() += 1;
     }
 
-    fn ours(&mut self, file: &str, node: &Node, problems: &[Problem], kind: &'static str, namespaced: bool) {
+    fn ours(&mut self, within: Within<'_>, node: &Node, kind: &'static str, namespaced: bool) {
+        let Within { file, problems, mentions: _ } = within;
         let mut value = node.value();
         let text = |field: &str| value.pointer(field).and_then(Value::as_str).map(str::to_owned);
-        let namespace = text("/metadata/namespace");
         let name = text("/metadata/name");
-        let key = name.as_deref().map(|name| ObjectKey::new(kind, namespace.as_deref(), name));
+        let key = key(kind, &value);
         let source = source(file, node);
         let before = self.findings.len();
 
@@ -188,21 +321,26 @@ impl Loader {
                 Some("take it out of the folder: grants follow from agreements and signatures".to_owned()),
             );
         }
-        forget_server_fields(&mut value);
+        let status = forget_server_fields(kind, &mut value);
         // what else may be wrong with a grant does not matter: it goes
         let shape = if kind == "DataAccessGrant" { Vec::new() } else { shape::problems(kind, &value) };
         for problem in shape {
             report(problem.code, &problem.field, problem.message, problem.help);
         }
-        if self.findings.iter().skip(before).any(Finding::is_error) {
-            return;
+        if let Some(error) = self.findings.iter().skip(before).find(|finding| finding.is_error()) {
+            let error = error.message.clone();
+            return self.hold(node, kind, namespaced, error, source);
+        }
+        if let (Some(status), Some(fields)) = (status, value.as_object_mut()) {
+            fields.insert("status".to_owned(), status);
         }
         if let Err(error) = self.keep(kind, value, &source, name) {
             let message = format!("the object cannot be read: {error}");
             self.findings.push(
-                Finding::new(Code::InvalidField, source.origin(key, ""), message)
+                Finding::new(Code::InvalidField, source.origin(key, ""), message.clone())
                     .help("look with `kubectl explain` at what its fields take"),
             );
+            self.hold(node, kind, namespaced, message, source);
         }
     }
 
@@ -281,7 +419,18 @@ pub(super) fn finding(file: &str, problem: &Problem, object: Option<ObjectKey>) 
     Finding { help, ..Finding::new(code, origin, message) }
 }
 
-fn identify(node: &Node) -> Identity<'_> {
+/// The key of an object, where its name can be told.
+fn key(kind: &str, value: &Value) -> Option<ObjectKey> {
+    let text = |field: &str| value.pointer(field).and_then(Value::as_str);
+    Some(ObjectKey::new(kind, text("/metadata/namespace"), text("/metadata/name")?))
+}
+
+fn is_namespaced(kind: &str) -> bool {
+    KINDS.iter().any(|(known, namespaced)| *known == kind && *namespaced)
+}
+
+/// What a mapping says it is. `mentions` says whether the file speaks of our group.
+fn identify(node: &Node, mentions: bool) -> Identity<'_> {
     let kind = node.get("kind").and_then(|kind| kind.text());
     let version = node.get("apiVersion").and_then(|version| version.text());
     let (group, version_only) =
@@ -291,11 +440,14 @@ fn identify(node: &Node) -> Identity<'_> {
     if let Some(kind) = kind
         && let Some(items) = node.get("items")
         && let Content::List(items) = &items.content
-        && (kind == "List"
-            || kind.strip_suffix("List").is_some_and(|of| KINDS.iter().any(|(known, _)| *known == of)))
     {
-        return Identity::List { items, typed: kind != "List" };
+        let typed = kind.strip_suffix("List").and_then(|of| KINDS.iter().find(|(known, _)| *known == of));
+        if kind == "List" || typed.is_some() {
+            return Identity::List { items, typed: typed.map(|(kind, _)| *kind) };
+        }
     }
+    let near = kind.and_then(|kind| shape::nearest(kind, KINDS.iter().map(|(known, _)| *known)));
+    let names_no_group = group.trim().is_empty() || !version.unwrap_or_default().contains('/');
     let nearly_ours = group != GROUP
         && (group.to_lowercase().starts_with("concordat") || strsim::damerau_levenshtein(group, GROUP) <= 2);
     match (kind, known) {
@@ -323,16 +475,25 @@ fn identify(node: &Node) -> Identity<'_> {
             },
             help: Some(format!("write `apiVersion: {GROUP}/{VERSION}`")),
         },
-        (Some(kind), Some(_)) if version.is_none() => Identity::Mistaken {
+        (Some(kind), _) if near.is_some() && names_no_group && group != GROUP => Identity::Mistaken {
             at: "kind",
-            message: format!("the `{kind}` does not say its `apiVersion`"),
+            message: format!("the `{kind}` does not name a group in its `apiVersion`"),
             help: Some(format!("write `apiVersion: {API_VERSION}`")),
         },
-        (Some(_), Some(_)) if nearly_ours => Identity::Mistaken {
+        (Some(_), _) if near.is_some() && nearly_ours => Identity::Mistaken {
             at: "apiVersion",
             message: format!("no group is called `{group}`"),
             help: Some(format!("did you mean `{API_VERSION}`?")),
         },
+        (None, _) if mentions && (version.is_none() || names_no_group) && foreign::may_be_ours(node) => {
+            Identity::Mistaken {
+                at: "",
+                message: format!("an object in a file of `{GROUP}` does not say its `apiVersion` and `kind`"),
+                help: Some(format!(
+                    "write `apiVersion: {API_VERSION}` and its `kind`, or move it to another file"
+                )),
+            }
+        }
         (kind, _) => Identity::Other(kind.filter(|_| version.is_some()).unwrap_or(NO_KIND).to_owned()),
     }
 }
@@ -345,7 +506,10 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
     let name = metadata.and_then(|metadata| metadata.get("name"));
     let namespace = metadata.and_then(|metadata| metadata.get("namespace"));
     for field in metadata.and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys) {
-        if !METADATA.contains(&field.as_str()) && !SERVER_METADATA.contains(&field.as_str()) {
+        if !METADATA.contains(&field.as_str())
+            && !SERVER_METADATA.contains(&field.as_str())
+            && field != DELETED
+        {
             let near = shape::nearest(field, METADATA.into_iter());
             problems.push((
                 Code::UnknownField,
@@ -419,17 +583,18 @@ fn is_part(text: &str) -> bool {
     text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-')
 }
 
-/// Leaves out what only the API server writes.
-fn forget_server_fields(value: &mut Value) {
-    let Some(fields) = value.as_object_mut() else {
-        return;
-    };
-    fields.remove("status");
+/// Leaves out what only the API server writes, and gives what is to be kept of the status: what may close.
+fn forget_server_fields(kind: &str, value: &mut Value) -> Option<Value> {
+    let fields = value.as_object_mut()?;
     if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
         for field in SERVER_METADATA {
             metadata.remove(field);
         }
     }
+    let mut status = fields.remove("status")?;
+    let (_, closing) = CLOSING_STATUS.iter().find(|(of, _)| *of == kind)?;
+    let kept = status.get_mut(*closing).map(Value::take).filter(|kept| !kept.is_null())?;
+    Some(Value::Object([((*closing).to_owned(), kept)].into_iter().collect()))
 }
 
 #[cfg(test)]

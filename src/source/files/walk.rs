@@ -2,27 +2,30 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use ignore::gitignore::Gitignore;
 use walkdir::{DirEntry, WalkDir};
 
 use crate::core::finding::{Code, Finding, Origin};
 
-/// How large a file may be.
-const MAX_SIZE: u64 = 4 << 20;
-
 /// The name under which standard input shows in messages.
 pub const STDIN: &str = "<stdin>";
+
+/// The file at the root of a path that says what under it is not ours.
+const IGNORE_FILE: &str = ".concordatignore";
 
 /// A file to be read.
 #[derive(Debug)]
 pub(super) struct Entry {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     /// As it shows in messages, with `/` between its parts.
     pub(super) name: String,
     /// Whether the user named this very file, so that it has to be one of ours.
     pub(super) named: bool,
+    /// Whether `.concordatignore` leaves it out, if it has nothing to do with us.
+    pub(super) ignored: bool,
 }
 
 /// The files under some paths, and what is wrong with the paths.
@@ -41,7 +44,7 @@ pub(super) fn walk(paths: &[PathBuf]) -> Walk {
     for path in paths {
         if path.as_os_str() == "-" {
             walk.add(
-                Entry { path: path.clone(), name: STDIN.to_owned(), named: true },
+                Entry { path: path.clone(), name: STDIN.to_owned(), named: true, ignored: false },
                 path.clone(),
                 &mut seen,
             );
@@ -50,7 +53,7 @@ pub(super) fn walk(paths: &[PathBuf]) -> Walk {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_dir() => walk.folder(path, &mut seen),
             Ok(_) => {
-                let entry = Entry { path: path.clone(), name: name(path), named: true };
+                let entry = Entry { path: path.clone(), name: name(path), named: true, ignored: false };
                 walk.add(entry, identity(path), &mut seen);
             }
             Err(error) => walk.findings.push(unreadable(&name(path), &error)),
@@ -63,6 +66,7 @@ impl Walk {
     fn folder(&mut self, root: &Path, seen: &mut BTreeSet<PathBuf>) {
         // no link below it is followed, so that what it is itself says what every file in it is
         let real = identity(root);
+        let ignore = self.ignore_file(root);
         let hidden = |entry: &DirEntry| {
             entry.depth() > 0
                 && entry.file_type().is_dir()
@@ -79,7 +83,10 @@ impl Walk {
                     let path = entry.into_path();
                     let identity =
                         path.strip_prefix(root).map_or_else(|_| identity(&path), |it| real.join(it));
-                    self.add(Entry { name: name(&path), path, named: false }, identity, seen);
+                    let ignored = ignore
+                        .as_ref()
+                        .is_some_and(|ignore| ignore.matched_path_or_any_parents(&path, false).is_ignore());
+                    self.add(Entry { name: name(&path), path, named: false, ignored }, identity, seen);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -93,6 +100,22 @@ impl Walk {
         }
     }
 
+    /// What is to be left out under a folder.
+    fn ignore_file(&mut self, root: &Path) -> Option<Gitignore> {
+        let path = root.join(IGNORE_FILE);
+        if fs::symlink_metadata(&path).is_err() {
+            return None;
+        }
+        let (ignore, error) = Gitignore::new(&path);
+        if let Some(error) = error {
+            let message = format!("`{IGNORE_FILE}` cannot be used as it is: {error}");
+            self.findings.push(Finding::new(Code::IgnorePattern, file(&name(&path)), message).help(
+                "write one pattern a line, in the syntax of `.gitignore`; what it does not name is read",
+            ));
+        }
+        Some(ignore)
+    }
+
     fn add(&mut self, entry: Entry, identity: PathBuf, seen: &mut BTreeSet<PathBuf>) {
         if seen.insert(identity) {
             self.entries.push(entry);
@@ -103,36 +126,6 @@ impl Walk {
 /// A path that is the same however it was reached.
 fn identity(path: &Path) -> PathBuf {
     fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The text of a file, or what is wrong with it.
-pub(super) fn text(entry: &Entry) -> Result<String, Box<Finding>> {
-    let read = if entry.name == STDIN && entry.path.as_os_str() == "-" {
-        bytes(io::stdin().lock())
-    } else {
-        fs::File::open(&entry.path).and_then(bytes)
-    };
-    let bytes = read.map_err(|error| unreadable(&entry.name, &error))?;
-    if bytes.len() as u64 > MAX_SIZE {
-        let message = format!("`{}` is larger than {} MiB", entry.name, MAX_SIZE >> 20);
-        let finding = Finding::new(Code::TooLarge, file(&entry.name), message);
-        return Err(Box::new(finding.help("split it, or name the files and folders that hold manifests")));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
-        let (line, column) = end_of(&String::from_utf8_lossy(before));
-        let origin = Origin { line: Some(line), column: Some(column), ..file(&entry.name) };
-        let finding =
-            Finding::new(Code::InvalidYaml, origin, "not valid YAML: the text is not UTF-8 from here on");
-        Box::new(finding.help("save the file as UTF-8"))
-    })
-}
-
-fn bytes(source: impl Read) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // one more than is allowed, so that too much can be told from just enough
-    source.take(MAX_SIZE + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 /// The line and column after a text.
@@ -148,7 +141,7 @@ pub(super) fn file(name: &str) -> Origin {
     Origin { file: Some(name.to_owned()), ..Origin::default() }
 }
 
-fn unreadable(name: &str, error: &io::Error) -> Finding {
+pub(super) fn unreadable(name: &str, error: &io::Error) -> Finding {
     let message = match error.kind() {
         io::ErrorKind::NotFound => format!("there is no file or folder `{name}`"),
         io::ErrorKind::PermissionDenied => format!("`{name}` cannot be read: permission denied"),

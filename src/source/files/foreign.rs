@@ -1,0 +1,65 @@
+//! What is not ours, as far as it is worth a word: templates, kustomizations, encrypted files, and objects of ours
+//! inside things that are not read.
+
+use std::rc::Rc;
+
+use super::node::{Content, Node};
+use crate::api::GROUP;
+
+/// Whether a text that is not YAML is a template of Helm or its kin.
+pub(super) fn is_template(text: &str) -> bool {
+    text.contains("{{")
+}
+
+/// Whether a document was encrypted with SOPS, which leaves its keys and puts what it needs beside them.
+pub(super) fn is_encrypted(root: &Node) -> bool {
+    root.get("sops").is_some_and(|sops| sops.get("mac").is_some() || sops.get("lastmodified").is_some())
+}
+
+/// Whether a document is for Kustomize, which makes manifests of it.
+pub(super) fn is_kustomization(file: &str, root: &Node) -> bool {
+    let version = root.get("apiVersion").and_then(|version| version.text()).unwrap_or_default();
+    let name = file.rsplit('/').next().unwrap_or(file);
+    version.starts_with("kustomize.config.k8s.io/")
+        || matches!(name, "kustomization.yaml" | "kustomization.yml" | "Kustomization")
+}
+
+/// Whether something is written like an object of ours, whatever of it may be wrong.
+pub(super) fn looks_like_ours(node: &Node) -> bool {
+    let is_ours = node.get("apiVersion").and_then(|version| version.text()).is_some_and(is_our_version);
+    is_ours && (node.get("spec").is_some() || node.get("metadata").is_some())
+}
+
+fn is_our_version(version: &str) -> bool {
+    version.split('/').next().is_some_and(|group| group.trim().eq_ignore_ascii_case(GROUP))
+}
+
+/// Every object of ours somewhere inside a value, but for the value itself.
+pub(super) fn wrapped(node: &Node) -> Vec<&Rc<Node>> {
+    let mut found = Vec::new();
+    collect(node, &mut found);
+    found
+}
+
+fn collect<'node>(node: &'node Node, found: &mut Vec<&'node Rc<Node>>) {
+    let inner: Vec<&Rc<Node>> = match &node.content {
+        Content::List(items) => items.iter().collect(),
+        Content::Map(entries) => entries.iter().map(|(_, value)| value).collect(),
+        Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => return,
+    };
+    for value in inner {
+        if looks_like_ours(value) {
+            found.push(value);
+        } else {
+            collect(value, found);
+        }
+    }
+}
+
+/// Whether a mapping that does not say what it is may be an object of ours all the same, where our group is spoken of.
+pub(super) fn may_be_ours(node: &Node) -> bool {
+    let names_group = node
+        .entries()
+        .any(|(_, value)| value.text().is_some_and(|text| text.contains('/') && is_our_version(text)));
+    names_group || (node.get("spec").is_some() && node.get("metadata").is_some())
+}
