@@ -19,6 +19,7 @@ use super::load;
 use super::output::Printer;
 use super::output::report::{self, Texts};
 use crate::api::FrameworkRef;
+use crate::core::endings::endings;
 use crate::core::finding::{self, Code, Finding};
 use crate::core::judge::Judgement;
 use crate::core::snapshot::Snapshot;
@@ -41,6 +42,10 @@ pub(super) struct Arguments {
     /// Fail on warnings too.
     #[arg(long)]
     strict: bool,
+
+    /// Warn of what ends by itself within so many days.
+    #[arg(long, value_name = "N", default_value_t = 90)]
+    days: u32,
 
     #[command(flatten)]
     at: Moment,
@@ -73,7 +78,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     if arguments.live.is_wanted() {
         return run_live(arguments, printer);
     }
-    let Arguments { paths: Paths { paths }, output, strict, at, cluster, .. } = arguments;
+    let Arguments { paths: Paths { paths }, output, strict, days, at, cluster, .. } = arguments;
     let mut loaded = load::load(paths, printer);
     let unknown = |texts: &mut Texts, printer: &mut Printer| {
         if *output == Format::Human {
@@ -89,6 +94,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let progress = printer.progress("judging");
     let mut judgement = Judgement::new(&loaded.snapshot, at);
     let mut findings = std::mem::take(&mut judgement.findings);
+    findings.extend(endings(&loaded.snapshot, &judgement, *days));
     drop(progress);
 
     loaded.mend_help(&mut findings);
@@ -129,7 +135,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 /// Everything wrong with a live cluster.
 #[cfg(feature = "controller")]
 fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: _, output, strict, at, cluster, live } = arguments;
+    let Arguments { paths: _, output, strict, days, at, cluster, live } = arguments;
     let view = cluster.view().unwrap_or(ClusterView::Unnamed);
     let Some(Live { objects, surroundings, findings: unread, count: read }) = live.read(view, printer) else {
         return Exit::Unknown;
@@ -143,6 +149,7 @@ fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
         moment = load::moment(*at, snapshot, printer);
         let progress = printer.progress("judging");
         let judgement = Judgement::new(snapshot, moment);
+        findings.extend(endings(snapshot, &judgement, *days));
         findings.extend(live::findings(&judgement, &live.dns(), observed, &surroundings));
         used = frameworks(snapshot, &judgement);
         drop(progress);
