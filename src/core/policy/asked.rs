@@ -9,7 +9,6 @@ use crate::core::model::{FunctionRef, Model, Product};
 /// A request whose names have been found.
 pub(super) struct Asked<'a> {
     pub(super) function: FunctionRef,
-    pub(super) provides_care: bool,
     /// The workload's id, where a workload asks.
     pub(super) workload: Option<&'a str>,
     pub(super) action: DataAction,
@@ -23,17 +22,16 @@ impl<'a> Asked<'a> {
     pub(super) fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
         let AccessRequest { subject, action, resource, context } = request;
         let function = match subject.type_ {
-            SubjectType::Workload => resolve_workload(model, &subject.id),
+            SubjectType::Workload => model.workloads.function(&subject.id).cloned(),
             SubjectType::OrgFunction => subject
                 .id
                 .split_once('/')
                 .map(|(org, function)| FunctionRef { org: org.to_owned(), function: function.to_owned() }),
         };
-        let found = function.and_then(|reference| {
-            let provides_care = model.orgs.get(&reference.org)?.function(&reference.function)?.provides_care;
-            Some((reference, provides_care))
-        });
-        let (function, provides_care) = found.ok_or_else(|| {
+        let exists = |reference: &FunctionRef| {
+            model.orgs.get(&reference.org).is_some_and(|org| org.function(&reference.function).is_some())
+        };
+        let function = function.filter(exists).ok_or_else(|| {
             let wants = match subject.type_ {
                 SubjectType::Workload => {
                     "`cluster/namespace/serviceAccount` of a workload that one function has"
@@ -85,18 +83,8 @@ impl<'a> Asked<'a> {
             ));
         }
         let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
-        Ok(Self { function, provides_care, workload, action, product, purpose, identifiability, context })
+        Ok(Self { function, workload, action, product, purpose, identifiability, context })
     }
-}
-
-fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
-    let mut parts = id.split('/');
-    let (cluster, namespace, account) = (parts.next()?, parts.next()?, parts.next()?);
-    // a claim that names no cluster or account means any, and no workload is without either
-    if parts.next().is_some() || [cluster, namespace, account].contains(&"") {
-        return None;
-    }
-    model.workloads.resolve(cluster, namespace, account).cloned()
 }
 
 /// The product and the function that a request is about, where the model has both.

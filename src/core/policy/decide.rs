@@ -9,6 +9,7 @@ use super::assess::{Assessment, Assessments};
 use super::authorize::{Outcome, Question};
 use super::context::AccessContext;
 use super::entities::{self, Value};
+use super::exceptions::{About, Lifts};
 use super::framework::Framework;
 use super::near_miss::{closest_agreement, nothing_permits};
 use super::{LocalPolicy, LocalRule, names, rule_order};
@@ -116,7 +117,7 @@ pub(super) fn passes_ceiling(
             asked: &asked,
             now,
         };
-        let (_, _, outcome) = candidate.national().ok()?;
+        let (_, _, outcome) = candidate.national(&[]).ok()?;
         Some(matches!(outcome, Outcome::Allowed(_) | Outcome::Silent))
     };
     passes().unwrap_or(false)
@@ -202,34 +203,31 @@ impl Candidate<'_> {
     }
 
     /// The question, and what the national set says to it: nothing below it is asked once it has spoken.
-    fn national(&self) -> Result<(Question, Entities, Outcome), String> {
+    fn national(&self, local: &[&LocalRule]) -> Result<(Question, Entities, Outcome), String> {
         let asked = self.asked;
         let entity = self.assessment.entity.as_ref().ok_or(entities::UNWRITABLE)?;
-        let (principal_uid, principal) = match asked.workload {
-            Some(id) => (names::workload(id), entities::workload(id, &asked.function, asked.provides_care)),
-            None => (names::function(&asked.function), None),
+        let principal = match asked.workload {
+            Some(id) => names::workload(id),
+            None => names::function(&asked.function),
         };
-        let entities = self.assessments.store.access_slice(
-            principal,
-            &asked.function,
-            &asked.product.reference,
-            &asked.product.spec.controller,
-            entity,
-            asked.context.onward_to.as_deref(),
-        )?;
-        let question = Question::new(
-            principal_uid,
-            names::action(asked.action),
-            names::product(&asked.product.reference),
-            self.context(),
-        )?;
-        let outcome = question.ask(&self.framework.national_without(&self.assessment.lifted), &entities);
+        let (product, onward) = (&asked.product.reference, asked.context.onward_to.as_deref());
+        let named = self.framework.literals.iter().chain(local.iter().flat_map(|rule| &*rule.literals));
+        let entities =
+            self.assessments.store.access_slice(&principal, product, entity, onward, named.cloned())?;
+        let action = names::action(asked.action);
+        let question = Question::new(principal, action, names::product(product), self.context())?;
+        let about =
+            About::Path { controller: &asked.product.spec.controller, recipient: &asked.function.org };
+        let lifts = Lifts::new(self.model, self.agreement, self.framework, &self.assessment.signed);
+        let outcome =
+            question.ask(&self.framework.national_without(&lifts.lifted(about, self.now)), &entities);
         Ok((question, entities, outcome))
     }
 
     fn evaluate(&self) -> Result<CandidateVerdict, String> {
         // 1. the national set
-        let (question, entities, outcome) = self.national()?;
+        let local = self.local_rules();
+        let (question, entities, outcome) = self.national(&local)?;
         match outcome {
             Outcome::Error(error) => return Err(error),
             Outcome::Forbidden(rules) => {
@@ -246,7 +244,7 @@ impl Candidate<'_> {
             Outcome::Silent => {}
         }
         // 2. the place set
-        let (policies, local) = self.place_set()?;
+        let policies = self.place_set(&local)?;
         Ok(match question.ask(&policies, &entities) {
             Outcome::Error(error) => return Err(error),
             Outcome::Forbidden(rules) => {
@@ -305,22 +303,23 @@ impl Candidate<'_> {
         .pairs()
     }
 
+    /// The local rules that bind here.
+    fn local_rules(&self) -> Vec<&LocalRule> {
+        let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
+        let policies = self.policies.iter();
+        policies
+            .flat_map(|policy| policy.binding_rules(self.model, self.agreement, controller, recipient))
+            .collect()
+    }
+
     /// The agreement permits with the local rules that bind here.
-    fn place_set(&self) -> Result<(PolicySet, Vec<&LocalRule>), String> {
+    fn place_set(&self, local: &[&LocalRule]) -> Result<PolicySet, String> {
         let mut set = PolicySet::new();
-        for policy in &self.framework.agreement {
+        let local = local.iter().map(|rule| &rule.policy);
+        for policy in self.framework.agreement.iter().chain(local) {
             set.add(policy.clone()).map_err(|error| error.to_string())?;
         }
-        let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
-        let local: Vec<&LocalRule> = self
-            .policies
-            .iter()
-            .flat_map(|policy| policy.binding_rules(self.model, self.agreement, controller, recipient))
-            .collect();
-        for rule in &local {
-            set.add(rule.policy.clone()).map_err(|error| error.to_string())?;
-        }
-        Ok((set, local))
+        Ok(set)
     }
 
     fn national_reason(&self, rules: &[String]) -> String {

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::authorize::{Outcome, Question};
-use super::compliance::lifted;
 use super::context::AccessContext;
 use super::entities::{self, EntityStore, Signed, Value};
+use super::exceptions::{About, Lifts};
 use super::framework::Framework;
 use super::load::Rule;
 use super::{lint, names, rule_order};
@@ -82,7 +82,7 @@ pub(super) fn no_effect(
             .collect(),
     };
     let entity = entities::agreement(model, agreement, &signed)?;
-    let national = framework.national_without(&lifted(model, agreement, Some(framework), now)).into_owned();
+    let lifts = Lifts::new(model, agreement, framework, &signed);
     let reads = Reads::new(&rule.json);
     let mut tried = Tried::default();
     // first what guardrails like best, which as a rule ends the search; then everything
@@ -94,9 +94,12 @@ pub(super) fn no_effect(
                     let to = &spec.onward_sharing.to;
                     let controller = &product.spec.controller;
                     let onward = to.first().map(String::as_str);
-                    let entities = store
-                        .access_slice(None, &recipient, &product.reference, controller, &entity, onward)
-                        .ok()?;
+                    let named = framework.literals.iter().chain(&*rule.literals).cloned();
+                    let asking = names::function(&recipient);
+                    let entities =
+                        store.access_slice(&asking, &product.reference, &entity, onward, named).ok()?;
+                    let about = About::Path { controller, recipient: &recipient.org };
+                    let national = framework.national_without(&lifts.lifted(about, now));
                     let question = Questions {
                         agreement,
                         framework,

@@ -50,13 +50,20 @@ pub(super) fn national_ids(model: &Model, rules: &[Rule]) -> Vec<PolicyProblem> 
         .filter_map(|rule| {
             let id: &str = rule.policy.id().as_ref();
             let same = |other: &&str| other.eq_ignore_ascii_case(id.trim());
-            let prefixed = id.trim().get(..3).is_some_and(|start| start.eq_ignore_ascii_case("NF-"));
-            (prefixed || national.iter().any(same) || OWN.iter().any(same)).then(|| {
+            // such as `XY-` where a framework numbers its rules `XY-1`, `XY-2`
+            let series = |other: &&str| {
+                let (prefix, number) = other.split_once('-')?;
+                let own = id.trim().split_once('-')?.0;
+                (number.starts_with(|c: char| c.is_ascii_digit()) && own.eq_ignore_ascii_case(prefix))
+                    .then_some(())
+            };
+            let in_series = national.iter().any(|other| series(other).is_some());
+            (in_series || national.iter().any(same) || OWN.iter().any(same)).then(|| {
                 PolicyProblem::lint(
                     Code::PolicyNationalId,
                     rule,
                     "its `@id` reads like a national rule",
-                    "give it a name of its own, which does not begin with `NF-`",
+                    "give it a name of its own",
                 )
             })
         })

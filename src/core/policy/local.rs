@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, Policy, PolicyId};
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -68,6 +68,8 @@ pub struct LocalRule {
     pub policy: Policy,
     /// What it needs, or what keeps it from firing.
     pub(super) clauses: Arc<Vec<Clause>>,
+    /// The entities that it names.
+    pub(super) literals: Arc<BTreeSet<EntityUid>>,
 }
 
 /// Loads the local policies that validation let through into the model.
@@ -184,12 +186,13 @@ fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule>
     let mut rules: Vec<LocalRule> = rules
         .iter()
         .filter(|rule| permits || rule.policy.effect() == Effect::Forbid)
-        .map(|Rule { policy, clauses, .. }| {
+        .map(|Rule { policy, clauses, literals, .. }| {
             let id = format!("{reference}#{}", policy.id());
             LocalRule {
                 reason: policy.annotation("reason").unwrap_or_default().to_owned(),
                 policy: policy.new_id(PolicyId::new(&id)),
                 clauses: Arc::clone(clauses),
+                literals: Arc::clone(literals),
                 id,
             }
         })

@@ -2,6 +2,7 @@
 //!
 //! Values from objects never enter policy text: they become entities and context. Any evaluation error is a deny.
 
+mod annotations;
 mod asked;
 mod assess;
 mod authorize;
@@ -12,6 +13,7 @@ mod context;
 mod decide;
 mod effect;
 mod entities;
+mod exceptions;
 mod flows;
 mod framework;
 mod gate;
@@ -22,20 +24,24 @@ mod moments;
 mod names;
 mod near_miss;
 mod parity;
+mod reads;
 mod schema;
 mod signing;
 mod since;
+#[cfg(test)]
+mod slices;
 mod succession;
 mod test;
 mod validator;
 mod who_can;
 
+pub use annotations::{Asked, RuleText, Tier};
 pub use assess::{Assessment, Assessments, assess, reassess};
-pub use compliance::BrokenRule;
+pub use compliance::{BrokenRule, Lapse};
 pub use decide::{CandidateVerdict, Verdict, decide};
 pub use entities::EntityStore;
 pub use flows::{ClosedFlow, Flow, FlowPurpose};
-pub use framework::{Framework, RuleText, built_in, built_in_spec, load_framework};
+pub use framework::{Framework, built_in, built_in_spec, load_framework};
 pub use load::PolicyProblem;
 pub use local::{LocalPolicy, LocalRule, load_local_policies};
 pub(crate) use moments::written_dates;
