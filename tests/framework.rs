@@ -10,6 +10,8 @@
     reason = "a test may fail loudly"
 )]
 
+#[path = "framework/caledonia.rs"]
+mod caledonia;
 #[path = "framework/local_policies.rs"]
 mod local_policies;
 #[path = "framework/near_misses.rs"]

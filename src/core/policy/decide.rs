@@ -10,6 +10,7 @@ use super::authorize::{Outcome, Question};
 use super::context::AccessContext;
 use super::entities::{self, Value};
 use super::exceptions::{About, Lifts};
+use super::flows::{Obstacle, Parties};
 use super::framework::Framework;
 use super::near_miss::{closest_agreement, nothing_permits};
 use super::{LocalPolicy, LocalRule, names, rule_order};
@@ -224,6 +225,15 @@ impl Candidate<'_> {
         Ok((question, entities, outcome))
     }
 
+    /// A deny where the path is closed, also if no guardrail of the framework says so.
+    fn closed(&self) -> Option<CandidateVerdict> {
+        let Asked { function, product, purpose, .. } = self.asked;
+        let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
+        let Obstacle { org: _, rule, reason } =
+            parties.obstacle(self.framework, self.now, purpose, product, function)?;
+        Some(self.verdict(false, DecisionTier::Ceiling, rule.into_iter().collect(), reason))
+    }
+
     fn evaluate(&self) -> Result<CandidateVerdict, String> {
         // 1. the national set
         let local = self.local_rules();
@@ -238,10 +248,16 @@ impl Candidate<'_> {
                 return Ok(verdict);
             }
             Outcome::Allowed(rules) => {
+                if let Some(closed) = self.closed() {
+                    return Ok(closed);
+                }
                 let reason = self.national_reason(&rules);
                 return Ok(self.verdict(true, DecisionTier::Floor, rules, reason));
             }
             Outcome::Silent => {}
+        }
+        if let Some(closed) = self.closed() {
+            return Ok(closed);
         }
         // 2. the place set
         let policies = self.place_set(&local)?;

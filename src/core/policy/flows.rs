@@ -143,51 +143,12 @@ impl<'a> Flows<'a> {
             let reason = format!("`{text}` cannot be read, and may hold a withdrawal");
             return Some((product.spec.controller.clone(), reason));
         }
-        if let Some((org, ended)) = self.assessment.ended(self.model, &product.reference, recipient) {
-            let reason = if ended.withdrawn {
-                format!("`{org}` has withdrawn from `{}`, which replaces this agreement", ended.by)
-            } else {
-                format!("`{}` has replaced this agreement for `{org}`", ended.by)
-            };
+        let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
+        if let Some(Obstacle { org, rule, reason }) =
+            parties.obstacle(self.framework, self.now, &purpose.code, product, recipient)
+        {
+            let reason = rule.map_or_else(|| reason.clone(), |rule| format!("{rule}: {reason}"));
             return Some((org, reason));
-        }
-        for org in [&product.spec.controller, &recipient.org] {
-            let found = self.model.orgs.get(org);
-            let state = found.map(|org| org.state(self.now));
-            let found = found.map(|org| &org.spec);
-            if state != Some(OrgState::Active) {
-                let state = state.map_or("unknown", OrgState::as_str).to_lowercase();
-                // a successor never signs by itself
-                let successor = found
-                    .and_then(|org| org.successor.as_ref())
-                    .map(|successor| {
-                        format!("; its successor `{successor}` has to be a party and sign itself")
-                    })
-                    .unwrap_or_default();
-                return Some((org.clone(), format!("`{org}` is {state}{successor}")));
-            }
-            if !self.assessment.signed.for_purpose(&purpose.code, org) {
-                let reason = match self.assessment.parties.get(org) {
-                    Some(party) if party.standing == Standing::Withdrawn => format!("`{org}` has withdrawn"),
-                    Some(party) if party.standing == Standing::Declined => format!("`{org}` has declined"),
-                    Some(party) if party.standing == Standing::Signed && !party.broken.is_empty() => {
-                        format!("`{org}` breaks {}", party.broken.join(", "))
-                    }
-                    Some(party) if party.standing == Standing::Signed => {
-                        format!("`{org}` has signed, but not for `{}`", purpose.code)
-                    }
-                    Some(party) if party.in_doubt => {
-                        format!("what `{org}` says cannot be used, and may be that it has withdrawn")
-                    }
-                    _ => format!("`{org}` has not signed"),
-                };
-                return Some((org.clone(), reason));
-            }
-        }
-        let closes = self.assessment.kept_out.iter().find(|broken| self.closes(broken, path));
-        if let Some(BrokenRule { rule, org, reason, .. }) = closes {
-            let org = org.as_ref().unwrap_or(&product.spec.controller);
-            return Some((org.clone(), format!("{rule}: {reason}")));
         }
         let reason = self.guardrail(ceiling, path, self.now)?;
         Some((recipient.org.clone(), reason))
@@ -309,5 +270,84 @@ impl<'a> Flows<'a> {
             let signed = standing_signed(agreement, &parties);
             signers().any(|(org, _)| !signed.for_purpose(purpose, org))
         })
+    }
+}
+
+/// Why a path is closed, whatever a guardrail says.
+pub(super) struct Obstacle {
+    /// The organisation that keeps it closed.
+    pub(super) org: String,
+    /// The rule of the gate, where one does.
+    pub(super) rule: Option<String>,
+    pub(super) reason: String,
+}
+
+/// The two ends of a path under an agreement in force.
+pub(super) struct Parties<'a> {
+    pub(super) model: &'a Model,
+    pub(super) agreement: &'a Agreement,
+    pub(super) assessment: &'a Assessment,
+}
+
+impl Parties<'_> {
+    /// Whether both ends of a path are active and have signed for the purpose, and no rule of the gate closes it.
+    pub(super) fn obstacle(
+        &self,
+        framework: &Framework,
+        now: Timestamp,
+        purpose: &str,
+        product: &Product,
+        recipient: &FunctionRef,
+    ) -> Option<Obstacle> {
+        let Self { model, agreement, assessment } = *self;
+        if let Some((org, ended)) = assessment.ended(model, &product.reference, recipient) {
+            let reason = if ended.withdrawn {
+                format!("`{org}` has withdrawn from `{}`, which replaces this agreement", ended.by)
+            } else {
+                format!("`{}` has replaced this agreement for `{org}`", ended.by)
+            };
+            return Some(Obstacle { org, rule: None, reason });
+        }
+        for org in [&product.spec.controller, &recipient.org] {
+            let found = model.orgs.get(org);
+            let state = found.map(|org| org.state(now));
+            let found = found.map(|org| &org.spec);
+            if state != Some(OrgState::Active) {
+                let state = state.map_or("unknown", OrgState::as_str).to_lowercase();
+                // a successor never signs by itself
+                let successor = found
+                    .and_then(|org| org.successor.as_ref())
+                    .map(|successor| {
+                        format!("; its successor `{successor}` has to be a party and sign itself")
+                    })
+                    .unwrap_or_default();
+                let reason = format!("`{org}` is {state}{successor}");
+                return Some(Obstacle { org: org.clone(), rule: None, reason });
+            }
+            if !assessment.signed.for_purpose(purpose, org) {
+                let reason = match assessment.parties.get(org) {
+                    Some(party) if party.standing == Standing::Withdrawn => format!("`{org}` has withdrawn"),
+                    Some(party) if party.standing == Standing::Declined => format!("`{org}` has declined"),
+                    Some(party) if party.standing == Standing::Signed && !party.broken.is_empty() => {
+                        format!("`{org}` breaks {}", party.broken.join(", "))
+                    }
+                    Some(party) if party.standing == Standing::Signed => {
+                        format!("`{org}` has signed, but not for `{purpose}`")
+                    }
+                    Some(party) if party.in_doubt => {
+                        format!("what `{org}` says cannot be used, and may be that it has withdrawn")
+                    }
+                    _ => format!("`{org}` has not signed"),
+                };
+                return Some(Obstacle { org: org.clone(), rule: None, reason });
+            }
+        }
+        let closes = assessment.kept_out.iter().find(|broken| {
+            let keeps_out = framework.keeps_out(&broken.rule);
+            broken.closes(agreement, keeps_out, purpose, &product.spec.controller, recipient)
+        });
+        let BrokenRule { rule, org, reason, .. } = closes?;
+        let org = org.as_ref().unwrap_or(&product.spec.controller).clone();
+        Some(Obstacle { org, rule: Some(rule.clone()), reason: reason.clone() })
     }
 }

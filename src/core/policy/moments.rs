@@ -8,6 +8,7 @@ use jiff::{Span, Timestamp};
 
 use super::clock;
 use super::framework::{Framework, RuleSet};
+use super::names;
 use crate::api::{DataSharingAgreementSpec, FrameworkRef, PartnerOrgSpec};
 use crate::core::model::{Agreement, Model};
 
@@ -178,6 +179,10 @@ pub(super) fn next_transition(
     let review_months = framework.map(|framework| framework.spec.limits.review_months);
     let reviewable = review_months.and_then(|months| near_enough(agreement.spec.term.review_by, months));
     let held = framework.into_iter().flat_map(Framework::dates);
+    // rules may name organisations that are no parties
+    let named = framework.into_iter().flat_map(|framework| &framework.literals).filter_map(names::org_of);
+    let named = named.filter_map(|org| model.orgs.get(org)).flat_map(|org| org_dates(&org.spec));
+    let held = held.chain(named.filter_map(|(_, at)| at));
     let dates = written.map(|date| date.at).chain(words).chain(reviewable).chain(held);
     dates.filter(|date| *date > now).min()
 }

@@ -153,7 +153,7 @@ struct World {
 impl World {
     fn new(snapshot: &Snapshot) -> Self {
         let (model, _) = validate::validate(snapshot, at());
-        let store = Arc::new(EntityStore::new(&model));
+        let store = Arc::new(EntityStore::new(&model, at()));
         let assessments = assess(&model, &store, at(), Signing::Assumed);
         let agreements: BTreeMap<ObjectRef, Linked> = assessments
             .agreements
