@@ -10,6 +10,8 @@
     reason = "a test may fail loudly"
 )]
 
+#[path = "framework/caledonia.rs"]
+mod caledonia;
 #[path = "framework/local_policies.rs"]
 mod local_policies;
 #[path = "framework/near_misses.rs"]
@@ -188,7 +190,7 @@ fn every_rule_of_the_agreement_gate_refuses_what_it_should_and_nothing_else() {
 #[test]
 fn every_national_rule_says_why_whence_and_what_would_help() {
     for (id, text) in &built_in().rules {
-        let RuleText { reason, source, help, field } = text;
+        let RuleText { reason, source, help, field, .. } = text;
         assert!(reason.len() > 20 && !reason.ends_with('.'), "{id}: {reason}");
         if id.starts_with("NF-") {
             assert!(!source.is_empty() && help.len() > 15 && !help.ends_with('.'), "{id}: {source} {help}");

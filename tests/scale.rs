@@ -309,7 +309,7 @@ fn said(judgement: &Judgement) -> (Plan, Vec<String>, String) {
     let assessments = judgement.assessments.agreements.iter().map(|(reference, assessment)| {
         let mut assessment = Assessment::clone(assessment);
         assessment.at = judgement.at;
-        let entity = assessment.entity.take().map(|entity| entity.to_json_value().unwrap().to_string());
+        let entity = assessment.entity.take().map(|entity| entity.to_json().unwrap().to_string());
         format!("{reference}: {assessment:?} {entity:?}")
     });
     let rest = format!("{:?} {:?}", judgement.assessments.candidates, judgement.findings);

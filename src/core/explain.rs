@@ -260,7 +260,7 @@ fn rule(
     keeps_out_only: bool,
 ) -> ExplainedRule {
     let (field, help) = report::mend(model, &wire.spec, broken);
-    let BrokenRule { rule, org, row: _, purpose, reason } = broken.clone();
+    let BrokenRule { rule, org, row: _, purpose, controller: _, reason } = broken.clone();
     ExplainedRule {
         rule,
         party: org,

@@ -46,7 +46,7 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
 
 /// `NF-06 (party `x`): reason`.
 fn broken_text(broken: &BrokenRule) -> String {
-    let BrokenRule { rule, org, row: _, purpose, reason } = broken;
+    let BrokenRule { rule, org, row: _, purpose, controller, reason } = broken;
     // a framework at the wrong time is no rule, and the reason names it
     if rule == "framework" {
         return reason.clone();
@@ -56,7 +56,8 @@ fn broken_text(broken: &BrokenRule) -> String {
         (None, Some(purpose)) => format!(" for purpose `{purpose}`"),
         (None, None) => String::new(),
     };
-    format!("{rule}{about}: {reason}")
+    let products = controller.as_ref().map(|org| format!(", for what `{org}` controls")).unwrap_or_default();
+    format!("{rule}{about}{products}: {reason}")
 }
 
 /// Where a broken rule can be mended, and how: in the words of the framework that judges the agreement.

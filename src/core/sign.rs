@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use thiserror::Error;
 
 use super::snapshot::Snapshot;
-use super::terms::{self, TermsError};
+use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::nearest;
 use crate::api::{
     ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
@@ -104,8 +104,12 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             Some((ObjectRef { namespace, name }, &product.object.spec))
         })
         .collect();
-    let terms_hash = terms::terms_hash(&agreement.spec, &products, party)
-        .map_err(|source| SignError::Terms { agreement: reference.clone(), source })?;
+    let terms_hash = match terms::terms_hash(&agreement.spec, &products, party) {
+        Ok(hash) => hash,
+        // withdrawing works whatever is wrong with the terms
+        Err(_) if *withdraw => NO_TERMS.to_owned(),
+        Err(source) => return Err(SignError::Terms { agreement: reference.clone(), source }),
+    };
     let mut signature = AgreementSignature::new(
         &signature_name(reference, party),
         AgreementSignatureSpec {

@@ -19,6 +19,9 @@ use crate::api::{
     Purpose, RecipientRef, Retention, Term,
 };
 
+/// A hash of no terms, for a withdrawal where nothing else can be said: a withdrawal counts on any hash.
+pub const NO_TERMS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+
 /// Why the terms have no digest.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 pub enum TermsError {
@@ -39,7 +42,7 @@ pub fn terms_hash(
     products: &BTreeMap<ObjectRef, &DataProductSpec>,
     signer: &str,
 ) -> Result<String, TermsError> {
-    let view = Signer::of(spec, products, signer)?;
+    let view = Signer::of(spec, products, signer);
     let mut listed: Vec<&ObjectRef> = view.purposes.iter().flat_map(|purpose| &purpose.products).collect();
     listed.sort();
     listed.dedup();
@@ -74,21 +77,18 @@ impl Signer {
         spec: &DataSharingAgreementSpec,
         products: &BTreeMap<ObjectRef, &DataProductSpec>,
         signer: &str,
-    ) -> Result<Self, TermsError> {
+    ) -> Self {
         if !spec.accession {
-            return Ok(Self { parties: spec.parties.clone(), purposes: spec.purposes.clone() });
+            return Self { parties: spec.parties.clone(), purposes: spec.purposes.clone() };
         }
         let parties: Vec<Party> = spec.parties.iter().filter(|party| party.org == signer).cloned().collect();
         let receives = |party: &&Party| party.role == PartyRole::Recipient;
         let mut purposes = spec.purposes.clone();
         for purpose in &mut purposes {
-            let mut own = Vec::new();
-            for reference in &purpose.products {
-                if find(products, reference)?.controller == signer {
-                    own.push(reference.clone());
-                }
-            }
-            purpose.products = own;
+            // a product that is gone is nobody's: what others have signed stays, and its controller signs again
+            purpose.products.retain(|reference| {
+                products.get(reference).is_some_and(|product| product.controller == signer)
+            });
             // no list means every Recipient, of which the signer's own rows are this signer's part
             purpose.recipients = Some(match purpose.recipients.take() {
                 Some(named) => named.into_iter().filter(|recipient| recipient.org == signer).collect(),
@@ -99,7 +99,7 @@ impl Signer {
                     .collect(),
             });
         }
-        Ok(Self { parties, purposes })
+        Self { parties, purposes }
     }
 }
 

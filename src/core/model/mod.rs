@@ -183,6 +183,11 @@ impl Agreement {
         self.spec.parties.iter().filter(|party| party.role == role).map(|party| party.org.as_str()).collect()
     }
 
+    /// Whether an organisation controls or receives something here, and does not only process it.
+    pub fn is_flow_party(&self, org: &str) -> bool {
+        self.spec.parties.iter().any(|party| party.org == org && party.role != PartyRole::Processor)
+    }
+
     /// The functions that receive for a purpose: those that it names, or every Recipient's; each written out.
     pub fn recipients(
         &self,

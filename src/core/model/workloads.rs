@@ -34,6 +34,17 @@ impl WorkloadIndex {
         self.claims.iter()
     }
 
+    /// The function that a workload, `cluster/namespace/serviceAccount`, speaks for.
+    pub fn function(&self, id: &str) -> Option<&FunctionRef> {
+        let mut parts = id.split('/');
+        let (cluster, namespace, account) = (parts.next()?, parts.next()?, parts.next()?);
+        // a claim that names no cluster or account means any, and no workload is without either
+        if parts.next().is_some() || [cluster, namespace, account].contains(&"") {
+            return None;
+        }
+        self.resolve(cluster, namespace, account)
+    }
+
     /// The function that a workload speaks for, or none: unknown, or claimed by two.
     pub fn resolve(&self, cluster: &str, namespace: &str, service_account: &str) -> Option<&FunctionRef> {
         let mut functions = self

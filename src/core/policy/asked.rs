@@ -10,7 +10,6 @@ use crate::core::text::is_blank;
 /// A request whose names have been found.
 pub(super) struct Asked<'a> {
     pub(super) function: FunctionRef,
-    pub(super) provides_care: bool,
     /// The workload's id, where a workload asks.
     pub(super) workload: Option<&'a str>,
     pub(super) action: DataAction,
@@ -23,7 +22,7 @@ pub(super) struct Asked<'a> {
 impl<'a> Asked<'a> {
     pub(super) fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
         let AccessRequest { subject, action, resource, context } = request;
-        let (function, provides_care) = function_of(model, subject).ok_or_else(|| {
+        let function = function_of(model, subject).ok_or_else(|| {
             let wants = match subject.type_ {
                 SubjectType::Workload => {
                     "`cluster/namespace/serviceAccount` of a workload that one function has"
@@ -86,31 +85,21 @@ impl<'a> Asked<'a> {
             ));
         }
         let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
-        Ok(Self { function, provides_care, workload, action, product, purpose, identifiability, context })
+        Ok(Self { function, workload, action, product, purpose, identifiability, context })
     }
 }
 
-/// The function that a subject is or speaks for, and whether it provides care.
-pub(super) fn function_of(model: &Model, subject: &Subject) -> Option<(FunctionRef, bool)> {
+/// The function that a subject is or speaks for.
+pub(super) fn function_of(model: &Model, subject: &Subject) -> Option<FunctionRef> {
     let reference = match subject.type_ {
-        SubjectType::Workload => resolve_workload(model, &subject.id)?,
+        SubjectType::Workload => model.workloads.function(&subject.id).cloned()?,
         SubjectType::OrgFunction => {
             let (org, function) = subject.id.split_once('/')?;
             FunctionRef { org: org.to_owned(), function: function.to_owned() }
         }
     };
-    let provides_care = model.orgs.get(&reference.org)?.function(&reference.function)?.provides_care;
-    Some((reference, provides_care))
-}
-
-fn resolve_workload(model: &Model, id: &str) -> Option<FunctionRef> {
-    let mut parts = id.split('/');
-    let (cluster, namespace, account) = (parts.next()?, parts.next()?, parts.next()?);
-    // a claim that names no cluster or account means any, and no workload is without either
-    if parts.next().is_some() || [cluster, namespace, account].contains(&"") {
-        return None;
-    }
-    model.workloads.resolve(cluster, namespace, account).cloned()
+    model.orgs.get(&reference.org)?.function(&reference.function)?;
+    Some(reference)
 }
 
 /// The product and the function that a request is about, where the model has both.

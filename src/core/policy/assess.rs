@@ -5,14 +5,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cedar_policy::Entity;
 use jiff::Timestamp;
 
-use super::compliance::{BrokenRule, Gate};
-use super::entities::{EntityStore, Signed};
+use super::compliance::{BrokenRule, Gate, Lapse};
+use super::entities::{EntityStore, Linked, Signed};
 use super::flows::{ClosedFlow, Flow};
 use super::gate::Forms;
-use super::moments::written_dates;
 use super::signing::{PartyState, Signing};
 use super::since::Since;
 use super::succession::{Ended, Succession, succession};
@@ -42,15 +40,27 @@ pub struct Assessment {
     pub flows: Vec<Flow>,
     pub closed: Vec<ClosedFlow>,
     /// The agreement as Cedar sees it.
-    pub entity: Option<Entity>,
-    /// Rules lifted here by an exception.
-    pub lifted: BTreeSet<String>,
+    pub entity: Option<Linked>,
+    /// The rules that will refuse once a date that they read is reached, in the order of time; told of an agreement that
+    /// is in force.
+    pub lapses: Vec<Lapse>,
 }
 
 impl Assessment {
     /// Whether the agreement is in force.
     pub fn in_force(&self) -> bool {
         self.phase == Phase::Active
+    }
+
+    /// Whatever ends the agreement ends its flows.
+    fn ends_by(&mut self, end: Timestamp) {
+        self.ends = end;
+        for flow in &mut self.flows {
+            flow.not_after = flow.not_after.min(end);
+            for purpose in &mut flow.purposes {
+                purpose.not_after = purpose.not_after.min(end);
+            }
+        }
     }
 
     /// Why a path has ended here although the agreement is in force: its controller has gone over to another agreement, or
@@ -185,7 +195,7 @@ impl<'a> Assessor<'a> {
                 Pending::Asked(gate) => {
                     let mut assessment = gate.conclude(model, store, agreement, succession, now, signing);
                     if assessment.in_force() && signing == Signing::AsSigned {
-                        assessment.ends = self.first_end(agreement, &assessment);
+                        assessment.ends_by(self.first_end(agreement, &assessment));
                     }
                     Arc::new(assessment)
                 }
@@ -224,12 +234,14 @@ impl<'a> Assessor<'a> {
     /// The first moment at which an agreement in force is so no more, everything else staying as it is.
     fn first_end(&self, agreement: &Agreement, assessment: &Assessment) -> Timestamp {
         let latest = agreement.ends();
-        let written = written_dates(self.model, agreement).into_iter().map(|date| date.at);
+        // whatever a rule reads that ends it is among its lapses
+        let written = assessment.lapses.iter().map(|lapse| lapse.at);
+        let orgs = agreement.orgs().into_iter().filter_map(|org| self.model.orgs.get(org)?.spec.ends_on);
         let words = agreement.signers.values().flat_map(|signer| signer.words.moments());
         let replaced = assessment.succession.replaced_from.into_iter();
         let latest = replaced.chain([latest]).min().unwrap_or(latest);
         let dates: BTreeSet<Timestamp> =
-            written.chain(words).filter(|at| self.now < *at && *at < latest).collect();
+            written.chain(orgs).chain(words).filter(|at| self.now < *at && *at < latest).collect();
         let ended = |at: &Timestamp| {
             let gate = self.gate(agreement, *at, Signing::AsSigned);
             !gate.broken.is_empty() || !gate.fully_signed

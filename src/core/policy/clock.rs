@@ -1,9 +1,12 @@
-//! Which rules read the clock in no other way than by holding it against a date of an entity.
+//! Which rules read the clock in no other way than by holding it against a date of an entity or of their own.
 //!
 //! The answer of such a rule changes only when one of those dates is reached, and each of them is known before. A rule
-//! that calculates with the moment, or holds it against a date of its own, can change its mind at any time.
+//! that calculates with the moment can change its answer at any time.
 
 use cedar_policy::Policy;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 /// Whether the moments at which these rules change their minds are all dates of entities.
@@ -37,8 +40,8 @@ fn comparison(fields: &Map<String, Value>) -> Option<bool> {
     let (left, right) = (sides.get("left")?, sides.get("right")?);
     Some(match (is_now(left), is_now(right)) {
         (false, false) => plain(left) && plain(right),
-        (true, false) => is_attribute(right),
-        (false, true) => is_attribute(left),
+        (true, false) => is_attribute(right) || is_date(right),
+        (false, true) => is_attribute(left) || is_date(left),
         (true, true) => true,
     })
 }
@@ -52,6 +55,19 @@ fn is_now(expression: &Value) -> bool {
 
 fn is_whole_context(expression: &Value) -> bool {
     expression.get("Var").is_some_and(|name| name == "context")
+}
+
+/// A date that is written into a rule: a day, or a moment.
+pub(super) fn parse(text: &str) -> Option<Timestamp> {
+    let day = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    text.parse().ok().or_else(day)
+}
+
+/// Such as `datetime("2027-01-01")`.
+fn is_date(expression: &Value) -> bool {
+    let argument = expression.get("datetime").and_then(|arguments| arguments.get(0));
+    let text = argument.and_then(|argument| argument.get("Value")?.as_str());
+    text.and_then(parse).is_some()
 }
 
 /// Such as `resource.term.end`.
@@ -82,8 +98,16 @@ mod tests {
     }
 
     #[test]
-    fn a_date_of_its_own_or_a_calculation_is_not() {
-        assert!(!rule("context.now >= datetime(\"2027-01-01\")"));
+    fn a_date_of_its_own_is_plain_and_known() {
+        assert!(rule("context.now >= datetime(\"2027-01-01\")"));
+        assert!(rule("datetime(\"2027-01-01T10:00:00Z\") > context.now"));
+        assert_eq!(parse("2027-01-01"), "2027-01-01T00:00:00Z".parse().ok());
+        assert_eq!(parse("2027-01-01T10:00:00.250Z"), "2027-01-01T10:00:00.25Z".parse().ok());
+        assert_eq!(parse("2027-01-01T10:00:00+0100"), "2027-01-01T09:00:00Z".parse().ok());
+    }
+
+    #[test]
+    fn a_calculation_is_not() {
         assert!(!rule("context.now.offset(duration(\"30d\")) >= resource.term.end"));
         assert!(!rule("resource.term.end.durationSince(context.now) < duration(\"30d\")"));
         assert!(!rule("resource.term.end <= context.now.toDate()"));
@@ -96,6 +120,6 @@ mod tests {
     #[test]
     fn the_built_in_framework_is_plain() {
         let framework = built_in();
-        assert!(is_plain(framework.gate.policies().chain(framework.flow_guardrails.policies())));
+        assert!(framework.is_plain());
     }
 }

@@ -3,20 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use cedar_policy::Entity;
+use cedar_policy::Entities;
 use jiff::Timestamp;
 
 use super::assess::Assessment;
-use super::entities::{self, EntityStore, Signed};
+use super::entities::{self, EntityStore, Linked, Signed};
+use super::exceptions::Lifts;
 use super::flows::Flows;
 use super::framework::Framework;
-use super::gate::{Forms, questions};
+use super::gate::{Forms, GateQuestion, Gatekeeper, Members};
 use super::moments::next_transition;
 use super::names;
 use super::signing::{PartyState, Signing, all_are_out, fully_signed, party_state, standing_signed};
 use super::succession::Succession;
-use crate::api::Phase;
-use crate::core::model::{Agreement, Model};
+use crate::api::{PartyRole, Phase};
+use crate::core::model::{Agreement, FunctionRef, Model};
 
 /// A rule of the agreement gate that refuses.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -28,11 +29,62 @@ pub struct BrokenRule {
     pub row: Option<usize>,
     /// The purpose, where the rule is about a purpose.
     pub purpose: Option<String>,
+    /// With `accession`, the controller whose products it is about; none means everybody's.
+    pub controller: Option<String>,
     /// Why the rule is there, or what went wrong in asking.
     pub reason: String,
 }
 
-/// What the agreement gate says, and who stands signed, before one agreement's fate touches another's.
+impl BrokenRule {
+    /// A refusal of the whole agreement.
+    fn of_all(rule: &str, reason: String) -> Self {
+        Self { rule: rule.to_owned(), org: None, row: None, purpose: None, controller: None, reason }
+    }
+
+    /// Whether it is about the agreement as a whole.
+    fn is_of_all(&self) -> bool {
+        self.org.is_none() && self.purpose.is_none()
+    }
+
+    /// Whether, with `accession`, it closes a path from a controller to a function for a purpose.
+    pub(super) fn closes(
+        &self,
+        agreement: &Agreement,
+        keeps_out: bool,
+        purpose: &str,
+        controller: &str,
+        recipient: &FunctionRef,
+    ) -> bool {
+        let Self { rule: _, org, row, purpose: for_purpose, controller: of, reason: _ } = self;
+        if for_purpose.as_ref().is_some_and(|own| own != purpose)
+            || of.as_ref().is_some_and(|own| own != controller)
+        {
+            return false;
+        }
+        let Some(org) = org else {
+            return true;
+        };
+        let row = row.and_then(|row| agreement.spec.parties.get(row));
+        let receives = *org == recipient.org
+            && row.and_then(|row| row.function.as_ref()).is_none_or(|own| *own == recipient.function);
+        match row.map(|row| row.role) {
+            Some(PartyRole::Controller) => org == controller,
+            Some(PartyRole::Recipient) => receives,
+            // a processor that is out takes nothing with it; what else a rule says of one is about all that it handles
+            Some(PartyRole::Processor) => !keeps_out,
+            None => org == controller || receives || !(keeps_out || agreement.is_flow_party(org)),
+        }
+    }
+}
+
+/// A rule that will refuse once a date that it reads is reached.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Lapse {
+    pub at: Timestamp,
+    pub broken: BrokenRule,
+}
+
+/// What the agreement gate says, and who has signed, before one agreement's fate touches another's.
 #[derive(Clone)]
 pub(super) struct Gate {
     parties: BTreeMap<String, PartyState>,
@@ -41,14 +93,38 @@ pub(super) struct Gate {
     pub(super) broken: Vec<BrokenRule>,
     pub(super) kept_out: Vec<BrokenRule>,
     framework: Option<Arc<Framework>>,
-    lifted: BTreeSet<String>,
     /// The agreement as Cedar sees it.
-    entity: Option<Entity>,
+    entity: Option<Linked>,
+    /// The questions that no rule refuses, for asking them again at later dates.
+    passed: Vec<GateQuestion>,
+    entities: Arc<Result<Entities, String>>,
+    forms: Forms,
 }
 
-/// Rules that are asked of a party, and with `accession` keep only that party out.
-pub(super) fn is_per_party(rule: &str) -> bool {
-    ["NF-03", "NF-06", "NF-11"].iter().any(|prefix| rule.starts_with(prefix))
+/// The first answer of the gate: whom it keeps out, and what it refuses.
+#[derive(Default)]
+struct Answers {
+    broken: Vec<BrokenRule>,
+    passed: Vec<GateQuestion>,
+}
+
+impl Answers {
+    fn ask(
+        &mut self,
+        keeper: &Gatekeeper<'_>,
+        questions: Vec<GateQuestion>,
+        lifts: &Lifts<'_>,
+        now: Timestamp,
+    ) {
+        for question in questions {
+            let broken = keeper.ask(&question, lifts, now);
+            if broken.is_empty() {
+                self.passed.push(question);
+            } else {
+                self.broken.extend(broken);
+            }
+        }
+    }
 }
 
 impl Gate {
@@ -67,56 +143,114 @@ impl Gate {
             .map(|org| (org.clone(), party_state(agreement, org, signing, now)))
             .collect();
         let framework = model.frameworks.get(&spec.framework).cloned();
-        let lifted = lifted(model, agreement, framework.as_deref(), now);
-        // with accession the gate itself may keep a party from standing signed
+        // with accession the gate itself may keep a party out
         let expected = standing_signed(agreement, &parties);
         let entity = entities::agreement(model, agreement, &expected);
-        let mut broken = Vec::new();
-        match &framework {
-            None => broken.push(BrokenRule {
-                rule: "framework".to_owned(),
-                org: None,
-                row: None,
-                purpose: None,
-                reason: format!("there is no framework `{}`", spec.framework),
-            }),
-            Some(framework) => {
-                broken.extend(out_of_effect(framework, now));
-                let entities = match &entity {
-                    Some(entity) => store.gate_slice(agreement.orgs(), entity),
-                    None => Err(entities::UNWRITABLE.to_owned()),
-                };
-                let questions = questions(model, agreement, framework, &parties, now);
-                let policies = framework.gate_without(&lifted);
-                for question in questions {
-                    broken.extend(question.ask(&policies, &entities, framework, agreement, forms));
-                }
-            }
+        let Some(framework) = framework else {
+            let reason = format!("there is no framework `{}`", spec.framework);
+            let fully_signed = fully_signed(model, agreement, &parties, &expected, now);
+            return Self {
+                parties,
+                signed: expected,
+                fully_signed,
+                broken: vec![BrokenRule::of_all("framework", reason)],
+                kept_out: Vec::new(),
+                framework: None,
+                entity,
+                passed: Vec::new(),
+                entities: Arc::new(Err(entities::UNWRITABLE.to_owned())),
+                forms: forms.clone(),
+            };
+        };
+        let slice = |entity: &Option<Linked>| match entity {
+            Some(entity) => store.gate_slice(agreement.orgs(), entity, framework.literals.iter().cloned()),
+            None => Err(entities::UNWRITABLE.to_owned()),
+        };
+        let mut entities = Arc::new(slice(&entity));
+        let members = Members::new(model, agreement, &framework, now, |org| {
+            let is_out = parties.get(org).is_some_and(|party| party.standing.is_out());
+            !is_out && (!spec.accession || expected.orgs.contains(org))
+        });
+        let mut answers = Answers::default();
+        {
+            let keeper = Gatekeeper { model, agreement, framework: &framework, entities: &entities, forms };
+            let lifts = Lifts::new(model, agreement, &framework, &expected);
+            answers.ask(&keeper, members.of_parties(), &lifts, now);
         }
-        for rule in broken.iter().filter(|broken| is_per_party(&broken.rule)) {
-            if let Some(party) = rule.org.as_ref().and_then(|org| parties.get_mut(org))
-                && !party.broken.contains(&rule.rule)
+        // without accession a rule is told of its party and refuses; with it, it keeps the party out
+        let out = if spec.accession { kept_out(&framework, &members, &answers) } else { BTreeSet::new() };
+        for broken in &answers.broken {
+            let keeps_out = framework.keeps_out(&broken.rule);
+            if let Some(org) =
+                broken.org.as_ref().filter(|org| keeps_out && (!spec.accession || out.contains(*org)))
+                && let Some(party) = parties.get_mut(org)
+                && !party.broken.contains(&broken.rule)
             {
-                party.broken.push(rule.rule.clone());
+                party.broken.push(broken.rule.clone());
             }
         }
-        // with accession such a party is simply not in yet
-        let (kept_out, mut broken): (Vec<_>, Vec<_>) = broken
-            .into_iter()
-            .partition(|broken| spec.accession && is_per_party(&broken.rule) && broken.org.is_some());
-        broken.sort_by(|a, b| (names::rule_sort_key(&a.rule), a).cmp(&(names::rule_sort_key(&b.rule), b)));
-        broken.dedup();
-        // what is wrong with the agreement as a whole is not also told of each purpose
-        let whole: BTreeSet<String> = broken
-            .iter()
-            .filter(|broken| broken.org.is_none() && broken.purpose.is_none())
-            .map(|broken| broken.rule.clone())
-            .collect();
-        broken.retain(|broken| broken.purpose.is_none() || !whole.contains(&broken.rule));
         let signed = standing_signed(agreement, &parties);
         let fully_signed = fully_signed(model, agreement, &parties, &signed, now);
-        let entity = if signed == expected { entity } else { entities::agreement(model, agreement, &signed) };
-        Self { parties, signed, fully_signed, broken, kept_out, framework, lifted, entity }
+        let (entity, members) = if signed == expected {
+            (entity, members)
+        } else {
+            let entity = entities::agreement(model, agreement, &signed);
+            entities = Arc::new(slice(&entity));
+            (entity, members.without(|org| out.contains(org)))
+        };
+        {
+            let keeper = Gatekeeper { model, agreement, framework: &framework, entities: &entities, forms };
+            let lifts = Lifts::new(model, agreement, &framework, &signed);
+            answers.ask(&keeper, members.of_the_agreement(), &lifts, now);
+        }
+        let Answers { broken, passed } = answers;
+        let (kept_out, mut broken): (Vec<_>, Vec<_>) =
+            broken.into_iter().partition(|broken| spec.accession && !broken.is_of_all());
+        let (kept_out, of_all) = narrowed(kept_out, &members, &out);
+        broken.extend(of_all);
+        broken.extend(out_of_effect(&framework, now));
+        sort(&mut broken);
+        // what is wrong with the agreement as a whole is not also reported for each purpose
+        let whole: BTreeSet<String> =
+            broken.iter().filter(|broken| broken.is_of_all()).map(|broken| broken.rule.clone()).collect();
+        broken.retain(|broken| broken.purpose.is_none() || !whole.contains(&broken.rule));
+        Self {
+            parties,
+            signed,
+            fully_signed,
+            broken,
+            kept_out,
+            framework: Some(framework),
+            entity,
+            passed,
+            entities,
+            forms: forms.clone(),
+        }
+    }
+
+    /// Every rule that will refuse once a date that it reads is reached, before the agreement ends.
+    fn lapses(&self, model: &Model, agreement: &Agreement, now: Timestamp) -> Vec<Lapse> {
+        let Some(framework) = &self.framework else {
+            return Vec::new();
+        };
+        let ends = agreement.ends();
+        let lifts = Lifts::new(model, agreement, framework, &self.signed);
+        let keeper = Gatekeeper { model, agreement, framework, entities: &self.entities, forms: &self.forms };
+        let mut lapses: Vec<Lapse> = framework
+            .spec
+            .retires_on
+            .filter(|retired| now < *retired && *retired < ends)
+            .and_then(|at| Some(Lapse { at, broken: out_of_effect(framework, at)? }))
+            .into_iter()
+            .collect();
+        for question in &self.passed {
+            if let Some((at, broken)) = keeper.lapses(question, &lifts, (now, ends)) {
+                lapses.extend(broken.into_iter().map(|broken| Lapse { at, broken }));
+            }
+        }
+        lapses.sort();
+        lapses.dedup();
+        lapses
     }
 
     pub(super) fn conclude(
@@ -128,7 +262,7 @@ impl Gate {
         now: Timestamp,
         signing: Signing,
     ) -> Assessment {
-        let Self { parties, signed, fully_signed, broken, kept_out, framework, lifted, entity } = self;
+        let ahead = || self.lapses(model, agreement, now);
         let spec = &agreement.spec;
         let ends = agreement.ends();
         // the first that holds
@@ -140,17 +274,19 @@ impl Gate {
             Phase::Superseded
         } else if now >= ends {
             Phase::Expired
-        } else if all_are_out(agreement, &parties) {
+        } else if all_are_out(agreement, &self.parties) {
             Phase::Withdrawn
-        } else if !broken.is_empty() {
+        } else if !self.broken.is_empty() {
             Phase::Refused
-        } else if !fully_signed {
+        } else if !self.fully_signed {
             Phase::AwaitingSignatures
         } else if now < spec.term.start {
             Phase::Scheduled
         } else {
             Phase::Active
         };
+        let lapses = if phase == Phase::Active { ahead() } else { Vec::new() };
+        let Self { parties, signed, fully_signed, broken, kept_out, framework, entity, .. } = self;
         let next = next_transition(model, agreement, framework.as_deref(), now);
         let next = next.into_iter().chain(succession.starts).min();
         let mut assessment = Assessment {
@@ -167,7 +303,7 @@ impl Gate {
             flows: Vec::new(),
             closed: Vec::new(),
             entity,
-            lifted,
+            lapses,
         };
         if let (Phase::Active, Some(framework)) = (phase, framework) {
             let flows =
@@ -178,32 +314,88 @@ impl Gate {
     }
 }
 
-/// The rules that exceptions lift for an agreement: those that its own framework lets be lifted.
-pub(super) fn lifted(
-    model: &Model,
-    agreement: &Agreement,
-    framework: Option<&Framework>,
-    now: Timestamp,
-) -> BTreeSet<String> {
-    model
-        .exceptions_for(agreement)
-        .filter(|exception| exception.from <= now && now < exception.until)
-        .map(|exception| &exception.rule)
-        // another framework may let a rule be lifted; this agreement is judged by its own
-        .filter(|rule| framework.is_some_and(|own| own.spec.exceptable.contains(rule)))
-        .cloned()
-        .collect()
+/// The parties that rules keep out of an agreement with `accession`: those that a rule refuses for whatever they take
+/// part in. A party that it refuses for some controllers' products only stays, and does not get those.
+fn kept_out(framework: &Framework, members: &Members<'_>, answers: &Answers) -> BTreeSet<String> {
+    type Subject<'a> = (&'a str, Option<usize>);
+    let keeping = || answers.broken.iter().filter(|broken| framework.keeps_out(&broken.rule));
+    // who fails by what is its own
+    let own: BTreeSet<&str> = keeping()
+        .filter(|broken| broken.controller.is_none() || broken.controller == broken.org)
+        .filter_map(|broken| broken.org.as_deref())
+        .collect();
+    let mut failed: BTreeMap<(Subject<'_>, &str), BTreeSet<&str>> = BTreeMap::new();
+    for broken in keeping() {
+        if let (Some(org), Some(controller)) = (&broken.org, &broken.controller) {
+            failed.entry(((org, broken.row), &broken.rule)).or_default().insert(controller);
+        }
+    }
+    let passes = |(org, row): Subject<'_>, rule: &str| {
+        let of_subject = |question: &&GateQuestion| {
+            let (asked, asked_row, _) = question.subject();
+            asked == Some(org) && asked_row == row
+        };
+        let left = answers.passed.iter().filter(of_subject).flat_map(|question| question.subject().2);
+        // another rule may have refused them, and this one not
+        let refused_by_others = keeping()
+            .filter(|broken| broken.org.as_deref() == Some(org) && broken.row == row && broken.rule != rule);
+        let others = refused_by_others.filter_map(|broken| broken.controller.as_ref());
+        let failed_this = failed.get(&((org, row), rule));
+        left.chain(others).any(|controller| {
+            members.contains(controller)
+                && !own.contains(controller.as_str())
+                && !failed_this.is_some_and(|failed| failed.contains(controller.as_str()))
+        })
+    };
+    let by_others = failed.keys().filter(|(subject, rule)| !passes(*subject, rule)).map(|((org, _), _)| *org);
+    own.iter().copied().chain(by_others).map(str::to_owned).collect()
+}
+
+/// What, with `accession`, closes some paths only; and what closes every purpose, and with that the agreement.
+fn narrowed(
+    mut narrow: Vec<BrokenRule>,
+    members: &Members<'_>,
+    out: &BTreeSet<String>,
+) -> (Vec<BrokenRule>, Vec<BrokenRule>) {
+    // of a party that is out it is enough to say that, and why
+    for broken in narrow.iter_mut().filter(|broken| broken.org.as_ref().is_some_and(|org| out.contains(org)))
+    {
+        broken.controller = None;
+    }
+    let asked: BTreeMap<&str, BTreeSet<&str>> = members.controllers().collect();
+    let mut of_purposes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for broken in &narrow {
+        if let (None, Some(purpose), controller) = (&broken.org, &broken.purpose, &broken.controller) {
+            let refused = of_purposes.entry(purpose).or_default();
+            match controller {
+                Some(controller) => drop(refused.insert(controller)),
+                None => refused.extend(asked.get(purpose.as_str()).into_iter().flatten()),
+            }
+        }
+    }
+    let is_closed = |(purpose, controllers): (&&str, &BTreeSet<&str>)| {
+        of_purposes.get(*purpose).is_some_and(|refused| controllers.is_subset(refused))
+    };
+    let nothing_left = !asked.is_empty() && asked.iter().all(is_closed);
+    sort(&mut narrow);
+    if nothing_left {
+        let (of_purposes, narrow) =
+            narrow.into_iter().partition(|broken| broken.org.is_none() && broken.purpose.is_some());
+        let mut of_purposes: Vec<BrokenRule> = of_purposes;
+        of_purposes.iter_mut().for_each(|broken| broken.controller = None);
+        return (narrow, of_purposes);
+    }
+    (narrow, Vec::new())
+}
+
+fn sort(broken: &mut Vec<BrokenRule>) {
+    broken.sort_by(|a, b| (names::rule_sort_key(&a.rule), a).cmp(&(names::rule_sort_key(&b.rule), b)));
+    broken.dedup();
 }
 
 /// A framework before its first or after its last day refuses every agreement that names it.
 fn out_of_effect(framework: &Framework, now: Timestamp) -> Option<BrokenRule> {
-    let refuse = |reason: String| BrokenRule {
-        rule: "framework".to_owned(),
-        org: None,
-        row: None,
-        purpose: None,
-        reason,
-    };
+    let refuse = |reason: String| BrokenRule::of_all("framework", reason);
     let spec = &framework.spec;
     if now < spec.effective_from {
         return Some(refuse(format!(

@@ -11,6 +11,8 @@ use super::assess::{Assessment, Assessments};
 use super::authorize::{Outcome, Question};
 use super::context::AccessContext;
 use super::entities::{self, Value};
+use super::exceptions::{About, Lifts};
+use super::flows::{Obstacle, Parties};
 use super::framework::Framework;
 use super::local::PolicyInDoubt;
 use super::near_miss::{closest_agreement, nothing_permits};
@@ -124,7 +126,7 @@ pub(super) fn passes_ceiling(
             asked: &asked,
             now,
         };
-        let (_, _, outcome) = candidate.national().ok()?;
+        let (_, _, outcome) = candidate.national(&[]).ok()?;
         Some(matches!(outcome, Outcome::Allowed(_) | Outcome::Silent))
     };
     passes().unwrap_or(false)
@@ -208,9 +210,10 @@ pub(super) struct Candidate<'a> {
 
 impl Candidate<'_> {
     fn decide(&self) -> CandidateVerdict {
-        let national = self.national();
+        let local = self.local_rules();
+        let national = self.national(&local);
         let national_error = matches!(national, Err(_) | Ok((_, _, Outcome::Error(_))));
-        let outcome = national.and_then(|national| self.evaluate(national));
+        let outcome = national.and_then(|national| self.evaluate(&local, national));
         outcome.unwrap_or_else(|error| {
             let reason = format!("denied because of an error: {error}");
             let verdict = self.verdict(false, DecisionTier::Error, Vec::new(), reason);
@@ -238,33 +241,40 @@ impl Candidate<'_> {
     }
 
     /// The question, and what the national set says to it: nothing below it is asked once it has spoken.
-    fn national(&self) -> Result<(Question, Entities, Outcome), String> {
+    fn national(&self, local: &[&LocalRule]) -> Result<(Question, Entities, Outcome), String> {
         let asked = self.asked;
         let entity = self.assessment.entity.as_ref().ok_or(entities::UNWRITABLE)?;
-        let (principal_uid, principal) = match asked.workload {
-            Some(id) => (names::workload(id), entities::workload(id, &asked.function, asked.provides_care)),
-            None => (names::function(&asked.function), None),
+        let principal = match asked.workload {
+            Some(id) => names::workload(id),
+            None => names::function(&asked.function),
         };
-        let entities = self.assessments.store.access_slice(
-            principal,
-            &asked.function,
-            &asked.product.reference,
-            &asked.product.spec.controller,
-            entity,
-            asked.context.onward_to.as_deref().filter(|text| !is_blank(text)),
-        )?;
-        let question = Question::new(
-            principal_uid,
-            names::action(asked.action),
-            names::product(&asked.product.reference),
-            self.context(),
-        )?;
-        let outcome = question.ask(&self.framework.national_without(&self.assessment.lifted), &entities);
+        let onward = asked.context.onward_to.as_deref().filter(|org| !is_blank(org));
+        let product = &asked.product.reference;
+        let named = self.framework.literals.iter().chain(local.iter().flat_map(|rule| &*rule.literals));
+        let entities =
+            self.assessments.store.access_slice(&principal, product, entity, onward, named.cloned())?;
+        let action = names::action(asked.action);
+        let question = Question::new(principal, action, names::product(product), self.context())?;
+        let about =
+            About::Path { controller: &asked.product.spec.controller, recipient: &asked.function.org };
+        let lifts = Lifts::new(self.model, self.agreement, self.framework, &self.assessment.signed);
+        let outcome =
+            question.ask(&self.framework.national_without(&lifts.lifted(about, self.now)), &entities);
         Ok((question, entities, outcome))
+    }
+
+    /// A deny where the path is closed, also if no guardrail of the framework says so.
+    fn closed(&self) -> Option<CandidateVerdict> {
+        let Asked { function, product, purpose, .. } = self.asked;
+        let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
+        let Obstacle { org: _, rule, reason } =
+            parties.obstacle(self.framework, self.now, purpose, product, function)?;
+        Some(self.verdict(false, DecisionTier::Ceiling, rule.into_iter().collect(), reason))
     }
 
     fn evaluate(
         &self,
+        local: &[&LocalRule],
         (question, entities, outcome): (Question, Entities, Outcome),
     ) -> Result<CandidateVerdict, String> {
         // 1. the national set
@@ -278,27 +288,33 @@ impl Candidate<'_> {
                 return Ok(verdict);
             }
             Outcome::Allowed(rules) => {
+                if let Some(closed) = self.closed() {
+                    return Ok(closed);
+                }
                 let reason = self.national_reason(&rules);
                 return Ok(self.verdict(true, DecisionTier::Floor, rules, reason));
             }
             Outcome::Silent => {}
         }
+        if let Some(closed) = self.closed() {
+            return Ok(closed);
+        }
         // 2. the place set
         if let Some(doubt) = self.doubt() {
             return Err(doubt);
         }
-        let (policies, local) = self.place_set()?;
+        let policies = self.place_set(local)?;
         Ok(match question.ask(&policies, &entities) {
             Outcome::Error(error) => return Err(error),
             Outcome::Forbidden(rules) => {
-                let reason = local_reason(&local, &rules);
+                let reason = local_reason(local, &rules);
                 self.verdict(false, DecisionTier::Local, rules, reason)
             }
             Outcome::Allowed(rules) => {
                 let (national, own): (Vec<String>, Vec<String>) =
                     rules.into_iter().partition(|rule| self.framework.rules.contains_key(rule));
                 if national.is_empty() {
-                    let reason = local_reason(&local, &own);
+                    let reason = local_reason(local, &own);
                     self.verdict(true, DecisionTier::Local, own, reason)
                 } else {
                     let reason = self.national_reason(&national);
@@ -370,8 +386,8 @@ impl Candidate<'_> {
 
     /// The local rules that match, whoever decides. Cedar names all permits that apply only where nothing forbids.
     fn matching_rules(&self) -> Result<BTreeSet<String>, String> {
-        let (question, entities, _) = self.national()?;
         let local = self.local_rules();
+        let (question, entities, _) = self.national(&local)?;
         let mut matching = BTreeSet::new();
         for effect in [Effect::Permit, Effect::Forbid] {
             let rules = local.iter().map(|rule| &rule.policy).filter(|policy| policy.effect() == effect);
@@ -386,16 +402,13 @@ impl Candidate<'_> {
     }
 
     /// The agreement permits with the local rules that bind here.
-    fn place_set(&self) -> Result<(PolicySet, Vec<&LocalRule>), String> {
+    fn place_set(&self, local: &[&LocalRule]) -> Result<PolicySet, String> {
         let mut set = PolicySet::new();
-        for policy in &self.framework.agreement {
+        let local = local.iter().map(|rule| &rule.policy);
+        for policy in self.framework.agreement.iter().chain(local) {
             set.add(policy.clone()).map_err(|error| error.to_string())?;
         }
-        let local = self.local_rules();
-        for rule in &local {
-            set.add(rule.policy.clone()).map_err(|error| error.to_string())?;
-        }
-        Ok((set, local))
+        Ok(set)
     }
 
     fn national_reason(&self, rules: &[String]) -> String {

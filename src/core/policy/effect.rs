@@ -13,10 +13,10 @@ use serde_json::{Value as Json, json};
 
 use super::authorize::{Outcome, Question};
 use super::clauses::{conjuncts, path};
-use super::compliance::lifted;
 use super::constant;
 use super::context::AccessContext;
 use super::entities::{self, EntityStore, Signed};
+use super::exceptions::{About, Lifts};
 use super::framework::Framework;
 use super::load::Rule;
 use super::{lint, names, rule_order};
@@ -412,13 +412,18 @@ impl<'a> Asking<'a> {
         let alone = PolicySet::from_policies([rule.policy.clone()]).ok()?;
         let everybody: BTreeSet<String> = agreement.orgs().into_iter().map(str::to_owned).collect();
         let by_purpose = spec.purposes.iter().map(|it| (it.code.clone(), everybody.clone())).collect();
-        let entity = entities::agreement(model, agreement, &Signed { orgs: everybody, by_purpose })?;
-        let national =
-            framework.national_without(&lifted(model, agreement, Some(framework), now)).into_owned();
+        let signed = Signed { orgs: everybody, by_purpose };
+        let entity = entities::agreement(model, agreement, &signed)?;
+        let lifts = Lifts::new(model, agreement, framework, &signed);
+        let national = |product: &Product, recipient: &FunctionRef| {
+            let about = About::Path { controller: &product.spec.controller, recipient: &recipient.org };
+            framework.national_without(&lifts.lifted(about, now))
+        };
         let onward = spec.onward_sharing.to.first().map(String::as_str);
         let slice = |product: &Product, recipient: &FunctionRef| {
-            let (reference, controller) = (&product.reference, &product.spec.controller);
-            store.access_slice(None, recipient, reference, controller, &entity, onward).ok()
+            let named = framework.literals.iter().chain(&*rule.literals).cloned();
+            let asking = names::function(recipient);
+            store.access_slice(&asking, &product.reference, &entity, onward, named).ok()
         };
         let mut denied = Denied::default();
         let mut all_applied: Vec<Applied<'_>> = Vec::new();
@@ -430,6 +435,7 @@ impl<'a> Asking<'a> {
                 for recipient in &recipients {
                     questions.take()?;
                     let entities = slice(product, recipient)?;
+                    let national = national(product, recipient);
                     for (action, level) in heads(&purpose.actions, &choices.levels) {
                         for rest in choices.every() {
                             if !reads.context.contains("minCellCount")
@@ -469,6 +475,7 @@ impl<'a> Asking<'a> {
             let product = model.products.get(applied.product)?;
             questions.take()?;
             let entities = slice(product, &applied.recipient)?;
+            let national = national(product, &applied.recipient);
             for rest in applied.rest.others(&reads.context) {
                 questions.take()?;
                 let question = self

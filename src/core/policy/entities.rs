@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::LazyLock;
 
-use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression};
+use cedar_policy::{Entities, Entity, EntityUid, EvalResult, RestrictedExpression};
 use jiff::Timestamp;
 
 use super::{names, schema::schema};
@@ -12,7 +12,7 @@ use crate::api::{
     Assurance, DataProductSpec, DataSharingAgreementSpec, IcoStatus, ObjectRef, PartnerOrgSpec, People,
     Purpose, RetentionMethod,
 };
-use crate::core::model::{Agreement, FunctionRef, Model, Organisation};
+use crate::core::model::{Agreement, FunctionRef, Model, Organisation, WorkloadIndex};
 use crate::core::terms;
 
 /// An attribute or context value.
@@ -64,26 +64,36 @@ pub(super) fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {
         .unwrap_or_else(|_| Value::new_set(Vec::new()))
 }
 
-fn entity<const N: usize>(
-    uid: EntityUid,
-    attributes: [(&str, Value); N],
-    parents: impl IntoIterator<Item = EntityUid>,
-) -> Option<Entity> {
-    tagged(uid, attributes, parents, Vec::new())
+/// An entity, and those that a rule can reach from it: its parents and its attributes that are entities.
+///
+/// A set of entities is no way on, as Cedar cannot take one of it.
+#[derive(Clone, Debug)]
+pub struct Linked {
+    entity: Entity,
+    links: Vec<EntityUid>,
+}
+
+impl Linked {
+    /// The entity as JSON, for those who compare.
+    pub fn to_json(&self) -> Option<serde_json::Value> {
+        self.entity.to_json_value().ok()
+    }
 }
 
 /// An entity that fits the schema, or none. Its absence is an error when a rule reads it: a deny.
-fn tagged<const N: usize>(
+fn linked<const N: usize>(
     uid: EntityUid,
     attributes: [(&str, Value); N],
-    parents: impl IntoIterator<Item = EntityUid>,
+    parents: Vec<EntityUid>,
+    others: Vec<EntityUid>,
     tags: Vec<(String, Value)>,
-) -> Option<Entity> {
+) -> Option<Linked> {
     let attributes = attributes.map(|(name, value)| (name.to_owned(), value));
-    let entity = Entity::new_with_tags(uid, attributes, parents, tags).ok()?;
+    let entity = Entity::new_with_tags(uid, attributes, parents.clone(), tags).ok()?;
     // held to the schema here, once, so that slices need not be, each time
     Entities::from_entities([entity.clone()], Some(schema())).ok()?;
-    Some(entity)
+    let links = parents.into_iter().chain(others).collect();
+    Some(Linked { entity, links })
 }
 
 /// What products hold together.
@@ -99,13 +109,33 @@ pub struct DataFlags {
 impl DataFlags {
     /// The union of products' flags.
     pub fn union<'a>(products: impl IntoIterator<Item = &'a DataProductSpec>) -> Self {
-        products.into_iter().fold(Self::default(), |flags, product| Self {
-            personal_data: flags.personal_data || product.personal_data,
-            special_category: flags.special_category || product.special_category,
-            confidential_patient_info: flags.confidential_patient_info || product.confidential_patient_info,
-            legally_restricted: flags.legally_restricted || product.legally_restricted,
-            childrens_data: flags.childrens_data || product.childrens_data,
-        })
+        let mut all = Self::default();
+        for product in products {
+            all.add(Self {
+                personal_data: product.personal_data,
+                special_category: product.special_category,
+                confidential_patient_info: product.confidential_patient_info,
+                legally_restricted: product.legally_restricted,
+                childrens_data: product.childrens_data,
+            });
+        }
+        all
+    }
+
+    /// Adds what others hold.
+    pub(super) fn add(&mut self, other: Self) {
+        let Self {
+            personal_data,
+            special_category,
+            confidential_patient_info,
+            legally_restricted,
+            childrens_data,
+        } = other;
+        self.personal_data |= personal_data;
+        self.special_category |= special_category;
+        self.confidential_patient_info |= confidential_patient_info;
+        self.legally_restricted |= legally_restricted;
+        self.childrens_data |= childrens_data;
     }
 
     pub(super) fn value(self) -> Value {
@@ -127,103 +157,144 @@ impl DataFlags {
 }
 
 /// The entities of everything but agreements, made once, and handed out in small slices.
+///
+/// A slice holds whatever the rules that are asked can reach: what they say on it is what they would say on everything.
 #[derive(Clone, Debug, Default)]
 pub struct EntityStore {
-    footprints: BTreeMap<String, Entity>,
-    orgs: BTreeMap<String, (Entity, BTreeSet<String>)>,
-    functions: BTreeMap<FunctionRef, Entity>,
-    products: BTreeMap<ObjectRef, Entity>,
+    entities: HashMap<EntityUid, Linked>,
+    /// Workloads have no entities of their own until somebody names one.
+    workloads: WorkloadIndex,
 }
 
 impl EntityStore {
     /// The entities of a model.
     pub fn new(model: &Model, at: Timestamp) -> Self {
-        let mut store = Self::default();
+        let mut store = Self { entities: HashMap::new(), workloads: model.workloads.clone() };
         for (name, spec) in model.footprints.iter() {
             let tier = format!("{:?}", spec.tier);
-            let parents = spec.parents.iter().map(|parent| names::footprint(parent));
-            let made = entity(names::footprint(name), [("tier", text(tier))], parents);
-            store.footprints.extend(made.map(|entity| (name.clone(), entity)));
+            let parents = spec.parents.iter().map(|parent| names::footprint(parent)).collect();
+            store.add(linked(
+                names::footprint(name),
+                [("tier", text(tier))],
+                parents,
+                Vec::new(),
+                Vec::new(),
+            ));
         }
         for (name, org) in &model.orgs {
-            let within = model
-                .footprints
-                .iter()
-                .map(|(footprint, _)| footprint)
-                .filter(|outer| model.footprints.org_lies_in(&org.spec, outer))
-                .cloned()
-                .collect();
-            store.orgs.extend(org_entity(org, at).map(|entity| (name.clone(), (entity, within))));
+            store.add(org_entity(org, at));
             for function in &org.spec.functions {
                 let reference = FunctionRef { org: name.clone(), function: function.name.clone() };
-                let made =
-                    actor(names::function(&reference), &reference, function.provides_care, names::org(name));
-                store.functions.extend(made.map(|entity| (reference, entity)));
+                let uid = names::function(&reference);
+                store.add(actor(uid, &reference, function.provides_care, names::org(name)));
             }
         }
         for (reference, product) in &model.products {
-            let made = product_entity(reference, &product.spec);
-            store.products.extend(made.map(|entity| (reference.clone(), entity)));
+            store.add(product_entity(reference, &product.spec));
         }
         store
     }
 
-    /// The organisation's entity with the footprints that it lies in.
-    fn org(&self, name: &str) -> impl Iterator<Item = Entity> {
-        let found = self.orgs.get(name);
-        let footprints =
-            found.into_iter().flat_map(|(_, within)| within).filter_map(|name| self.footprints.get(name));
-        found.map(|(entity, _)| entity.clone()).into_iter().chain(footprints.cloned())
+    fn add(&mut self, made: Option<Linked>) {
+        self.entities.extend(made.map(|linked| (linked.entity.uid(), linked)));
     }
 
-    /// What the agreement gate needs: the agreement and its parties.
+    /// What rules that name these entities can reach in the agreement gate: the agreement and its parties.
     pub fn gate_slice<'a>(
         &self,
         orgs: impl IntoIterator<Item = &'a str>,
-        agreement: &Entity,
+        agreement: &Linked,
+        named: impl IntoIterator<Item = EntityUid>,
     ) -> Result<Entities, String> {
-        slice(orgs.into_iter().flat_map(|org| self.org(org)).chain([agreement.clone()]))
+        self.slice([agreement.clone()], orgs.into_iter().map(names::org).chain(named))
     }
 
-    /// What an agreement's flows need: its parties, their functions, and its products.
-    pub fn flows_slice<'a>(
+    /// What they can reach from an agreement's flows: its functions, and its products.
+    pub fn flows_slice(
         &self,
-        orgs: impl IntoIterator<Item = &'a str>,
         functions: &BTreeSet<&FunctionRef>,
         products: &BTreeSet<&ObjectRef>,
-        agreement: &Entity,
+        agreement: &Linked,
+        named: impl IntoIterator<Item = EntityUid>,
     ) -> Result<Entities, String> {
-        let functions = functions.iter().filter_map(|function| self.functions.get(*function));
-        let products = products.iter().filter_map(|product| self.products.get(*product));
-        slice(
-            orgs.into_iter()
-                .flat_map(|org| self.org(org))
-                .chain(functions.chain(products).cloned())
-                .chain([agreement.clone()]),
-        )
+        let functions = functions.iter().copied().map(names::function);
+        let products = products.iter().copied().map(names::product);
+        self.slice([agreement.clone()], functions.chain(products).chain(named))
     }
 
-    /// What the access gate needs for one request and one candidate.
+    /// What they can reach in the access gate, for one request and one candidate.
     pub fn access_slice(
         &self,
-        principal: Option<Entity>,
-        function: &FunctionRef,
+        principal: &EntityUid,
         product: &ObjectRef,
-        controller: &str,
-        agreement: &Entity,
+        agreement: &Linked,
         onward: Option<&str>,
+        named: impl IntoIterator<Item = EntityUid>,
     ) -> Result<Entities, String> {
-        let onward = onward.into_iter().flat_map(|org| self.org(org));
-        slice(
-            principal
-                .into_iter()
-                .chain(self.functions.get(function).cloned())
-                .chain(self.products.get(product).cloned())
-                .chain(self.org(&function.org))
-                .chain(self.org(controller))
-                .chain(onward)
-                .chain([agreement.clone()]),
-        )
+        let asked = [principal.clone(), names::product(product)];
+        let onward = onward.map(names::org);
+        self.slice([agreement.clone()], asked.into_iter().chain(onward).chain(named))
+    }
+
+    /// Every entity that there is, with these agreements and workloads.
+    #[cfg(test)]
+    pub(super) fn everything(
+        &self,
+        agreements: impl Iterator<Item = Linked>,
+        workloads: impl Iterator<Item = EntityUid>,
+    ) -> Entities {
+        let workloads = workloads.filter_map(|uid| self.workload(&uid));
+        let all = self.entities.values().cloned().chain(agreements).chain(workloads);
+        let all = all.map(|Linked { entity, .. }| entity).chain(ACTIONS.iter().cloned());
+        Entities::from_entities(all, Some(schema())).unwrap()
+    }
+
+    /// The function that a workload speaks for.
+    #[cfg(test)]
+    pub(super) fn entity_of(&self, workload: &EntityUid) -> Option<String> {
+        Some(self.workloads.function(names::workload_id(workload)?)?.to_string())
+    }
+
+    /// These entities, and everything that can be reached from them and from the roots.
+    fn slice(
+        &self,
+        given: impl IntoIterator<Item = Linked>,
+        roots: impl IntoIterator<Item = EntityUid>,
+    ) -> Result<Entities, String> {
+        let mut open: Vec<EntityUid> = roots.into_iter().collect();
+        let mut found: HashMap<EntityUid, Entity> = HashMap::new();
+        for Linked { entity, links } in given {
+            open.extend(links);
+            found.insert(entity.uid(), entity);
+        }
+        while let Some(uid) = open.pop() {
+            if found.contains_key(&uid) {
+                continue;
+            }
+            let made;
+            let linked = match self.entities.get(&uid) {
+                Some(linked) => linked,
+                None => {
+                    let Some(workload) = self.workload(&uid) else {
+                        continue;
+                    };
+                    made = workload;
+                    &made
+                }
+            };
+            open.extend(linked.links.iter().cloned());
+            found.insert(uid, linked.entity.clone());
+        }
+        Entities::from_entities(found.into_values().chain(ACTIONS.iter().cloned()), None)
+            .map_err(|error| error.to_string())
+    }
+
+    /// A workload's entity: it speaks for a function.
+    fn workload(&self, uid: &EntityUid) -> Option<Linked> {
+        let function = self.workloads.function(names::workload_id(uid)?)?;
+        let Linked { entity, .. } = self.entities.get(&names::function(function))?;
+        let provides_care = entity.attr("providesCare")?.ok()?;
+        actor(uid.clone(), function, provides_care == EvalResult::Bool(true), names::function(function))
     }
 }
 
@@ -232,31 +303,22 @@ static ACTIONS: LazyLock<Vec<Entity>> = LazyLock::new(|| {
     schema().action_entities().map(|actions| actions.into_iter().collect()).unwrap_or_default()
 });
 
-fn slice(entities: impl Iterator<Item = Entity>) -> Result<Entities, String> {
-    // one organisation can stand in several places; one copy of it is enough
-    let unique: HashMap<EntityUid, Entity> = entities.map(|entity| (entity.uid(), entity)).collect();
-    Entities::from_entities(unique.into_values().chain(ACTIONS.iter().cloned()), None)
-        .map_err(|error| error.to_string())
-}
-
-/// A workload's entity: it speaks for a function.
-pub(super) fn workload(id: &str, function: &FunctionRef, provides_care: bool) -> Option<Entity> {
-    actor(names::workload(id), function, provides_care, names::function(function))
-}
-
-fn actor(uid: EntityUid, function: &FunctionRef, provides_care: bool, parent: EntityUid) -> Option<Entity> {
-    entity(
+fn actor(uid: EntityUid, function: &FunctionRef, provides_care: bool, parent: EntityUid) -> Option<Linked> {
+    let (org, own) = (names::org(&function.org), names::function(function));
+    linked(
         uid,
         [
-            ("org", Value::new_entity_uid(names::org(&function.org))),
-            ("function", Value::new_entity_uid(names::function(function))),
+            ("org", Value::new_entity_uid(org.clone())),
+            ("function", Value::new_entity_uid(own.clone())),
             ("providesCare", flag(provides_care)),
         ],
-        [parent],
+        vec![parent],
+        vec![org, own],
+        Vec::new(),
     )
 }
 
-fn org_entity(org: &Organisation, at: Timestamp) -> Option<Entity> {
+fn org_entity(org: &Organisation, at: Timestamp) -> Option<Linked> {
     let Organisation { name, spec } = org;
     let PartnerOrgSpec { sector, public_authority, footprints, assurance, ico, people, .. } = spec;
     let Assurance { dspt, equivalent } = assurance.clone().unwrap_or_default();
@@ -274,7 +336,7 @@ fn org_entity(org: &Organisation, at: Timestamp) -> Option<Entity> {
         IcoStatus::Exempt => "Exempt",
     });
     let named = |mailbox: Option<String>| flag(mailbox.is_some_and(|mailbox| !mailbox.is_empty()));
-    entity(
+    linked(
         names::org(name),
         [
             ("sector", text(sector.as_str())),
@@ -298,13 +360,15 @@ fn org_entity(org: &Organisation, at: Timestamp) -> Option<Entity> {
                 ]),
             ),
         ],
-        footprints.iter().map(|footprint| names::footprint(footprint)),
+        footprints.iter().map(|footprint| names::footprint(footprint)).collect(),
+        Vec::new(),
+        Vec::new(),
     )
 }
 
-fn product_entity(reference: &ObjectRef, spec: &DataProductSpec) -> Option<Entity> {
+fn product_entity(reference: &ObjectRef, spec: &DataProductSpec) -> Option<Linked> {
     let suppression = spec.suppression.as_ref().and_then(|suppression| suppression.min_cell).unwrap_or(0);
-    entity(
+    linked(
         names::product(reference),
         [
             ("controller", Value::new_entity_uid(names::org(&spec.controller))),
@@ -317,7 +381,9 @@ fn product_entity(reference: &ObjectRef, spec: &DataProductSpec) -> Option<Entit
             ("identifiability", long(spec.identifiability.rank())),
             ("suppression", record([("minCell", long(suppression))])),
         ],
-        [],
+        Vec::new(),
+        vec![names::org(&spec.controller)],
+        Vec::new(),
     )
 }
 
@@ -339,7 +405,7 @@ impl Signed {
 }
 
 /// An agreement's entity: its terms as attributes, and the terms of each purpose as a tag.
-pub fn agreement(model: &Model, agreement: &Agreement, signed: &Signed) -> Option<Entity> {
+pub fn agreement(model: &Model, agreement: &Agreement, signed: &Signed) -> Option<Linked> {
     let spec = &agreement.spec;
     let DataSharingAgreementSpec {
         footprint, cross_boundary, confidentiality, term, dpia, retention, ..
@@ -356,7 +422,7 @@ pub fn agreement(model: &Model, agreement: &Agreement, signed: &Signed) -> Optio
         .iter()
         .map(|purpose| (purpose.code.clone(), purpose_terms(model, agreement, purpose, signed)))
         .collect();
-    tagged(
+    linked(
         names::agreement(&agreement.reference),
         [
             ("footprint", Value::new_entity_uid(names::footprint(footprint))),
@@ -403,7 +469,8 @@ pub fn agreement(model: &Model, agreement: &Agreement, signed: &Signed) -> Optio
             ("publicInvolvement", count(spec.public_involvement.len())),
             ("outcomeMeasures", count(spec.outcome_measures.len())),
         ],
-        [names::footprint(footprint)],
+        vec![names::footprint(footprint)],
+        Vec::new(),
         tags,
     )
 }

@@ -1,22 +1,24 @@
 //! The flows of an agreement in force: which are open, and who keeps the others closed.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use cedar_policy::{Entities, PolicySet};
+use cedar_policy::Entities;
 use jiff::Timestamp;
 
+use super::annotations::Asked;
 use super::assess::Assessment;
 use super::authorize::{Outcome, Question};
+use super::compliance::{BrokenRule, Lapse};
 use super::context::AccessContext;
 use super::entities::{self, EntityStore};
-use super::framework::Framework;
+use super::exceptions::{About, Lifts};
+use super::framework::{Framework, RuleSet};
+use super::moments::dates_read;
 use super::names;
-use crate::api::{DataAction, Dspt, DsptStatus, Identifiability, ObjectRef, OrgState, Purpose, Standing};
+use super::signing::{Signing, party_state, standing_signed};
+use crate::api::{DataAction, Identifiability, ObjectRef, OrgState, Purpose, Standing};
 use crate::core::model::{Agreement, FunctionRef, Model, Product};
-
-/// The rule that asks for assurance.
-const ASSURANCE: &str = "NF-13";
 
 /// An open path: one product, one recipient function, and the purposes that are open.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -68,10 +70,19 @@ struct Listed<'a> {
 
 /// What the guardrails are asked with: the same for every flow, or for every flow of a purpose.
 struct Ceiling<'a> {
-    guardrails: Cow<'a, PolicySet>,
+    rules: &'a RuleSet,
+    lifts: Lifts<'a>,
     entities: Result<Entities, String>,
-    /// A question for each purpose, of one of its flows.
-    questions: BTreeMap<&'a str, Result<Question, String>>,
+    /// A question for each purpose and moment, of one of its flows.
+    questions: Mutex<BTreeMap<(&'a str, Timestamp), Result<Arc<Question>, String>>>,
+}
+
+/// One purpose of one listed flow.
+#[derive(Clone, Copy)]
+struct Path<'a> {
+    purpose: &'a Purpose,
+    product: &'a Product,
+    recipient: &'a FunctionRef,
 }
 
 impl<'a> Flows<'a> {
@@ -90,7 +101,8 @@ impl<'a> Flows<'a> {
             for product in purpose.products.iter().filter_map(|reference| self.model.products.get(reference))
             {
                 for recipient in recipients {
-                    if let Some((org, reason)) = self.obstacle(&ceiling, purpose, product, recipient) {
+                    let path = Path { purpose, product, recipient };
+                    if let Some((org, reason)) = self.obstacle(&ceiling, path) {
                         closed.push(ClosedFlow {
                             product: product.reference.clone(),
                             recipient: recipient.clone(),
@@ -100,7 +112,7 @@ impl<'a> Flows<'a> {
                         });
                         continue;
                     }
-                    let until = self.not_after(purpose, product, recipient);
+                    let until = self.not_after(&ceiling, path);
                     let flow =
                         flows.entry((product.reference.clone(), recipient.clone())).or_insert_with(|| Flow {
                             product: product.reference.clone(),
@@ -125,87 +137,58 @@ impl<'a> Flows<'a> {
     }
 
     /// Who keeps a listed flow closed, and why.
-    fn obstacle(
-        &self,
-        ceiling: &Ceiling<'_>,
-        purpose: &Purpose,
-        product: &Product,
-        recipient: &FunctionRef,
-    ) -> Option<(String, String)> {
+    fn obstacle(&self, ceiling: &Ceiling<'a>, path: Path<'a>) -> Option<(String, String)> {
+        let Path { purpose, product, recipient } = path;
         if let Some(text) = self.model.unknown_texts.first() {
             let reason = format!("`{text}` cannot be read, and may hold a withdrawal");
             return Some((product.spec.controller.clone(), reason));
         }
-        if let Some((org, ended)) = self.assessment.ended(self.model, &product.reference, recipient) {
-            let reason = if ended.withdrawn {
-                format!("`{org}` has withdrawn from `{}`, which replaces this agreement", ended.by)
-            } else {
-                format!("`{}` has replaced this agreement for `{org}`", ended.by)
-            };
+        let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
+        if let Some(Obstacle { org, rule, reason }) =
+            parties.obstacle(self.framework, self.now, &purpose.code, product, recipient)
+        {
+            let reason = rule.map_or_else(|| reason.clone(), |rule| format!("{rule}: {reason}"));
             return Some((org, reason));
         }
-        for org in [&product.spec.controller, &recipient.org] {
-            let found = self.model.orgs.get(org);
-            let state = found.map(|org| org.state(self.now));
-            let found = found.map(|org| &org.spec);
-            if state != Some(OrgState::Active) {
-                let state = state.map_or("unknown", OrgState::as_str).to_lowercase();
-                // a successor never signs by itself
-                let successor = found
-                    .and_then(|org| org.successor.as_ref())
-                    .map(|successor| {
-                        format!("; its successor `{successor}` has to be a party and sign itself")
-                    })
-                    .unwrap_or_default();
-                return Some((org.clone(), format!("`{org}` is {state}{successor}")));
-            }
-            if !self.assessment.signed.for_purpose(&purpose.code, org) {
-                let reason = match self.assessment.parties.get(org) {
-                    Some(party) if party.standing == Standing::Withdrawn => format!("`{org}` has withdrawn"),
-                    Some(party) if party.standing == Standing::Declined => format!("`{org}` has declined"),
-                    Some(party) if party.standing == Standing::Signed && !party.broken.is_empty() => {
-                        format!("`{org}` breaks {}", party.broken.join(", "))
-                    }
-                    Some(party) if party.standing == Standing::Signed => {
-                        format!("`{org}` has signed, but not for `{}`", purpose.code)
-                    }
-                    Some(party) if party.in_doubt => {
-                        format!("what `{org}` says cannot be used, and may be that it has withdrawn")
-                    }
-                    _ => format!("`{org}` has not signed"),
-                };
-                return Some((org.clone(), reason));
-            }
-        }
-        self.guardrail(ceiling, purpose, product, recipient).map(|reason| (recipient.org.clone(), reason))
+        let reason = self.guardrail(ceiling, path, self.now)?;
+        Some((recipient.org.clone(), reason))
+    }
+
+    /// Whether, with `accession`, a rule of the gate closes a path.
+    fn closes(&self, broken: &BrokenRule, Path { purpose, product, recipient }: Path<'_>) -> bool {
+        let keeps_out = self.framework.keeps_out(&broken.rule);
+        broken.closes(self.agreement, keeps_out, &purpose.code, &product.spec.controller, recipient)
     }
 
     fn ceiling(&self, listed: &[Listed<'a>]) -> Ceiling<'a> {
-        let Self { model: _, store, agreement, framework, assessment, now: _ } = *self;
+        let Self { model, store, agreement, framework, assessment, now: _ } = *self;
         let products: BTreeSet<&ObjectRef> = listed.iter().flat_map(|it| &it.purpose.products).collect();
         let functions: BTreeSet<&FunctionRef> = listed.iter().flat_map(|it| &it.recipients).collect();
         let entities = match &assessment.entity {
-            Some(entity) => store.flows_slice(agreement.orgs(), &functions, &products, entity),
+            Some(entity) => {
+                store.flows_slice(&functions, &products, entity, framework.literals.iter().cloned())
+            }
             None => Err(entities::UNWRITABLE.to_owned()),
         };
         Ceiling {
-            guardrails: framework.flow_guardrails_without(&assessment.lifted),
+            rules: framework.rules_of(Asked::Flow),
+            lifts: Lifts::new(model, agreement, framework, &assessment.signed),
             entities,
-            questions: listed
-                .iter()
-                .filter_map(|listed| Some((listed.purpose.code.as_str(), self.question(listed)?)))
-                .collect(),
+            questions: Mutex::default(),
         }
     }
 
     /// What can be asked about a flow before there is a request: its purpose, at the highest level.
-    fn question(&self, Listed { purpose, recipients }: &Listed<'_>) -> Option<Result<Question, String>> {
-        let action = purpose.actions.first().copied()?;
-        let recipient = recipients.first()?;
+    fn question(
+        &self,
+        Path { purpose, product, recipient }: Path<'_>,
+        now: Timestamp,
+    ) -> Result<Question, String> {
+        let action = purpose.actions.first().copied().ok_or("the purpose lists no action")?;
         let context = AccessContext {
             agreement: &self.agreement.reference,
             framework: self.framework,
-            now: self.now,
+            now,
             purpose: &purpose.code,
             identifiability: purpose.max_identifiability,
             roles: Vec::new(),
@@ -218,28 +201,31 @@ impl<'a> Flows<'a> {
             region: "GB".to_owned(),
             onward_to: None,
         };
-        let product = purpose.products.first()?;
-        Some(Question::new(
+        Question::new(
             names::function(recipient),
             names::action(action),
-            names::product(product),
+            names::product(&product.reference),
             context.pairs(),
-        ))
+        )
     }
 
-    /// Asks the guardrails of a flow, and says which of them keeps it closed, and why.
-    fn guardrail(
-        &self,
-        Ceiling { guardrails, entities, questions }: &Ceiling<'_>,
-        purpose: &Purpose,
-        product: &Product,
-        recipient: &FunctionRef,
-    ) -> Option<String> {
+    /// Asks the guardrails of a flow as they will be at a moment, and says which of them keeps it closed, and why.
+    fn guardrail(&self, ceiling: &Ceiling<'a>, path: Path<'a>, at: Timestamp) -> Option<String> {
+        let Ceiling { rules, lifts, entities, questions } = ceiling;
+        if rules.is_empty() {
+            return None;
+        }
+        let Path { purpose, product, recipient } = path;
         let outcome = (|| {
-            let question = questions.get(purpose.code.as_str()).ok_or("the purpose lists no flow")?;
-            let question = question.as_ref().map_err(Clone::clone)?;
+            let question = {
+                let mut questions = questions.lock().unwrap_or_else(PoisonError::into_inner);
+                let made = || self.question(path, at).map(Arc::new);
+                questions.entry((purpose.code.as_str(), at)).or_insert_with(made).clone()?
+            };
             let question = question.alike(names::function(recipient), names::product(&product.reference))?;
-            Ok::<_, String>(question.ask(guardrails, entities.as_ref().map_err(Clone::clone)?))
+            let about = About::Path { controller: &product.spec.controller, recipient: &recipient.org };
+            let rules = rules.without(&lifts.lifted(about, at));
+            Ok::<_, String>(question.ask(&rules, entities.as_ref().map_err(Clone::clone)?))
         })()
         .unwrap_or_else(Outcome::Error);
         match outcome {
@@ -253,52 +239,115 @@ impl<'a> Flows<'a> {
         }
     }
 
-    /// When a flow ends by itself: the least of term end, review, basis, emergency, DPIA and assurance.
-    fn not_after(&self, purpose: &Purpose, product: &Product, recipient: &FunctionRef) -> Timestamp {
-        let (spec, assessment) = (&self.agreement.spec, self.assessment);
-        let assured = product.spec.confidential_patient_info
-            && purpose.max_identifiability >= Identifiability::Pseudonymised;
-        let assurance = self.model.orgs.get(&recipient.org).filter(|_| assured).and_then(|org| {
-            let assurance = org.spec.assurance.as_ref()?;
-            let met = |dspt: &&Dspt| {
-                matches!(dspt.status, DsptStatus::StandardsMet | DsptStatus::StandardsExceeded)
+    /// When a flow ends by itself: the first moment at which the agreement ends, a signature that it rests on ends, or a
+    /// rule closes it that reads a date.
+    fn not_after(&self, ceiling: &Ceiling<'a>, path: Path<'a>) -> Timestamp {
+        let Self { model, agreement, assessment, now, .. } = *self;
+        let Path { purpose, product, recipient } = path;
+        let accession = agreement.spec.accession;
+        let orgs = [product.spec.controller.as_str(), recipient.org.as_str()];
+        let gone = orgs.iter().filter_map(|org| model.orgs.get(*org)?.spec.ends_on).filter(|at| now < *at);
+        let unsigned = self.unsigned_from(&orgs, &purpose.code);
+        let closes = |lapse: &&Lapse| !accession || self.closes(&lapse.broken, path);
+        let gate = assessment.lapses.iter().find(closes).map(|lapse| lapse.at);
+        let until =
+            gone.chain(unsigned).chain(gate).chain([assessment.ends]).min().unwrap_or(assessment.ends);
+        let dates = dates_read(model, agreement, ceiling.rules, &orgs, (now, until));
+        let guardrail = dates.into_iter().find(|at| self.guardrail(ceiling, path, *at).is_some());
+        guardrail.unwrap_or(until)
+    }
+
+    /// The first moment at which one of two organisations no longer stands signed for a purpose.
+    fn unsigned_from(&self, orgs: &[&str], purpose: &str) -> Option<Timestamp> {
+        let Self { agreement, now, .. } = *self;
+        let signers = || orgs.iter().filter_map(|org| agreement.signers.get_key_value(*org));
+        let moments = signers().flat_map(|(_, signer)| signer.words.moments()).filter(|at| now < *at);
+        let moments: BTreeSet<Timestamp> = moments.collect();
+        moments.into_iter().find(|at| {
+            let parties = signers()
+                .map(|(org, _)| (org.clone(), party_state(agreement, org, Signing::AsSigned, *at)))
+                .collect();
+            let signed = standing_signed(agreement, &parties);
+            signers().any(|(org, _)| !signed.for_purpose(purpose, org))
+        })
+    }
+}
+
+/// Why a path is closed, whatever a guardrail says.
+pub(super) struct Obstacle {
+    /// The organisation that keeps it closed.
+    pub(super) org: String,
+    /// The rule of the gate, where one does.
+    pub(super) rule: Option<String>,
+    pub(super) reason: String,
+}
+
+/// The two ends of a path under an agreement in force.
+pub(super) struct Parties<'a> {
+    pub(super) model: &'a Model,
+    pub(super) agreement: &'a Agreement,
+    pub(super) assessment: &'a Assessment,
+}
+
+impl Parties<'_> {
+    /// Whether both ends of a path are active and have signed for the purpose, and no rule of the gate closes it.
+    pub(super) fn obstacle(
+        &self,
+        framework: &Framework,
+        now: Timestamp,
+        purpose: &str,
+        product: &Product,
+        recipient: &FunctionRef,
+    ) -> Option<Obstacle> {
+        let Self { model, agreement, assessment } = *self;
+        if let Some((org, ended)) = assessment.ended(model, &product.reference, recipient) {
+            let reason = if ended.withdrawn {
+                format!("`{org}` has withdrawn from `{}`, which replaces this agreement", ended.by)
+            } else {
+                format!("`{}` has replaced this agreement for `{org}`", ended.by)
             };
-            let dspt = assurance.dspt.as_ref().filter(met).and_then(|dspt| dspt.valid_until);
-            let schemes = &self.framework.spec.vocabulary.assurance_schemes;
-            let equivalent = assurance
-                .equivalent
-                .as_ref()
-                .filter(|one| schemes.contains(&one.scheme))
-                .map(|one| one.valid_until);
-            // either serves, so the later one bounds
-            dspt.max(equivalent)
+            return Some(Obstacle { org, rule: None, reason });
+        }
+        for org in [&product.spec.controller, &recipient.org] {
+            let found = model.orgs.get(org);
+            let state = found.map(|org| org.state(now));
+            let found = found.map(|org| &org.spec);
+            if state != Some(OrgState::Active) {
+                let state = state.map_or("unknown", OrgState::as_str).to_lowercase();
+                // a successor never signs by itself
+                let successor = found
+                    .and_then(|org| org.successor.as_ref())
+                    .map(|successor| {
+                        format!("; its successor `{successor}` has to be a party and sign itself")
+                    })
+                    .unwrap_or_default();
+                let reason = format!("`{org}` is {state}{successor}");
+                return Some(Obstacle { org: org.clone(), rule: None, reason });
+            }
+            if !assessment.signed.for_purpose(purpose, org) {
+                let reason = match assessment.parties.get(org) {
+                    Some(party) if party.standing == Standing::Withdrawn => format!("`{org}` has withdrawn"),
+                    Some(party) if party.standing == Standing::Declined => format!("`{org}` has declined"),
+                    Some(party) if party.standing == Standing::Signed && !party.broken.is_empty() => {
+                        format!("`{org}` breaks {}", party.broken.join(", "))
+                    }
+                    Some(party) if party.standing == Standing::Signed => {
+                        format!("`{org}` has signed, but not for `{purpose}`")
+                    }
+                    Some(party) if party.in_doubt => {
+                        format!("what `{org}` says cannot be used, and may be that it has withdrawn")
+                    }
+                    _ => format!("`{org}` has not signed"),
+                };
+                return Some(Obstacle { org: org.clone(), rule: None, reason });
+            }
+        }
+        let closes = assessment.kept_out.iter().find(|broken| {
+            let keeps_out = framework.keeps_out(&broken.rule);
+            broken.closes(agreement, keeps_out, purpose, &product.spec.controller, recipient)
         });
-        // while an exception lifts the rule nobody asks for assurance
-        let excepted = self
-            .model
-            .exceptions_for(self.agreement)
-            .filter(|exception| {
-                assured && exception.rule == ASSURANCE && assessment.lifted.contains(ASSURANCE)
-            })
-            .filter(|exception| exception.from <= self.now)
-            .map(|exception| exception.until)
-            .max();
-        // one product with personal data brings the whole agreement under the rule on the DPIA
-        let personal = spec
-            .purposes
-            .iter()
-            .flat_map(|purpose| &purpose.products)
-            .filter_map(|product| self.model.products.get(product))
-            .any(|product| product.spec.personal_data);
-        [
-            Some(assessment.ends),
-            Some(spec.term.review_by),
-            spec.dpia.as_ref().filter(|_| personal).map(|dpia| dpia.review_by),
-            assurance.max(excepted),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
-        .unwrap_or(assessment.ends)
+        let BrokenRule { rule, org, reason, .. } = closes?;
+        let org = org.as_ref().unwrap_or(&product.spec.controller).clone();
+        Some(Obstacle { org, rule: Some(rule.clone()), reason: reason.clone() })
     }
 }

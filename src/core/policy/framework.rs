@@ -4,26 +4,19 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, Policy, PolicyId, PolicySet};
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PolicySet, PolicySetError};
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
+use super::annotations::{Asked, RuleText, Tier};
 use super::clauses::Clauses;
 use super::entities::{Value, long, record, text, texts};
 use super::load::{PolicyProblem, Rule, load};
+use super::reads::Reads;
+use super::{clock, names};
 use crate::api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
 use crate::core::terms;
-
-/// What a rule says of itself.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct RuleText {
-    pub reason: String,
-    pub source: String,
-    /// What would help whoever meets the rule, where the text says it.
-    pub help: String,
-    /// The field of the agreement that could mend it: a path, `party` or `purpose` with what follows in their entry.
-    pub field: String,
-}
 
 /// A framework whose policies are loaded.
 #[derive(Clone, Debug)]
@@ -36,10 +29,14 @@ pub struct Framework {
     pub gate: PolicySet,
     /// Guardrails and floor.
     pub national: PolicySet,
-    /// The agreement permits, which stand beside local rules.
+    /// The agreement permits, which are asked together with local rules.
     pub agreement: Vec<Policy>,
-    /// The guardrails that are asked of a flow before there is a request.
-    pub flow_guardrails: PolicySet,
+    /// The rules by the question that they are asked in.
+    pub(super) asked: BTreeMap<Asked, RuleSet>,
+    /// The rules of the gate that do not say what they are asked of, as they are asked of each row for each purpose.
+    pub(super) unasked: RuleSet,
+    /// Every entity that a rule of it names.
+    pub(super) literals: BTreeSet<EntityUid>,
     /// The zone in which rules read the day of the week and the minute of the day.
     pub(super) time_zone: TimeZone,
     /// What it says as data: the words and limits that rules read.
@@ -48,6 +45,41 @@ pub struct Framework {
     pub rules: BTreeMap<String, RuleText>,
     /// What each rule needs, or what keeps it from firing.
     pub(super) clauses: BTreeMap<String, Clauses>,
+}
+
+/// Rules that are asked together, and what they read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RuleSet {
+    pub(super) policies: PolicySet,
+    pub(super) reads: Reads,
+    /// What each of them reads, by `@id`.
+    pub(super) by_rule: BTreeMap<String, Reads>,
+    /// The organisations that one of them names.
+    pub(super) named_orgs: BTreeSet<String>,
+    /// Whether one of them permits, so that silence is a no.
+    pub(super) permits: bool,
+}
+
+impl RuleSet {
+    fn add(&mut self, policy: &Policy, reads: &Reads) -> Result<(), PolicySetError> {
+        self.policies.add(policy.clone())?;
+        self.reads.merge(reads);
+        let named = policy.entity_literals();
+        self.named_orgs.extend(named.iter().filter_map(names::org_of).map(str::to_owned));
+        self.permits |= policy.effect() == Effect::Permit;
+        self.by_rule.insert(policy.id().to_string(), reads.clone());
+        Ok(())
+    }
+
+    /// Whether there is nothing to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_rule.is_empty()
+    }
+
+    /// Without the rules that exceptions lift.
+    pub(super) fn without(&self, lifted: &BTreeSet<String>) -> Cow<'_, PolicySet> {
+        without(&self.policies, lifted)
+    }
 }
 
 impl Framework {
@@ -86,14 +118,36 @@ impl Framework {
         without(&self.national, lifted)
     }
 
-    /// The guardrails of flows without the rules that an exception lifts.
-    pub fn flow_guardrails_without(&self, lifted: &BTreeSet<String>) -> Cow<'_, PolicySet> {
-        without(&self.flow_guardrails, lifted)
+    /// The rules that are asked of something.
+    pub(super) fn rules_of(&self, asked: Asked) -> &RuleSet {
+        static NONE: LazyLock<RuleSet> = LazyLock::new(RuleSet::default);
+        self.asked.get(&asked).unwrap_or_else(|| &NONE)
     }
 
-    /// The gate without the rules that an exception lifts.
-    pub fn gate_without(&self, lifted: &BTreeSet<String>) -> Cow<'_, PolicySet> {
-        without(&self.gate, lifted)
+    /// What a rule of the gate reads that does not say what it is asked of; none where it does say.
+    pub(super) fn reads_unasked(&self, rule: &str) -> Option<&Reads> {
+        self.rules.get(rule).filter(|said| said.asked.is_none())?;
+        self.rules_of(Asked::Row).by_rule.get(rule)
+    }
+
+    /// The dates that its rules hold themselves.
+    pub(super) fn dates(&self) -> impl Iterator<Item = Timestamp> {
+        self.asked.values().flat_map(|rules| rules.reads.literal_dates()).filter_map(clock::parse)
+    }
+
+    /// Whether only dates that are known change what it says of an agreement.
+    pub(super) fn is_plain(&self) -> bool {
+        clock::is_plain(self.gate.policies().chain(self.rules_of(Asked::Flow).policies.policies()))
+    }
+
+    /// Whether an exception may lift a rule.
+    pub(super) fn lets_lift(&self, rule: &str) -> bool {
+        self.spec.exceptable.iter().any(|exceptable| exceptable == rule)
+    }
+
+    /// Whether, with `accession`, a rule keeps out those that it refuses, and nobody else.
+    pub(super) fn keeps_out(&self, rule: &str) -> bool {
+        self.rules.get(rule).is_some_and(|text| text.keeps_out)
     }
 }
 
@@ -108,17 +162,6 @@ fn without<'a>(set: &'a PolicySet, rules: &BTreeSet<String>) -> Cow<'a, PolicySe
     }
     Cow::Owned(set)
 }
-
-/// Guardrails that no request can escape: a flow that they would always deny is not opened.
-const FLOW_GUARDRAILS: [&str; 2] = ["NF-13", "NF-19a"];
-
-/// The tiers that a national rule can name in its `@tier`.
-const TIERS: [(&str, Option<Effect>); 4] = [
-    ("Gate", None),
-    ("Ceiling", Some(Effect::Forbid)),
-    ("Floor", Some(Effect::Permit)),
-    ("Agreement", Some(Effect::Permit)),
-];
 
 static LOADED: LazyLock<Mutex<BTreeMap<String, Arc<Framework>>>> = LazyLock::new(Mutex::default);
 
@@ -152,7 +195,7 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         problems.push(PolicyProblem::time_zone(zone));
         TimeZone::UTC
     });
-    let mut policies: BTreeMap<String, Rule> = BTreeMap::new();
+    let mut policies: BTreeMap<String, (String, Rule)> = BTreeMap::new();
     for (file, text) in &spec.policies {
         match load(text, |_| Vec::new()) {
             Ok(loaded) => {
@@ -161,7 +204,7 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
                     if policies.contains_key(&id) {
                         problems.push(PolicyProblem::duplicate(&id, file));
                     }
-                    policies.insert(id, rule);
+                    policies.insert(id, (file.clone(), rule));
                 }
             }
             Err(found) => problems.extend(found.into_iter().map(|problem| problem.in_file(file))),
@@ -174,42 +217,61 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         gate: PolicySet::new(),
         national: PolicySet::new(),
         agreement: Vec::new(),
-        flow_guardrails: PolicySet::new(),
+        asked: BTreeMap::new(),
+        unasked: RuleSet::default(),
+        literals: BTreeSet::new(),
         time_zone,
         terms: text(""),
         rules: BTreeMap::new(),
         clauses: BTreeMap::new(),
     };
-    for (id, Rule { policy, clauses, .. }) in policies {
+    for (id, (file, rule)) in policies {
+        let reads = Reads::of(&rule.json);
+        let (said, wrong) = RuleText::read(&rule, &reads);
+        problems.extend(wrong.into_iter().map(|problem| problem.in_file(&file)));
+        let Some(said) = said else {
+            continue;
+        };
+        let Rule { policy, clauses, literals, .. } = rule;
+        framework.literals.extend(literals.iter().cloned());
         framework.clauses.insert(id.clone(), clauses);
-        let text = |key| policy.annotation(key).unwrap_or_default().to_owned();
-        let said = RuleText {
-            reason: text("reason"),
-            source: text("source"),
-            help: text("help"),
-            field: text("field"),
-        };
-        framework.rules.insert(id.clone(), said);
-        let tier = policy.annotation("tier").unwrap_or_default();
-        let fits = TIERS
-            .iter()
-            .any(|(name, effect)| *name == tier && effect.is_none_or(|effect| effect == policy.effect()));
-        let asked_of_flows =
-            !FLOW_GUARDRAILS.contains(&id.as_str()) || framework.flow_guardrails.add(policy.clone()).is_ok();
-        let added = match tier {
-            "Gate" => framework.gate.add(policy),
-            "Ceiling" | "Floor" => framework.national.add(policy),
-            _ => {
-                framework.agreement.push(policy);
-                Ok(())
+        if framework.sort_in(&policy, &said, &reads).is_err() {
+            problems.push(PolicyProblem::duplicate(&id, &file));
+        }
+        framework.rules.insert(id, said);
+    }
+    for rule in &spec.exceptable {
+        match framework.rules.get(rule) {
+            None => problems.push(PolicyProblem::exceptable(rule, "which is no rule of this framework")),
+            Some(said) if said.never_lifted => {
+                problems.push(PolicyProblem::exceptable(rule, "which says `@lift(\"never\")`"));
             }
-        };
-        if !fits || added.is_err() || !asked_of_flows {
-            problems.push(PolicyProblem::tier(&id));
+            Some(_) => {}
         }
     }
     framework.terms = terms(&framework);
     if problems.is_empty() { Ok(framework) } else { Err(problems) }
+}
+
+impl Framework {
+    /// Puts a rule into the sets that it is asked in.
+    fn sort_in(&mut self, policy: &Policy, said: &RuleText, reads: &Reads) -> Result<(), PolicySetError> {
+        match said.tier {
+            Tier::Gate => self.gate.add(policy.clone())?,
+            Tier::Ceiling | Tier::Floor => self.national.add(policy.clone())?,
+            Tier::Agreement => self.agreement.push(policy.clone()),
+        }
+        if let Some(asked) = said.asked {
+            self.asked.entry(asked).or_default().add(policy, reads)?;
+        } else if said.tier == Tier::Gate {
+            // asked of every row; and of every purpose, unless it says the same of each
+            self.asked.entry(Asked::Row).or_default().add(policy, reads)?;
+            if policy.effect() == Effect::Forbid || reads.paths().next().is_some() {
+                self.unasked.add(policy, reads)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn terms(framework: &Framework) -> Value {

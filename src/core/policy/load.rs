@@ -1,15 +1,16 @@
 //! Policy text to policies: bounds before parsing, strict validation, warnings as errors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::thread;
 
-use cedar_policy::{Policy, PolicyId, PolicySet};
+use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
 use serde_json::Value;
 
 use super::clauses::{Clauses, lazily};
+use super::reads;
 use super::validator;
 use crate::core::finding::Code;
 
@@ -46,6 +47,8 @@ pub(super) struct Rule {
     pub(super) position: Option<(u32, u32)>,
     /// What a permit needs, or what keeps a forbid from firing.
     pub(super) clauses: Clauses,
+    /// The entities that it names.
+    pub(super) literals: Arc<BTreeSet<EntityUid>>,
 }
 
 impl PolicyProblem {
@@ -235,6 +238,7 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
                 rules.push(Rule {
                     policy: policy.new_id(PolicyId::new(&id)),
                     clauses: lazily(Arc::clone(&json)),
+                    literals: Arc::new(policy.entity_literals().into_iter().collect()),
                     json,
                     position,
                 });
@@ -247,6 +251,14 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
         }
     }
     problems.extend(validator::problems(&set, text, &ids));
+    for rule in rules.iter().filter(|rule| reads::looks_into_an_agreement(&rule.json)) {
+        problems.push(PolicyProblem::lint(
+            Code::PolicyText,
+            rule,
+            format!("rule `{}` looks into an agreement that it names", rule.policy.id()),
+            "an agreement by name can only be compared: read the one that is asked about, `context.agreement`",
+        ));
+    }
     if problems.is_empty() { Ok(rules) } else { Err(problems) }
 }
 
@@ -293,14 +305,17 @@ impl PolicyProblem {
         )
     }
 
-    /// A national rule without a fitting tier.
-    pub(super) fn tier(rule: &str) -> Self {
-        let mut problem = Self::new(format!("rule `{rule}` has no `@tier` that fits it")).with_help(
-            "write `@tier(\"Gate\")`, `@tier(\"Ceiling\")` for a forbid, `@tier(\"Floor\")` or \
-             `@tier(\"Agreement\")` for a permit"
-                .to_owned(),
-        );
-        (problem.rule, problem.code) = (Some(rule.to_owned()), Code::PolicyAnnotation);
+    /// An annotation of a national rule that does not fit.
+    pub(super) fn annotation(rule: &Rule, message: &str, help: &str) -> Self {
+        let id = rule.policy.id();
+        Self::lint(Code::PolicyAnnotation, rule, format!("rule `{id}` {message}"), help)
+    }
+
+    /// `exceptable` names something that no exception can lift.
+    pub(super) fn exceptable(rule: &str, message: &str) -> Self {
+        let mut problem = Self::new(format!("`exceptable` names `{rule}`, {message}"))
+            .with_help("name rules of this framework that an exception may lift".to_owned());
+        problem.rule = Some(rule.to_owned());
         problem
     }
 

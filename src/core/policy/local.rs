@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, Policy, PolicyId};
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId};
 use jiff::Timestamp;
 
 use super::clauses::Clauses;
@@ -135,6 +135,8 @@ pub struct LocalRule {
     pub policy: Policy,
     /// What it needs, or what keeps it from firing.
     pub(super) clauses: Clauses,
+    /// The entities that it names.
+    pub(super) literals: Arc<BTreeSet<EntityUid>>,
 }
 
 /// Loads the local policies of a snapshot into the model.
@@ -326,12 +328,13 @@ fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule>
     let mut rules: Vec<LocalRule> = rules
         .iter()
         .filter(|rule| permits || rule.policy.effect() == Effect::Forbid)
-        .map(|Rule { policy, clauses, .. }| {
+        .map(|Rule { policy, clauses, literals, .. }| {
             let id = format!("{reference}#{}", policy.id());
             LocalRule {
                 reason: policy.annotation("reason").unwrap_or_default().to_owned(),
                 policy: policy.new_id(PolicyId::new(&id)),
                 clauses: Arc::clone(clauses),
+                literals: Arc::clone(literals),
                 id,
             }
         })

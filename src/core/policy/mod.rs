@@ -2,6 +2,7 @@
 //!
 //! Values from objects never enter policy text: they become entities and context. Any evaluation error is a deny.
 
+mod annotations;
 mod asked;
 mod assess;
 mod authorize;
@@ -13,6 +14,7 @@ mod context;
 mod decide;
 mod effect;
 mod entities;
+mod exceptions;
 mod flows;
 mod framework;
 mod gate;
@@ -24,21 +26,25 @@ mod names;
 mod near_miss;
 mod own_tests;
 mod parity;
+mod reads;
 mod schema;
 mod signing;
 mod since;
+#[cfg(test)]
+mod slices;
 mod succession;
 mod test;
 mod validator;
 mod who_can;
 mod words;
 
+pub use annotations::{Asked, RuleText, Tier};
 pub use assess::{Assessment, Assessments, assess, reassess};
-pub use compliance::BrokenRule;
+pub use compliance::{BrokenRule, Lapse};
 pub use decide::{CandidateVerdict, Verdict, decide};
 pub use entities::EntityStore;
 pub use flows::{ClosedFlow, Flow, FlowPurpose};
-pub use framework::{Framework, RuleText, built_in, built_in_spec, load_framework};
+pub use framework::{Framework, built_in, built_in_spec, load_framework};
 pub use load::PolicyProblem;
 pub use local::{LocalPolicy, LocalRule, PolicyInDoubt, load_local_policies};
 pub(crate) use moments::written_dates;

@@ -1,12 +1,15 @@
 //! The calendar: months, and the next moment at which an agreement's standing changes by itself.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use super::framework::Framework;
-use crate::api::FrameworkRef;
+use super::clock;
+use super::framework::{Framework, RuleSet};
+use super::names;
+use crate::api::{DataSharingAgreementSpec, FrameworkRef, PartnerOrgSpec};
 use crate::core::model::{Agreement, Model};
 
 /// Calendar months later, in UTC; none where the calendar ends.
@@ -59,6 +62,32 @@ impl fmt::Display for WrittenDate<'_> {
 /// The field of a delegation's end.
 const DELEGATED: &str = "delegatedSigning[].until";
 
+/// The dates of an agreement that rules can read, under the names of the fields.
+fn agreement_dates(spec: &DataSharingAgreementSpec) -> [(&'static str, Option<Timestamp>); 6] {
+    let DataSharingAgreementSpec { term, confidentiality, dpia, .. } = spec;
+    [
+        ("term.start", Some(term.start)),
+        ("term.end", Some(term.end)),
+        ("term.reviewBy", Some(term.review_by)),
+        ("confidentiality.validUntil", Some(confidentiality.valid_until)),
+        ("dpia.approvedOn", dpia.as_ref().map(|dpia| dpia.approved_on)),
+        ("dpia.reviewBy", dpia.as_ref().map(|dpia| dpia.review_by)),
+    ]
+}
+
+/// The dates of an organisation that rules can read, under the names of the fields.
+fn org_dates(spec: &PartnerOrgSpec) -> [(&'static str, Option<Timestamp>); 3] {
+    let assurance = spec.assurance.as_ref();
+    [
+        ("assurance.dspt.validUntil", assurance.and_then(|assurance| assurance.dspt.as_ref()?.valid_until)),
+        (
+            "assurance.equivalent.validUntil",
+            assurance.and_then(|assurance| Some(assurance.equivalent.as_ref()?.valid_until)),
+        ),
+        ("ico.validUntil", spec.ico.as_ref().and_then(|ico| ico.valid_until)),
+    ]
+}
+
 /// Every date that bears on an agreement: its own, its framework's, its parties' and those of exceptions for its place.
 pub(crate) fn written_dates<'a>(model: &'a Model, agreement: &'a Agreement) -> Vec<WrittenDate<'a>> {
     let spec = &agreement.spec;
@@ -66,13 +95,10 @@ pub(crate) fn written_dates<'a>(model: &'a Model, agreement: &'a Agreement) -> V
     let mut add = |of: Owner<'a>, field: &'static str, at: Option<Timestamp>| {
         dates.extend(at.map(|at| WrittenDate { at, field, of }));
     };
-    add(Owner::Agreement, "term.start", Some(spec.term.start));
-    add(Owner::Agreement, "term.end", Some(spec.term.end));
-    add(Owner::Agreement, "term.reviewBy", Some(spec.term.review_by));
-    add(Owner::Agreement, "confidentiality.validUntil", Some(spec.confidentiality.valid_until));
+    for (field, at) in agreement_dates(spec) {
+        add(Owner::Agreement, field, at);
+    }
     add(Owner::Agreement, "emergency.expires", spec.emergency.as_ref().map(|emergency| emergency.expires));
-    add(Owner::Agreement, "dpia.approvedOn", spec.dpia.as_ref().map(|dpia| dpia.approved_on));
-    add(Owner::Agreement, "dpia.reviewBy", spec.dpia.as_ref().map(|dpia| dpia.review_by));
     if let Some(framework) = model.frameworks.get(&spec.framework) {
         let of = Owner::Framework(&framework.reference);
         add(of, "effectiveFrom", Some(framework.spec.effective_from));
@@ -80,13 +106,10 @@ pub(crate) fn written_dates<'a>(model: &'a Model, agreement: &'a Agreement) -> V
     }
     for org in agreement.orgs().into_iter().filter_map(|org| model.orgs.get(org)) {
         let of = Owner::Org(&org.name);
-        let assurance = org.spec.assurance.as_ref();
-        let dspt = assurance.and_then(|assurance| assurance.dspt.as_ref()?.valid_until);
-        add(of, "assurance.dspt.validUntil", dspt);
-        let equivalent = assurance.and_then(|assurance| Some(assurance.equivalent.as_ref()?.valid_until));
-        add(of, "assurance.equivalent.validUntil", equivalent);
+        for (field, at) in org_dates(&org.spec) {
+            add(of, field, at);
+        }
         add(of, "endsOn", org.spec.ends_on);
-        add(of, "ico.validUntil", org.spec.ico.as_ref().and_then(|ico| ico.valid_until));
         for delegation in &org.spec.delegated_signing {
             add(of, DELEGATED, Some(delegation.until));
         }
@@ -95,6 +118,33 @@ pub(crate) fn written_dates<'a>(model: &'a Model, agreement: &'a Agreement) -> V
         add(Owner::Exception(&exception.name), "from", Some(exception.from));
         add(Owner::Exception(&exception.name), "until", Some(exception.until));
     }
+    dates
+}
+
+/// The moments after `now` and before `until` at which the answer of these rules may change, in order: the dates that
+/// they read of the agreement, of these organisations and of those that they name, the dates that they hold
+/// themselves, and those of exceptions. Superfluous ones do no harm, as the rules are asked at each.
+pub(super) fn dates_read(
+    model: &Model,
+    agreement: &Agreement,
+    rules: &RuleSet,
+    orgs: &[&str],
+    (now, until): (Timestamp, Timestamp),
+) -> BTreeSet<Timestamp> {
+    if rules.is_empty() {
+        return BTreeSet::new();
+    }
+    let read = |(field, at): (&'static str, Option<Timestamp>)| {
+        at.filter(|at| now < *at && *at < until).filter(|_| rules.reads.may_read_date(field))
+    };
+    let within = |at: &Timestamp| now < *at && *at < until;
+    let named = rules.named_orgs.iter().map(String::as_str).chain(orgs.iter().copied());
+    let of_orgs = named.filter_map(|org| model.orgs.get(org)).flat_map(|org| org_dates(&org.spec));
+    let mut dates: BTreeSet<Timestamp> =
+        agreement_dates(&agreement.spec).into_iter().chain(of_orgs).filter_map(read).collect();
+    dates.extend(rules.reads.literal_dates().filter_map(clock::parse).filter(within));
+    let lifts = model.exceptions_for(agreement).filter(|it| rules.by_rule.contains_key(&it.rule));
+    dates.extend(lifts.flat_map(|exception| [exception.from, exception.until]).filter(within));
     dates
 }
 
@@ -128,6 +178,51 @@ pub(super) fn next_transition(
     let words = agreement.signers.values().flat_map(|signer| signer.words.moments());
     let review_months = framework.map(|framework| framework.spec.limits.review_months);
     let reviewable = review_months.and_then(|months| near_enough(agreement.spec.term.review_by, months));
-    let dates = written.map(|date| date.at).chain(words).chain(reviewable);
+    let held = framework.into_iter().flat_map(Framework::dates);
+    // rules may name organisations that are no parties
+    let named = framework.into_iter().flat_map(|framework| &framework.literals).filter_map(names::org_of);
+    let named = named.filter_map(|org| model.orgs.get(org)).flat_map(|org| org_dates(&org.spec));
+    let held = held.chain(named.filter_map(|(_, at)| at));
+    let dates = written.map(|date| date.at).chain(words).chain(reviewable).chain(held);
     dates.filter(|date| *date > now).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::policy::schema::SCHEMA_TEXT;
+
+    /// The dates of an entity in the schema.
+    fn dates_of(entity: &str) -> BTreeSet<String> {
+        fn look(shape: &serde_json::Value, path: &str, found: &mut BTreeSet<String>) {
+            let is_date = |key: &str| {
+                shape.get(key).is_some_and(|name| name == "datetime" || name == "__cedar::datetime")
+            };
+            if is_date("name") || is_date("type") {
+                found.insert(path.trim_start_matches('.').to_owned());
+            }
+            let fields = shape.get("attributes").and_then(|it| it.as_object()).into_iter().flatten();
+            fields.for_each(|(name, inner)| look(inner, &format!("{path}.{name}"), found));
+        }
+        let (fragment, _) = cedar_policy::SchemaFragment::from_cedarschema_str(SCHEMA_TEXT).unwrap();
+        let json = fragment.to_json_value().unwrap();
+        let mut found = BTreeSet::new();
+        look(&json["Concordat"]["entityTypes"][entity]["shape"], "", &mut found);
+        found
+    }
+
+    #[test]
+    fn every_date_of_the_schema_is_known_here() {
+        let snapshot = crate::core::policy::slices::england();
+        let names = |dates: &[(&'static str, Option<Timestamp>)]| -> BTreeSet<String> {
+            dates.iter().map(|(field, _)| (*field).to_owned()).collect()
+        };
+        let agreement = &snapshot.agreements.first().unwrap().object.spec;
+        assert_eq!(names(&agreement_dates(agreement)), dates_of("Agreement"));
+        let org = &snapshot.orgs.first().unwrap().object.spec;
+        assert_eq!(names(&org_dates(org)), dates_of("PartnerOrg"));
+        for other in ["DataProduct", "Footprint", "OrgFunction", "Workload"] {
+            assert_eq!(dates_of(other), BTreeSet::new(), "{other}");
+        }
+    }
 }

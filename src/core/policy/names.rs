@@ -45,6 +45,11 @@ pub(super) fn activate_agreement() -> EntityUid {
     uid(&TYPES.action, "activateAgreement")
 }
 
+/// The group of all actions of the access gate.
+pub(super) fn use_data() -> EntityUid {
+    uid(&TYPES.action, "useData")
+}
+
 pub(super) fn agreement(reference: &ObjectRef) -> EntityUid {
     uid(&TYPES.agreement, reference.to_string())
 }
@@ -63,6 +68,25 @@ pub(super) fn org(name: &str) -> EntityUid {
 
 pub(super) fn product(reference: &ObjectRef) -> EntityUid {
     uid(&TYPES.product, reference.to_string())
+}
+
+/// The organisation that an entity is, or is part of; none where it is something else.
+pub(super) fn org_of(uid: &EntityUid) -> Option<&str> {
+    let id = uid.id().unescaped();
+    if *uid.type_name() == TYPES.org {
+        return Some(id);
+    }
+    (*uid.type_name() == TYPES.function).then(|| id.split('/').next()).flatten()
+}
+
+/// Whether an entity type is that of agreements.
+pub(super) fn is_agreement(type_name: &str) -> bool {
+    type_name == "Concordat::Agreement"
+}
+
+/// The id of a workload; none where an entity is something else.
+pub(super) fn workload_id(uid: &EntityUid) -> Option<&str> {
+    (*uid.type_name() == TYPES.workload).then(|| uid.id().unescaped())
 }
 
 pub(super) fn workload(id: &str) -> EntityUid {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::assess::{Assessment, Assessments};
-use super::clock;
 use super::framework::Framework;
+use super::names;
 use crate::api::{FrameworkRef, ObjectRef};
 use crate::core::model::{Agreement, Model};
 
@@ -41,18 +41,23 @@ impl<'a> Since<'a> {
         {
             return None;
         }
+        let orgs: BTreeSet<&str> = changed(&model.orgs, &earlier.orgs).map(String::as_str).collect();
+        let products: BTreeSet<&ObjectRef> = changed(&model.products, &earlier.products).collect();
+        // rules may name organisations and products that are no part of an agreement
+        let named_is_same = |framework: &Framework| {
+            !framework.literals.iter().any(|uid| {
+                names::org_of(uid).is_some_and(|org| orgs.contains(org))
+                    || products.iter().any(|product| names::product(product) == *uid)
+            })
+        };
         let frameworks = model.frameworks.iter().filter_map(|(reference, framework)| {
+            if !named_is_same(framework) {
+                return None;
+            }
             let before = earlier.frameworks.get(reference)?;
-            is_same(framework, before).then(|| (reference, is_plain(framework)))
+            is_same(framework, before).then(|| (reference, framework.is_plain()))
         });
-        Some(Self {
-            model,
-            earlier,
-            assessments,
-            orgs: changed(&model.orgs, &earlier.orgs).map(String::as_str).collect(),
-            products: changed(&model.products, &earlier.products).collect(),
-            frameworks: frameworks.collect(),
-        })
+        Some(Self { model, earlier, assessments, frameworks: frameworks.collect(), orgs, products })
     }
 
     /// The earlier assessment of an agreement, if nothing that it reads has changed, and the moment is not one at
@@ -80,10 +85,6 @@ impl<'a> Since<'a> {
 fn is_same(framework: &Arc<Framework>, before: &Arc<Framework>) -> bool {
     // without a digest nothing is known of a framework
     Arc::ptr_eq(framework, before) || (framework.digest == before.digest && !framework.digest.is_empty())
-}
-
-fn is_plain(framework: &Framework) -> bool {
-    clock::is_plain(framework.gate.policies().chain(framework.flow_guardrails.policies()))
 }
 
 /// The keys whose values differ, and those that only one of two maps has.

@@ -281,10 +281,12 @@ fn check_parties(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
 }
 
 fn org_not_found(check: &mut Check<'_, DataSharingAgreement>, model: &Model, org: &str, field: &str) {
+    let accession = check.object().spec.accession;
     check
         .finding(Code::OrgNotFound, field, format!("there is no organisation `{org}` that can be used"))
         .missing("PartnerOrg", org)
-        .near(org, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or mend it");
+        .near(org, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or mend it")
+        .harms_one_member(accession);
 }
 
 fn check_org(
@@ -294,6 +296,7 @@ fn check_org(
     function: Option<&str>,
     field: &str,
 ) {
+    let accession = check.object().spec.accession;
     match (model.orgs.get(org), function) {
         (None, _) => org_not_found(check, model, org, &format!("{field}.org")),
         (Some(found), Some(function)) if found.function(function).is_none() => {
@@ -304,7 +307,8 @@ fn check_org(
                     &format!("{field}.function"),
                     format!("`{org}` has no function `{function}`"),
                 )
-                .near(function, names, "leave it out to mean every function of the organisation");
+                .near(function, names, "leave it out to mean every function of the organisation")
+                .harms_one_member(accession);
         }
         (Some(_), _) => {}
     }
@@ -384,6 +388,7 @@ fn check_product(
     reference: &ObjectRef,
     field: &str,
 ) {
+    let accession = check.object().spec.accession;
     let Some(product) = model.products.get(reference) else {
         check
             .finding(
@@ -396,7 +401,8 @@ fn check_product(
                 &reference.to_string(),
                 model.products.keys().map(ToString::to_string),
                 "add a DataProduct of that name, or mend it",
-            );
+            )
+            .harms_one_member(accession);
         return;
     };
     let controller = &product.spec.controller;
@@ -412,7 +418,8 @@ fn check_product(
             )
             .help(format!(
                 "add `{controller}` to the parties with role Controller: nobody shares another's data"
-            ));
+            ))
+            .harms_one_member(accession);
     }
     if let Some(framework) = framework {
         let listed = &framework.spec.vocabulary.categories;

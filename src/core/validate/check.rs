@@ -98,6 +98,11 @@ impl Found<'_> {
         self
     }
 
+    /// With `accession` a member that cannot be used is out, and nobody else: worth knowing, and no error.
+    pub(super) fn harms_one_member(self, accession: bool) -> Self {
+        if accession { self.warning() } else { self }
+    }
+
     /// Makes it worth knowing, and no reason to leave the object out.
     pub(super) fn warning(self) -> Self {
         self.finding.severity = Severity::Warning;

@@ -12,9 +12,6 @@ use crate::core::model::{Exception, Model};
 use crate::core::policy::{self, built_in, built_in_spec, load_framework};
 use crate::core::snapshot::{Snapshot, Unreadable};
 
-/// Rules that no exception may lift, with all their letters.
-const NEVER_LIFTED: [&str; 5] = ["NF-01", "NF-12", "NF-14a", "NF-19", "NF-21"];
-
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let own = built_in();
     let mut refused: BTreeSet<FrameworkRef> = BTreeSet::new();
@@ -90,7 +87,6 @@ fn exceptions(snapshot: &Snapshot, checked: &mut Checked<'_>) {
             .frameworks
             .values()
             .flat_map(|framework| framework.spec.exceptable.iter().map(String::as_str))
-            .filter(|rule| !never_lifted(rule))
             .collect();
         if !exceptable.contains(spec.rule.as_str()) {
             check
@@ -162,11 +158,4 @@ fn approves_itself<'a>(
             approver == name.to_lowercase() || approver.contains(&spec.display_name.to_lowercase())
         })
         .map(|(name, _)| name)
-}
-
-/// Whether a rule is one of those that stand for everybody: `NF-12` and `NF-12b`, and not `NF-120`.
-fn never_lifted(rule: &str) -> bool {
-    NEVER_LIFTED.iter().any(|fixed| {
-        rule.strip_prefix(fixed).is_some_and(|letters| letters.chars().all(|c| c.is_ascii_alphabetic()))
-    })
 }
