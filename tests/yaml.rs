@@ -26,14 +26,15 @@ use serde_json::{Number, Value};
 /// What kubectl makes of a text.
 #[derive(Debug, Deserialize)]
 struct Read {
-    documents: Vec<Value>,
+    /// As JSON. It may hold numbers that cannot be read back.
+    documents: Vec<String>,
     #[serde(default)]
     error: Option<String>,
 }
 
 /// Has kubectl's reader read some texts.
 fn kubectl(texts: &[String]) -> Vec<Read> {
-    let program = support::binary::yaml_reader_binary().unwrap();
+    let program = support::yaml_reader_binary().unwrap();
     let mut process = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut input = process.stdin.take().unwrap();
     let mut bytes = Vec::new();
@@ -80,7 +81,14 @@ fn difference(text: &str, kubectl: &Read) -> Option<String> {
         return None;
     }
     let ours: Vec<Value> = ours.iter().map(plain).collect();
-    let theirs: Vec<Value> = kubectl.documents.iter().map(plain).collect();
+    let theirs: Vec<Value> = kubectl
+        .documents
+        .iter()
+        .map(|text| {
+            serde_json::from_str(text)
+                .map_or_else(|_| Value::from(format!("unreadable: {text}")), |value| plain(&value))
+        })
+        .collect();
     (kubectl.error.is_some() || ours != theirs).then(|| {
         format!(
             "{text:?}\n  ours    {}\n  kubectl {}\n  error   {:?}",

@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-pub use binary::{binary_in, controlplane_binary, kubernetes_version, prune};
+pub use binary::{binary_in, controlplane_binary, kubernetes_version, prune, yaml_reader_binary};
 pub use control_plane::{ControlPlane, KUBECONFIG_VARIABLE, ORIGIN_VARIABLE, Origin};
 pub use process::{Process, note, stop, until};
 

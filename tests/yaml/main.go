@@ -19,8 +19,9 @@ import (
 
 // Read is what kubectl makes of one text.
 type Read struct {
-	Documents []json.RawMessage `json:"documents"`
-	Error     string            `json:"error,omitempty"`
+	// Each as text: JSON knows numbers that others do not read.
+	Documents []string `json:"documents"`
+	Error     string   `json:"error,omitempty"`
 }
 
 // Each text comes after its length, four bytes with the highest first; each answer is one line of JSON.
@@ -55,7 +56,7 @@ func answer(in *bufio.Reader, out *bufio.Writer) error {
 
 // read does what kubectl's `StreamVisitor` does, with its size of buffer.
 func read(text []byte) (result Read) {
-	result.Documents = []json.RawMessage{}
+	result.Documents = []string{}
 	defer func() {
 		if panicked := recover(); panicked != nil {
 			result.Error = fmt.Sprint("panic: ", panicked)
@@ -74,6 +75,6 @@ func read(text []byte) (result Read) {
 		if len(raw) == 0 || bytes.Equal(raw, []byte("null")) {
 			continue
 		}
-		result.Documents = append(result.Documents, bytes.Clone(raw))
+		result.Documents = append(result.Documents, string(raw))
 	}
 }
