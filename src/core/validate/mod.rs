@@ -5,14 +5,20 @@
 
 mod agreements;
 mod check;
+mod contradictions;
+mod dates;
 mod frameworks;
+mod metadata;
 mod orgs;
+mod overlaps;
 mod places;
 mod policies;
 mod products;
 mod rules;
+mod selectors;
 pub mod shape;
 mod signatures;
+mod stores;
 
 use std::collections::BTreeSet;
 
@@ -21,6 +27,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
 use check::{Check, Guesses};
+pub(crate) use contradictions::moments;
 
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Looked, Model};
@@ -51,6 +58,8 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     agreements::check(snapshot, now, &mut checked);
     signatures::check(snapshot, now, &mut checked);
     policies::check(snapshot, &mut checked);
+    overlaps::check(snapshot, &mut checked);
+    contradictions::check(snapshot, now, &mut checked);
     let Checked { earlier: _, mut model, findings, guesses: _ } = checked;
     let refused: BTreeSet<&ObjectKey> = findings
         .iter()
