@@ -18,9 +18,8 @@ const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[
 /// `\S` would let it pass, as Go knows ASCII blanks only.
 pub(crate) const VISIBLE: &str = r"[^\p{Z}\p{Cc}\p{Cf}]";
 
-/// A timestamp as RFC 3339 has it, of a year that every reader here can tell, and no finer than the milliseconds that
-/// parties sign and Cedar compares.
-pub(crate) const MOMENT: &str = r"^([1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,3}0*)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+/// A timestamp as RFC 3339 has it, of a year that every reader here can tell: the last month of 9999 is beyond some.
+pub(crate) const MOMENT: &str = r"^(([1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}|9999-(0[0-9]|1[01]))-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
 /// The most bytes of Cedar text in one field; the parser's own bound.
 pub(super) const CEDAR_BYTES: u64 = 65_536;

@@ -102,6 +102,7 @@ codes! {
     RuleBroken "CON410" Error "the agreement breaks a national rule, and is refused";
     SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
     RecordAhead "CON412" Warning "something that has been is dated in the future";
+    FinerThanSigned "CON413" Warning "a date is finer than the milliseconds that parties sign";
 
     SignatureNamespace "CON501" Error "a signature stands outside the party's home namespace";
     SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";

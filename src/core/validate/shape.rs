@@ -13,7 +13,7 @@ use super::rules::{Broken, Rules};
 use super::{dates, metadata};
 use crate::api;
 use crate::api::shape::{MOMENT, VISIBLE};
-use crate::core::finding::Code;
+use crate::core::finding::{Code, Severity};
 use crate::core::text::{TextProblem, text_problems};
 
 /// Something wrong with an object's shape.
@@ -87,11 +87,12 @@ pub fn problems(kind: &str, object: &Value) -> Vec<ShapeProblem> {
         found.extend(too_large(object));
         walk(&shape.schema, object, "", &mut |schema, value, path| {
             found.extend(untold_moment(schema, value, path));
+            found.extend(finer_than_signed(schema, value, path));
             found.extend(doubled(schema, value, path));
         });
     }
     // rules are written for objects of the right structure
-    if found.is_empty() {
+    if !found.iter().any(|problem| problem.code.severity() == Severity::Error) {
         found.extend(broken_rules(kind, shape, object));
     }
     found.extend(texts(object));
@@ -197,28 +198,31 @@ fn untold_moment(schema: &Value, value: &Value, path: &str) -> Option<ShapeProbl
     })
 }
 
-const LAST_MOMENT: &str = "years go from 1000 to 9998, and a second has up to three decimals; where a date means that \
-                           there is no end, leave the field out or name the next review";
+const LAST_MOMENT: &str = "years go from 1000 to 9999, without its last month; where a date means that there is no \
+                           end, leave the field out or name the next review";
 
 /// A timestamp of the wrong form.
 fn moment(field: String, text: &str) -> ShapeProblem {
     let value = Value::from(text);
     // what is written well and lies beyond every clock is no slip of the pen
-    if text.parse::<Timestamp>().is_ok() && !text.starts_with('9') && !text.starts_with('0') {
-        let message = if text.contains('.') {
-            format!("{} is finer than a millisecond, which is as fine as parties sign", shown(&value))
-        } else {
-            format!("{} is not written as a timestamp has to be", shown(&value))
-        };
-        return ShapeProblem::new(Code::InvalidField, field, message).help(dates::help(text));
-    }
-    let is_far = text.starts_with("9999-") || text.starts_with('0') || text.starts_with('-');
-    if is_far {
+    let is_far = text.starts_with("9999-12-") || text.starts_with('0') || text.starts_with('-');
+    if is_far && text.contains(['T', 't']) {
         let message = format!("{} is no moment that can be told", shown(&value));
         return ShapeProblem::new(Code::InvalidField, field, message).help(LAST_MOMENT);
     }
     ShapeProblem::new(Code::InvalidField, field, format!("{} is not a timestamp", shown(&value)))
         .help(dates::help(text))
+}
+
+/// A date that differs from what parties sign and Cedar compares by less than a millisecond.
+fn finer_than_signed(schema: &Value, value: &Value, path: &str) -> Option<ShapeProblem> {
+    let text = value.as_str()?;
+    let is_moment = schema.get("format").is_some_and(|format| format == "date-time");
+    let moment: Timestamp = text.parse().ok().filter(|_| is_moment)?;
+    (moment.as_nanosecond() % 1_000_000 != 0).then(|| {
+        let message = format!("{} is finer than the milliseconds that parties sign", shown(value));
+        ShapeProblem::new(Code::FinerThanSigned, path, message).help(dates::help(text))
+    })
 }
 
 /// What a list that is a set holds twice.
