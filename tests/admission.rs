@@ -8,6 +8,8 @@
 )]
 
 mod admission_cases;
+#[path = "admission_cases/awkward.rs"]
+mod awkward;
 mod support;
 
 use std::collections::BTreeSet;

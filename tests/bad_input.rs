@@ -226,7 +226,8 @@ fn compared(
 
 /// Whether a finding is the reason why an object did not get as far as the registry.
 fn is_unread(finding: &Finding) -> bool {
-    finding.is_error() && finding.code <= Code::OperatorOwned
+    // nor as far as the cluster, whose API server would refuse the policy
+    finding.is_error() && (finding.code <= Code::OperatorOwned || finding.code == Code::InvalidSelector)
 }
 
 macro_rules! snapshot {

@@ -39,6 +39,7 @@ impl std::fmt::Display for ObjectRef {
 /// Which pods are meant, by their labels, as in a Kubernetes label selector. Never empty: that would be every pod.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = shape::whole)]
 #[x_kube(
     validation = Rule::new("(has(self.matchLabels) && self.matchLabels.size() > 0) || (has(self.matchExpressions) && self.matchExpressions.size() > 0)")
         .message("`podSelector` must not be empty, which would be every pod: give `matchLabels` or `matchExpressions`")
@@ -50,7 +51,7 @@ pub struct PodSelector {
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements, all of which must hold. Left out, there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::list(0, 16, shape::choice))]
+    #[schemars(transform = shape::set(0, 16, shape::choice))]
     pub match_expressions: Vec<PodSelectorRequirement>,
 }
 
@@ -80,7 +81,7 @@ pub struct PodSelectorRequirement {
     pub operator: SelectorOperator,
     /// The values to compare with. Required with `In` and `NotIn`, left out with `Exists` and `DoesNotExist`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::list(0, 16, shape::label_value))]
+    #[schemars(transform = shape::set(0, 16, shape::label_value))]
     pub values: Vec<String>,
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
-    PartnerOrg, PlaceFootprint, PolicyFramework, PolicyTestSpec,
+    PartnerOrg, PlaceFootprint, PolicyFramework, PolicyTestSpec, shape,
 };
 
 /// The definitions of all nine kinds, in the order of the design.
@@ -31,6 +31,8 @@ pub fn custom_resource_definitions() -> Vec<CustomResourceDefinition> {
     for version in definitions.iter_mut().flat_map(|definition| &mut definition.spec.versions) {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             tidy(schema);
+            // what people write; a status tells the operator's own clock
+            schema.properties.iter_mut().filter_map(|fields| fields.get_mut("spec")).for_each(moments);
         }
     }
     definitions
@@ -80,6 +82,22 @@ fn tidy(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
         tidy(values);
+    }
+}
+
+/// Gives every timestamp the form that all readers of it agree on.
+fn moments(schema: &mut JSONSchemaProps) {
+    if schema.format.as_deref() == Some("date-time") {
+        schema.pattern = Some(shape::MOMENT.to_owned());
+    }
+    schema.properties.iter_mut().flat_map(BTreeMap::values_mut).for_each(moments);
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(items)) => moments(items),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(moments),
+        None => {}
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        moments(values);
     }
 }
 

@@ -23,6 +23,18 @@ use super::{Identifiability, ObjectRef, ObjectStatus, PodSelector, common::is_fa
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!self.confidentialPatientInfo || self.specialCategory")
+        .message("`specialCategory` is false and `confidentialPatientInfo` true: set `specialCategory: true`, as confidential patient information is about health"),
+    validation = Rule::new("!self.confidentialPatientInfo || self.personalData")
+        .message("`personalData` is false and `confidentialPatientInfo` true: set `personalData: true`, as confidential patient information is about people"),
+    validation = Rule::new("!self.specialCategory || self.personalData")
+        .message("`personalData` is false and `specialCategory` true: set `personalData: true`, as a special category is one of personal data"),
+    validation = Rule::new("!self.legallyRestricted || self.personalData")
+        .message("`personalData` is false and `legallyRestricted` true: set `personalData: true`, as the restriction protects people"),
+    validation = Rule::new("!self.childrensData || self.personalData")
+        .message("`personalData` is false and `childrensData` true: set `personalData: true`, as children are people")
+)]
 pub struct DataProductSpec {
     /// Name of the PartnerOrg that controls the data. This namespace must be one of its own.
     #[schemars(transform = shape::object_name)]
@@ -39,12 +51,12 @@ pub struct DataProductSpec {
     #[schemars(transform = shape::list(0, 64, shape::code))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`categories` lists one category twice: keep one"))]
     pub categories: Vec<String>,
-    /// Whether it is about people who can be told apart (UK GDPR, article 4(1)).
+    /// Whether it is about people who can be told apart (UK GDPR, article 4(1)). True wherever one of the next four is.
     pub personal_data: bool,
     /// Whether it holds special category data, such as about health (UK GDPR, article 9).
     pub special_category: bool,
     /// Whether it is confidential patient information: about an identifiable person's health or care, and given in
-    /// confidence (NHS Act 2006, section 251).
+    /// confidence (NHS Act 2006, section 251). Then it is special category data too.
     pub confidential_patient_info: bool,
     /// Whether a law of its own restricts it beyond that, such as data on gender recognition or fertility treatment.
     pub legally_restricted: bool,

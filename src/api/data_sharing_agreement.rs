@@ -99,6 +99,7 @@ pub struct DataSharingAgreementSpec {
     /// Whom it was talked over with. Left out, nobody, and rule NF-09 refuses uses beyond individual care.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 64, shape::choice))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`publicInvolvement` lists one entry twice: keep one"))]
     pub public_involvement: Vec<PublicInvolvement>,
     /// How anybody will know that it does good. Left out, none, and rule NF-10 refuses it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -262,11 +263,11 @@ pub struct Purpose {
     #[schemars(transform = shape::text)]
     pub justification: String,
     /// The products that are shared for it, at least one. Each one's controller must be a Controller here.
-    #[schemars(transform = shape::list(1, 2048, shape::choice))]
+    #[schemars(transform = shape::set(1, 2048, shape::choice))]
     pub products: Vec<ObjectRef>,
     /// Who receives it. Left out, every Recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::list(1, 2048, shape::choice))]
+    #[schemars(transform = shape::set(1, 2048, shape::choice))]
     pub recipients: Option<Vec<RecipientRef>>,
     /// What may be done, at least one.
     #[schemars(transform = shape::list(1, 8, shape::values))]
@@ -300,7 +301,9 @@ pub struct RecipientRef {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.start < self.end")
-        .message("`term.end` must be after `term.start`")
+        .message("`term.end` must be after `term.start`"),
+    validation = Rule::new("self.start <= self.reviewBy")
+        .message("`term.reviewBy` must not be before `term.start`")
 )]
 pub struct Term {
     /// When it begins. Nothing opens before.
@@ -377,6 +380,7 @@ pub struct OnwardSharing {
     /// Names of the PartnerOrgs that they may pass it on to. Left out, none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 256, shape::object_name))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`onwardSharing.to` lists one organisation twice: keep one"))]
     pub to: Vec<String>,
 }
 
@@ -423,7 +427,7 @@ pub struct OutcomeMeasure {
     pub review_on: Timestamp,
     /// What was found, so far. Not part of the terms. Left out, nothing yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::list(0, 256, shape::choice))]
+    #[schemars(transform = shape::set(0, 256, shape::choice))]
     pub reported: Vec<ReportedOutcome>,
 }
 

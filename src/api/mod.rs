@@ -16,7 +16,7 @@ mod place_footprint;
 mod policy_framework;
 mod policy_test;
 mod request;
-mod shape;
+pub(crate) mod shape;
 
 pub use agreement_signature::*;
 pub use common::*;

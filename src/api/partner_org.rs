@@ -93,6 +93,7 @@ pub struct PartnerOrgSpec {
     /// Who may sign for it, for which purposes, until when. Left out, it signs for itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 32, shape::choice))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`delegatedSigning` lists one delegation twice: keep one"))]
     pub delegated_signing: Vec<DelegatedSigning>,
 }
 
@@ -237,7 +238,7 @@ pub struct Function {
     pub provides_care: bool,
     /// Where it runs. Left out, nothing of it can receive data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::list(0, 64, shape::choice))]
+    #[schemars(transform = shape::set(0, 64, shape::choice))]
     pub workloads: Vec<Workload>,
     /// Whether the operator limits what its workloads may reach. Left out, `Unmanaged`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -258,7 +259,7 @@ pub struct Workload {
     pub namespace: String,
     /// The service accounts that they run as. Left out, all of the namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::list(1, 64, shape::object_name))]
+    #[schemars(transform = shape::set(1, 64, shape::object_name))]
     pub service_accounts: Option<Vec<String>>,
     /// Which pods of the namespace are meant. Left out, all. Network policies cannot see service accounts, so give both.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -283,9 +284,7 @@ pub struct Gateway {
     #[schemars(transform = shape::cluster)]
     pub cluster: String,
     /// The blocks of addresses that it leaves from, IPv4 or IPv6, such as `203.0.113.0/28`.
-    #[schemars(transform = shape::list(1, 64, shape::cidr))]
-    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("`cidrs` must be blocks of addresses, such as `203.0.113.0/28`"))]
-    #[x_kube(validation = Rule::new("self.all(c, !isCIDR(c) || cidr(c).prefixLength() >= 8)").message("`cidrs` must not be wider than `/8`, which would be much of the internet"))]
+    #[schemars(transform = shape::set(1, 64, shape::cidr))]
     pub cidrs: Vec<String>,
 }
 

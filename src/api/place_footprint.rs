@@ -128,6 +128,17 @@ pub enum GeographyScheme {
     Lsoa,
 }
 
+impl GeographyScheme {
+    /// The value in YAML.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gss => "Gss",
+            Self::Ods => "Ods",
+            Self::Lsoa => "Lsoa",
+        }
+    }
+}
+
 /// How much of an area belongs to a place.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub enum GeographyShare {

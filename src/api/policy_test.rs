@@ -15,7 +15,7 @@ pub const POLICY_TEST_KIND: &str = "PolicyTest";
 #[serde(rename_all = "camelCase")]
 pub struct PolicyTestSpec {
     /// Questions and the answers that are expected.
-    #[schemars(transform = shape::list(1, 4096, shape::choice))]
+    #[schemars(transform = shape::named(1, 4096, shape::choice))]
     pub tests: Vec<PolicyTestCase>,
 }
 
@@ -57,8 +57,7 @@ pub struct Expectation {
     /// The local rules that match the request, exactly these and whoever decides, each as `namespace/name#id`. An empty list:
     /// none matches. Left out, they are not looked at.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::list(0, 64, shape::entity_id))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`fires` lists one rule twice: keep one"))]
+    #[schemars(transform = shape::set(0, 64, shape::entity_id))]
     pub fires: Option<Vec<String>>,
 }
 

@@ -4,13 +4,22 @@
 //! and not in CEL, because the API server charges nothing for them. Nothing here knows a kind.
 
 use schemars::Schema;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// The item of a list or the value of a map, as a shape.
 type Shape = fn(&mut Schema);
 
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+
+/// A text in which something can be seen. Blanks are those of Unicode, for a no-break space says as little as a space;
+/// `\S` would let it pass, as Go knows ASCII blanks only.
+pub(crate) const VISIBLE: &str = r"[^\p{Z}\p{Cc}\p{Cf}]";
+
+/// A timestamp as RFC 3339 has it, of a year that every reader here can tell: the last month of 9999 is beyond some.
+pub(crate) const MOMENT: &str = r"^(([1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}|9999-(0[0-9]|1[01]))-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
 /// The most bytes of Cedar text in one field; the parser's own bound.
 pub(super) const CEDAR_BYTES: u64 = 65_536;
@@ -38,7 +47,7 @@ pub(super) fn cluster(schema: &mut Schema) {
 
 /// A short text: a title, a name, a reference.
 pub(super) fn line(schema: &mut Schema) {
-    string(schema, 1, 256, None, "A short text.");
+    string(schema, 1, 256, Some(VISIBLE), "A short text.");
 }
 
 /// A short text that may be empty, where that says the same as leaving it out.
@@ -48,17 +57,17 @@ pub(super) fn optional_line(schema: &mut Schema) {
 
 /// A text so short that hundreds of it can be compared with each other within the API server's budget for CEL.
 pub(super) fn short_line(schema: &mut Schema) {
-    string(schema, 1, 128, None, "A short text.");
+    string(schema, 1, 128, Some(VISIBLE), "A short text.");
 }
 
 /// A text of some sentences.
 pub(super) fn text(schema: &mut Schema) {
-    string(schema, 1, 4096, None, "A text of some sentences.");
+    string(schema, 1, 4096, Some(VISIBLE), "A text of some sentences.");
 }
 
 /// Cedar text.
 pub(super) fn cedar(schema: &mut Schema) {
-    string(schema, 1, CEDAR_BYTES, None, "Cedar policies.");
+    string(schema, 1, CEDAR_BYTES, Some(VISIBLE), "Cedar policies.");
 }
 
 /// A word of the framework's vocabulary: a purpose, a category, a role, an assurance scheme.
@@ -83,7 +92,7 @@ pub(super) fn file_digest(schema: &mut Schema) {
 
 /// A name in a PostgreSQL database, whose names have at most 63 bytes.
 pub(super) fn sql_name(schema: &mut Schema) {
-    string(schema, 1, 63, None, "A name in the database.");
+    string(schema, 1, 63, Some(VISIBLE), "A name in the database.");
 }
 
 /// The name of a time zone in the IANA database.
@@ -152,12 +161,30 @@ pub(super) fn country(schema: &mut Schema) {
 
 /// The code of an organisation or area; its form depends on the scheme.
 pub(super) fn scheme_value(schema: &mut Schema) {
-    string(schema, 1, 64, None, "A code.");
+    string(schema, 1, 64, Some(VISIBLE), "A code.");
 }
 
-/// A block of addresses; CEL looks closer.
+/// A block of addresses, in the one form that every reader takes for the same: what is not canonical is refused by some
+/// versions of the API server, and taken by others for a block that was not meant.
 pub(super) fn cidr(schema: &mut Schema) {
     string(schema, 3, 49, None, "A block of addresses, such as `203.0.113.0/28`.");
+    schema.insert(
+        "x-kubernetes-validations".to_owned(),
+        json!([
+            {
+                "rule": "isCIDR(self)",
+                "message": "`cidrs` must be blocks of addresses, such as `203.0.113.0/28`, without leading zeros"
+            },
+            {
+                "rule": "!isCIDR(self) || string(cidr(self).masked()) == self",
+                "message": "`cidrs` must be in canonical form: no bits beyond the prefix, IPv6 in small letters and at its shortest"
+            },
+            {
+                "rule": "!isCIDR(self) || cidr(self).prefixLength() >= 8",
+                "message": "`cidrs` must not be wider than `/8`, which would be much of the internet"
+            }
+        ]),
+    );
 }
 
 /// The number that the Information Commissioner's Office gives.
@@ -167,13 +194,7 @@ pub(super) fn ico_number(schema: &mut Schema) {
 
 /// The key of a label of a pod.
 pub(super) fn label_key(schema: &mut Schema) {
-    string(
-        schema,
-        1,
-        317,
-        Some(r"^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"),
-        "The key of a label, such as `app.kubernetes.io/name`.",
-    );
+    string(schema, 1, 317, Some(LABEL_KEY), "The key of a label, such as `app.kubernetes.io/name`.");
 }
 
 /// The value of a label of a pod.
@@ -183,7 +204,7 @@ pub(super) fn label_value(schema: &mut Schema) {
 
 /// An id in a request: of a subject, a product, an agreement. What it must look like depends on its type.
 pub(super) fn entity_id(schema: &mut Schema) {
-    string(schema, 1, 512, None, "An id, such as `chorley-council/assisted-bin-collections`.");
+    string(schema, 1, 512, Some(VISIBLE), "An id, such as `chorley-council/assisted-bin-collections`.");
 }
 
 /// A word that the operator writes.
@@ -233,6 +254,38 @@ pub(super) fn list(min: u64, max: u64, item: Shape) -> impl FnMut(&mut Schema) {
         schema.insert("maxItems".to_owned(), max.into());
         within(schema, "items", item);
     }
+}
+
+/// A list as [`list`] has it that holds nothing twice, where that is too dear to say in CEL.
+///
+/// Only for a list inside another one, or inside what [`whole`] keeps whole: both are replaced as a whole. On its own, a
+/// set is merged by server-side apply, and a line that somebody has taken out stays as long as another manager has it.
+pub(super) fn set(min: u64, max: u64, item: Shape) -> impl FnMut(&mut Schema) {
+    let mut list = list(min, max, item);
+    move |schema| {
+        list(schema);
+        schema.insert("x-kubernetes-list-type".to_owned(), "set".into());
+        if let Some(items) = schema.get_mut("items").and_then(Value::as_object_mut)
+            && items.get("type").is_some_and(|kind| kind == "object")
+        {
+            items.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
+        }
+    }
+}
+
+/// A list of which no two items have one `name`; for what is never applied to a cluster.
+pub(super) fn named(min: u64, max: u64, item: Shape) -> impl FnMut(&mut Schema) {
+    let mut list = list(min, max, item);
+    move |schema| {
+        list(schema);
+        schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
+        schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(["name"]));
+    }
+}
+
+/// An object that one manager writes as a whole.
+pub(super) fn whole(schema: &mut Schema) {
+    schema.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
 }
 
 /// A map of `min` to `max` entries, each value of a shape.

@@ -77,10 +77,23 @@ codes! {
     NoGateway "CON207" Warning "an organisation has no gateway for a cluster that it is reached from";
     SuccessorCycle "CON208" Warning "an organisation is its own successor";
 
+    InvalidSelector "CON209" Error "the API server refuses a label selector, or no pod can satisfy it";
+    BroadSelector "CON210" Warning "a selector asks for no label, and selects nearly every pod";
+    GatewaysOverlap "CON211" Warning "the addresses of two gateways overlap";
+    WorkloadTwice "CON212" Error "a function lists the same pods twice";
+    DelegatedTwice "CON213" Error "a purpose is delegated to one organisation twice";
+    AssuranceAhead "CON214" Warning "an assurance is dated in the future";
+    EndAhead "CON215" Warning "an organisation has ended, and its end is said to lie ahead";
+    ExemptLapses "CON216" Warning "an exempt organisation has a registration that lapses";
+
     ProductNamespace "CON301" Error "a product stands in a namespace that is not its controller's";
     UnlistedCategory "CON302" Warning "the framework does not list this category";
     DerivedFlags "CON303" Error "a derived product has fewer flags than what it is made from";
     DerivedCycle "CON304" Error "a product is made from itself";
+    EndpointsOverlap "CON305" Warning "two products may select the same pods";
+    RoleShared "CON306" Error "a database role acts for two functions";
+    RelationShared "CON307" Error "a relation of a database belongs to two products";
+    DatabaseName "CON308" Error "PostgreSQL does not take a name as it is written";
 
     ProductControllerNotParty "CON401" Error "a product's controller is not a Controller party";
     RecipientNotParty "CON402" Error "a purpose names a recipient that is not a Recipient party";
@@ -93,6 +106,8 @@ codes! {
     FrameworkNotEffective "CON409" Error "the framework is not in effect at this moment";
     RuleBroken "CON410" Error "the agreement breaks a national rule, and is refused";
     SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
+    RecordAhead "CON412" Warning "something that has been is dated in the future";
+    FinerThanSigned "CON413" Warning "a date is finer than the milliseconds that parties sign";
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
     EndsSoon "CON441" Warning "an agreement, or a path of it, ends soon by itself";
 
@@ -124,6 +139,9 @@ codes! {
 
     PopulationBand "CON801" Warning "a place's population lies outside the usual band";
     TestWithoutMoment "CON802" Error "a policy test does not say when the question is asked";
+    GeographyTwice "CON803" Error "a footprint lists one area twice at the same time";
+    ExceptionLong "CON804" Warning "an exception has no end in sight";
+    ExceptionsOverlap "CON805" Warning "two exceptions lift one rule for one place at the same time";
 
     ClusterUnreadable "CON901" Error "a kind cannot be read from the cluster";
     Undecodable "CON902" Error "an object in the cluster cannot be decoded";

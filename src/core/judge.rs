@@ -54,7 +54,7 @@ impl Judgement {
         finding::sort(&mut findings);
         let reviews = snapshot.policies.iter().map(|policy| policy.object.spec.review_by);
         let starts = snapshot.unreadable.iter().filter_map(Unreadable::start);
-        let moments = reviews.chain(starts).collect();
+        let moments = reviews.chain(starts).chain(validate::moments(snapshot)).collect();
         Self { at, model, findings, assessments, moments }
     }
 

@@ -3,7 +3,6 @@
 //! A pure function of the plan and of what was read. Drift is what the operator would still write; so an operator
 //! that is at work shows for a moment as drift too.
 
-mod selectors;
 mod widen;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -13,7 +13,7 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
-use super::selectors::Selector;
+use crate::core::selectors::Selector;
 use crate::core::shared::Shared;
 
 /// The label that the API server writes on each namespace.

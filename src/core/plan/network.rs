@@ -10,7 +10,7 @@ use k8s_openapi::api::networking::v1::{
     IPBlock, NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer,
     NetworkPolicyPort, NetworkPolicySpec,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
@@ -18,9 +18,10 @@ use serde_json::json;
 
 use super::dns::{Dns, DnsPeer};
 use super::types::{AGREEMENT, MANAGED_BY, PART, PRODUCT, PlannedObject, RECIPIENT};
-use crate::api::{DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol, SelectorOperator};
+use crate::api::{DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol};
 use crate::core::model::{Agreement, FunctionRef, Model, Organisation, Product};
 use crate::core::policy::Flow;
+use crate::core::selectors::{is_applicable, label_selector};
 use crate::core::terms;
 
 /// The label by which a namespace is selected: the API server writes it, tenants cannot.
@@ -79,6 +80,8 @@ impl<'a> Network<'a> {
             .products
             .iter()
             .filter(|(_, spec)| model.cluster.is_local(spec.cluster.as_deref()))
+            // what the API server refuses is an error of the product, and isolates nothing
+            .filter(|(_, spec)| is_applicable(&spec.endpoint.pod_selector))
             .map(|(reference, spec)| {
                 let selector = json!(spec.endpoint.pod_selector).to_string();
                 policy(
@@ -107,7 +110,8 @@ impl<'a> Network<'a> {
                 let local = function
                     .workloads
                     .iter()
-                    .filter(move |workload| model.cluster.is_local(workload.cluster.as_deref()));
+                    .filter(move |workload| model.cluster.is_local(workload.cluster.as_deref()))
+                    .filter(|workload| workload.pod_selector.as_ref().is_none_or(is_applicable));
                 local.map(move |workload| {
                     let selector = workload.pod_selector.clone().unwrap_or_default();
                     let identity = format!("{recipient} {} {}", workload.namespace, json!(selector));
@@ -379,24 +383,5 @@ fn port(EndpointPort { port, protocol }: &EndpointPort) -> NetworkPolicyPort {
         port: Some(IntOrString::Int(*port)),
         end_port: None,
         protocol: Some(protocol.unwrap_or_default().as_str().to_owned()),
-    }
-}
-
-fn label_selector(selector: &PodSelector) -> LabelSelector {
-    let PodSelector { match_labels, match_expressions } = selector;
-    let expressions = match_expressions.iter().map(|requirement| LabelSelectorRequirement {
-        key: requirement.key.clone(),
-        operator: match requirement.operator {
-            SelectorOperator::In => "In",
-            SelectorOperator::NotIn => "NotIn",
-            SelectorOperator::Exists => "Exists",
-            SelectorOperator::DoesNotExist => "DoesNotExist",
-        }
-        .to_owned(),
-        values: (!requirement.values.is_empty()).then(|| requirement.values.clone()),
-    });
-    LabelSelector {
-        match_labels: (!match_labels.is_empty()).then(|| match_labels.clone()),
-        match_expressions: (!match_expressions.is_empty()).then(|| expressions.collect()),
     }
 }

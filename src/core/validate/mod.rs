@@ -6,14 +6,20 @@
 mod agreements;
 mod check;
 mod clusters;
+mod contradictions;
+mod dates;
 mod frameworks;
+mod metadata;
 mod orgs;
+mod overlaps;
 mod places;
 mod policies;
 mod products;
 mod rules;
+mod selectors;
 pub mod shape;
 mod signatures;
+mod stores;
 
 use std::collections::BTreeSet;
 
@@ -22,6 +28,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 
 use check::{Check, Guesses};
+pub(crate) use contradictions::moments;
 
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Looked, Model};
@@ -56,6 +63,8 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     agreements::check(snapshot, now, &mut checked);
     signatures::check(snapshot, &signed, now, &mut checked);
     policies::check(snapshot, &mut checked);
+    overlaps::check(snapshot, &mut checked);
+    contradictions::check(snapshot, now, &mut checked);
     let Checked { earlier: _, mut model, findings, guesses: _ } = checked;
     let refused: BTreeSet<&ObjectKey> = findings
         .iter()

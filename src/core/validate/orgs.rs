@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use kube::{Resource, ResourceExt as _};
 
 use super::check::Check;
-use super::{Checked, listed};
+use super::{Checked, listed, selectors};
 use crate::api::PartnerOrg;
 use crate::core::finding::Code;
 use crate::core::model::{Claim, FunctionRef, Organisation, clusters_meet};
@@ -97,17 +97,28 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                     .warning();
             }
         }
+        delegated_twice(&mut check);
         check_workloads(&mut check, &checked.model.cluster, &claims, &homes);
         for (index, gateway) in spec.gateways.iter().enumerate() {
             for (at, cidr) in gateway.cidrs.iter().enumerate() {
-                if IpNet::from_str(cidr).is_err() {
-                    check
-                        .finding(
-                            Code::InvalidCidr,
-                            &format!("spec.gateways[{index}].cidrs[{at}]"),
-                            format!("`{cidr}` is not a block of IP addresses"),
-                        )
-                        .help("write it as `192.0.2.0/24` or `2001:db8::/32`");
+                let field = format!("spec.gateways[{index}].cidrs[{at}]");
+                match IpNet::from_str(cidr) {
+                    Err(_) => {
+                        check
+                            .finding(
+                                Code::InvalidCidr,
+                                &field,
+                                format!("`{cidr}` is not a block of IP addresses"),
+                            )
+                            .help("write it as `192.0.2.0/24` or `2001:db8::/32`");
+                    }
+                    Ok(net) if net.trunc().to_string() != *cidr => {
+                        let message = format!("`{cidr}` is not written as everybody reads it");
+                        check
+                            .finding(Code::InvalidCidr, &field, message)
+                            .help(format!("write it as `{}`", net.trunc()));
+                    }
+                    Ok(_) => {}
                 }
             }
         }
@@ -154,6 +165,24 @@ fn all_claims(snapshot: &Snapshot) -> BTreeMap<&str, Vec<(FunctionRef, Option<&s
     claims
 }
 
+/// One purpose may be delegated to an organisation once: which of two ends would hold?
+fn delegated_twice(check: &mut Check<'_, PartnerOrg>) {
+    let mut seen = BTreeSet::new();
+    for (index, delegation) in check.object().spec.delegated_signing.iter().enumerate() {
+        for (at, purpose) in delegation.purposes.iter().enumerate() {
+            if !seen.insert((&delegation.to, purpose)) {
+                check
+                    .finding(
+                        Code::DelegatedTwice,
+                        &format!("spec.delegatedSigning[{index}].purposes[{at}]"),
+                        format!("`{purpose}` is delegated to `{}` twice", delegation.to),
+                    )
+                    .help("keep one, with the `until` that is meant");
+            }
+        }
+    }
+}
+
 fn check_workloads(
     check: &mut Check<'_, PartnerOrg>,
     view: &ClusterView,
@@ -163,6 +192,7 @@ fn check_workloads(
     let org = check.object().name_any();
     for (index, function) in check.object().spec.functions.iter().enumerate() {
         let own = FunctionRef { org: org.clone(), function: function.name.clone() };
+        let mut seen = BTreeSet::new();
         for (at, workload) in function.workloads.iter().enumerate() {
             let field = format!("spec.functions[{index}].workloads[{at}]");
             let rivals: Vec<String> = claims
@@ -192,6 +222,18 @@ fn check_workloads(
                 check
                     .finding(Code::NamespaceClaimedTwice, &format!("{field}.namespace"), message)
                     .help("a namespace belongs to one organisation: run the workloads in one of its own");
+            }
+            if !seen.insert((&workload.cluster, &workload.namespace, &workload.pod_selector)) {
+                check
+                    .finding(
+                        Code::WorkloadTwice,
+                        &field,
+                        format!("`{own}` lists the same pods of namespace `{}` twice", workload.namespace),
+                    )
+                    .help("keep one entry, with all service accounts in it");
+            }
+            if let Some(selector) = &workload.pod_selector {
+                selectors::check(check, selector, &format!("{field}.podSelector"));
             }
             if workload.service_accounts.is_some() && workload.pod_selector.is_none() {
                 check

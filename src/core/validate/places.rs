@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt as _;
 
+use super::check::Check;
 use super::{Checked, listed};
-use crate::api::{PlaceFootprintSpec, Tier};
+use crate::api::{Geography, PlaceFootprint, PlaceFootprintSpec, Tier};
 use crate::core::finding::Code;
 use crate::core::model::Footprints;
 use crate::core::snapshot::Snapshot;
@@ -17,6 +18,28 @@ fn usual_population(tier: Tier) -> Option<(i64, i64)> {
         Tier::Place => Some((250_000, 500_000)),
         Tier::System => Some((500_000, 3_000_000)),
         Tier::Region | Tier::ProviderCollaborative => None,
+    }
+}
+
+/// A footprint lists an area once at a time; a code that ends and comes back is another matter.
+fn areas_once(check: &mut Check<'_, PlaceFootprint>) {
+    let mut seen: BTreeMap<(&str, &str), Vec<&Geography>> = BTreeMap::new();
+    for (index, area) in check.object().spec.geographies.iter().enumerate() {
+        let earlier = seen.entry((area.scheme.as_str(), &area.code)).or_default();
+        let begins_before = |a: &Geography, b: &Geography| match (a.valid_from, b.valid_to) {
+            (Some(from), Some(to)) => from < to,
+            _ => true,
+        };
+        if earlier.iter().any(|other| begins_before(area, other) && begins_before(other, area)) {
+            check
+                .finding(
+                    Code::GeographyTwice,
+                    &format!("spec.geographies[{index}]"),
+                    format!("area `{}` of scheme `{}` is listed twice", area.code, area.scheme.as_str()),
+                )
+                .help("keep one, with the `share` that is meant");
+        }
+        earlier.push(area);
     }
 }
 
@@ -67,6 +90,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                 "usual is {least} to {most}; say why in `populationJustification`, and this goes away"
             ));
         }
+        areas_once(&mut check);
         let spec = spec.clone();
         if checked.finish(check) {
             specs.insert(sourced.object.name_any(), spec);

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::Check;
-use super::{Checked, listed, orgs, reference};
+use super::stores::Stores;
+use super::{Checked, listed, orgs, reference, selectors};
 use crate::api::{DataProduct, DataProductSpec, ObjectRef};
 use crate::core::finding::Code;
 use crate::core::model::{Organisation, Product};
@@ -14,6 +15,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
         snapshot.products.iter().map(|product| (reference(&*product.object), &product.object.spec)).collect();
     checked.model.isolated.products =
         all.iter().map(|(reference, spec)| (reference.clone(), (*spec).clone())).collect();
+    let stores = Stores::new(snapshot);
     for sourced in &snapshot.products {
         let Some(mut check) = checked.start(sourced) else {
             continue;
@@ -45,6 +47,8 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
         }
         orgs::cluster(&mut check, &checked.model.cluster, spec.cluster.as_deref(), "spec.cluster");
         derived(&mut check, &all);
+        selectors::check(&mut check, &spec.endpoint.pod_selector, "spec.endpoint.podSelector");
+        stores.check(&mut check, checked);
         if checked.finish(check) {
             checked.model.products.insert(reference.clone(), Product { reference, spec: spec.clone() });
         }

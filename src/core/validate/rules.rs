@@ -17,6 +17,8 @@ pub(super) struct Broken {
     /// Such as `spec.parties[1]`; empty for the object as a whole.
     pub(super) field: String,
     pub(super) message: String,
+    /// The value that breaks it, where that is a text.
+    pub(super) value: Option<Value>,
 }
 
 /// The rules of a node of a schema, and of what is below it.
@@ -129,7 +131,8 @@ impl Own {
             let below = error.field_path;
             let separator =
                 if path.is_empty() || below.is_empty() || below.starts_with('[') { "" } else { "." };
-            Broken { field: format!("{path}{separator}{below}"), message }
+            let value = below.is_empty().then(|| value.clone()).filter(Value::is_string);
+            Broken { field: format!("{path}{separator}{below}"), message, value }
         }));
     }
 }

@@ -10,8 +10,10 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use super::rules::{Broken, Rules};
+use super::{dates, metadata};
 use crate::api;
-use crate::core::finding::Code;
+use crate::api::shape::{MOMENT, VISIBLE};
+use crate::core::finding::{Code, Severity};
 use crate::core::text::{TextProblem, text_problems};
 
 /// Something wrong with an object's shape.
@@ -25,11 +27,11 @@ pub struct ShapeProblem {
 }
 
 impl ShapeProblem {
-    fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
+    pub(super) fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), code, message: message.into(), help: None }
     }
 
-    fn help(mut self, help: impl Into<String>) -> Self {
+    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -78,12 +80,20 @@ pub fn problems(kind: &str, object: &Value) -> Vec<ShapeProblem> {
     };
     let mut found: Vec<ShapeProblem> = structure(shape, object);
     unknown_fields(&shape.schema, object, "", &mut found);
+    if kind != api::POLICY_TEST_KIND {
+        found.extend(metadata::problems(object));
+    }
     if found.is_empty() {
-        dates(&shape.schema, object, "", &mut found);
+        found.extend(too_large(object));
+        walk(&shape.schema, object, "", &mut |schema, value, path| {
+            found.extend(untold_moment(schema, value, path));
+            found.extend(finer_than_signed(schema, value, path));
+            found.extend(doubled(schema, value, path));
+        });
     }
     // rules are written for objects of the right structure
-    if found.is_empty() {
-        found.extend(broken_rules(shape, object));
+    if !found.iter().any(|problem| problem.code.severity() == Severity::Error) {
+        found.extend(broken_rules(kind, shape, object));
     }
     found.extend(texts(object));
     found
@@ -132,6 +142,7 @@ fn structure(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
             error.kind(),
             ValidationErrorKind::MinLength { .. }
                 | ValidationErrorKind::MaxLength { .. }
+                | ValidationErrorKind::Format { .. }
                 | ValidationErrorKind::Type { .. }
         )
     };
@@ -142,36 +153,121 @@ fn structure(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
         .collect()
 }
 
-/// Dates that the schema admits and that no clock here can tell.
-fn dates(schema: &Value, value: &Value, path: &str, found: &mut Vec<ShapeProblem>) {
+/// The most bytes of an object: the cluster's store takes 1.5 MiB, with what the API server and the operator write.
+const MOST_BYTES: usize = 1024 * 1024;
+
+fn too_large(object: &Value) -> Option<ShapeProblem> {
+    let size = serde_json::to_vec(object).map(|text| text.len()).unwrap_or_default();
+    (size > MOST_BYTES).then(|| {
+        let message = format!("the object has {size} bytes as JSON, and a cluster keeps {MOST_BYTES}");
+        ShapeProblem::new(Code::TooLarge, "spec", message)
+            .help("divide it: several agreements, purposes with fewer lines, or shorter texts")
+    })
+}
+
+/// Goes through a value with the schema of each part.
+fn walk(schema: &Value, value: &Value, path: &str, look: &mut impl FnMut(&Value, &Value, &str)) {
+    look(schema, value, path);
     match value {
         Value::Object(fields) => {
             for (key, field) in fields {
                 let below = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
                 let within = schema.get("properties").and_then(|properties| properties.get(key));
                 if let Some(schema) = within.or_else(|| schema.get("additionalProperties")) {
-                    dates(schema, field, &below, found);
+                    walk(schema, field, &below, look);
                 }
             }
         }
         Value::Array(items) => {
+            let Some(schema) = schema.get("items") else { return };
             for (index, item) in items.iter().enumerate() {
-                dates(schema.get("items").unwrap_or(&Value::Null), item, &format!("{path}[{index}]"), found);
-            }
-        }
-        Value::String(text) if schema.get("format").is_some_and(|format| format == "date-time") => {
-            if text.parse::<Timestamp>().is_err() {
-                found.push(
-                    ShapeProblem::new(
-                        Code::InvalidField,
-                        path,
-                        format!("{} is no moment that can be told", shown(value)),
-                    )
-                    .help("the last one is `9999-12-30T22:00:00Z`, and a second has up to nine decimals"),
-                );
+                walk(schema, item, &format!("{path}[{index}]"), look);
             }
         }
         Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A date that the schema admits and that no clock here can tell.
+fn untold_moment(schema: &Value, value: &Value, path: &str) -> Option<ShapeProblem> {
+    let text = value.as_str()?;
+    let is_moment = schema.get("format").is_some_and(|format| format == "date-time");
+    (is_moment && text.parse::<Timestamp>().is_err()).then(|| {
+        ShapeProblem::new(Code::InvalidField, path, format!("{} is no moment that can be told", shown(value)))
+            .help(LAST_MOMENT)
+    })
+}
+
+const LAST_MOMENT: &str = "years go from 1000 to 9999, without its last month; where a date means that there is no \
+                           end, leave the field out or name the next review";
+
+/// A timestamp of the wrong form.
+fn moment(field: String, text: &str) -> ShapeProblem {
+    let value = Value::from(text);
+    // what is written well and lies beyond every clock is no slip of the pen
+    let is_far = text.starts_with("9999-12-") || text.starts_with('0') || text.starts_with('-');
+    if is_far && text.contains(['T', 't']) {
+        let message = format!("{} is no moment that can be told", shown(&value));
+        return ShapeProblem::new(Code::InvalidField, field, message).help(LAST_MOMENT);
+    }
+    ShapeProblem::new(Code::InvalidField, field, format!("{} is not a timestamp", shown(&value)))
+        .help(dates::help(text))
+}
+
+/// A date that differs from what parties sign and Cedar compares by less than a millisecond.
+fn finer_than_signed(schema: &Value, value: &Value, path: &str) -> Option<ShapeProblem> {
+    let text = value.as_str()?;
+    let is_moment = schema.get("format").is_some_and(|format| format == "date-time");
+    let moment: Timestamp = text.parse().ok().filter(|_| is_moment)?;
+    (moment.as_nanosecond() % 1_000_000 != 0).then(|| {
+        let message = format!("{} is finer than the milliseconds that parties sign", shown(value));
+        ShapeProblem::new(Code::FinerThanSigned, path, message).help(dates::help(text))
+    })
+}
+
+/// What a list that is a set holds twice.
+fn doubled(schema: &Value, value: &Value, path: &str) -> Vec<ShapeProblem> {
+    let keys: Option<Vec<&str>> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
+        Some("set") => None,
+        Some("map") => {
+            let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+            Some(keys.into_iter().flatten().filter_map(Value::as_str).collect())
+        }
+        _ => return Vec::new(),
+    };
+    let Some(items) = value.as_array() else {
+        return Vec::new();
+    };
+    let identity = |item: &Value| match &keys {
+        Some(keys) => keys.iter().map(|key| item.get(*key).cloned().unwrap_or_default()).collect(),
+        None => item.clone(),
+    };
+    let mut seen = BTreeSet::new();
+    let twice = items.iter().enumerate().filter(|(_, item)| {
+        // canonical, as the order of fields makes no difference
+        !serde_json_canonicalizer::to_vec(&identity(item)).is_ok_and(|text| seen.insert(text))
+    });
+    twice
+        .map(|(index, item)| {
+            ShapeProblem::new(
+                Code::InvalidField,
+                format!("{path}[{index}]"),
+                format!("{} is listed twice", told_item(item)),
+            )
+            .help("keep one: this list holds nothing twice")
+        })
+        .collect()
+}
+
+/// An item of a list: a name, or its names with a slash.
+fn told_item(item: &Value) -> String {
+    let text = |name: &str| item.get(name).and_then(Value::as_str);
+    match (text("namespace"), text("name"), text("org"), text("function")) {
+        (Some(namespace), Some(name), ..) => format!("`{namespace}/{name}`"),
+        (.., Some(org), Some(function)) => format!("`{org}/{function}`"),
+        (.., Some(org), None) => format!("`{org}`"),
+        (None, Some(name), ..) => shown(&Value::from(name)),
+        _ => shown(item),
     }
 }
 
@@ -201,6 +297,15 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
             ShapeProblem::new(Code::InvalidField, field, format!("{} is of the wrong type", value()))
                 .help(type_help(kind, error.instance()))
         }
+        ValidationErrorKind::Pattern { pattern } if pattern == MOMENT => {
+            moment(field, error.instance().as_str().unwrap_or_default())
+        }
+        ValidationErrorKind::Pattern { pattern } if pattern == VISIBLE => {
+            let text = error.instance().as_str().unwrap_or_default();
+            let message = if text.is_empty() { "this text is empty" } else { "this text is blank" };
+            ShapeProblem::new(Code::InvalidField, field, message)
+                .help("write it out, or leave the field out where it may be")
+        }
         ValidationErrorKind::Pattern { pattern } => ShapeProblem::new(
             Code::InvalidField,
             field,
@@ -208,8 +313,9 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
         )
         .help(form(pattern).map_or_else(|| format!("it has to match `{pattern}`"), str::to_owned)),
         ValidationErrorKind::Format { format } if format == "date-time" => {
+            let text = error.instance().as_str().unwrap_or_default();
             ShapeProblem::new(Code::InvalidField, field, format!("{} is not a timestamp", value()))
-                .help("write it as RFC 3339 has it, such as `2026-04-01T00:00:00Z`")
+                .help(dates::help(text))
         }
         ValidationErrorKind::MinItems { limit } => ShapeProblem::new(
             Code::InvalidField,
@@ -393,11 +499,25 @@ pub fn nearest<N: AsRef<str>>(text: &str, names: impl Iterator<Item = N>) -> Opt
         .map(|(_, name)| name)
 }
 
-fn broken_rules(shape: &Shape, object: &Value) -> impl Iterator<Item = ShapeProblem> {
-    let broken = shape.rules.broken(object).into_iter();
-    broken.map(|Broken { field, message }| {
-        let what = if field.is_empty() { "the object".to_owned() } else { format!("`{field}`") };
-        ShapeProblem::new(Code::ShapeRule, field, message)
-            .help(format!("change {what} so that this holds; `kubectl explain` says what each field takes"))
-    })
+/// A path without the places in lists, as `kubectl explain` has it.
+fn plain_path(path: &str) -> String {
+    let parts = path.split('.').filter_map(|part| part.split('[').next());
+    parts.take_while(|part| !part.is_empty()).collect::<Vec<_>>().join(".")
+}
+
+fn broken_rules(kind: &str, shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
+    let told = shape.rules.broken(object).into_iter().map(|Broken { field, message, value }| {
+        let at = Some(plain_path(&field))
+            .filter(|at| !at.is_empty())
+            .map(|at| format!(".{at}"))
+            .unwrap_or_default();
+        let (message, help) = match (value, message.split_once(": ")) {
+            (Some(value), _) => (format!("{} does not fit here", shown(&value)), message),
+            // after a colon a message says what would work
+            (None, Some((message, help))) => (message.to_owned(), help.to_owned()),
+            (None, None) => (message, format!("`kubectl explain {kind}{at}` says what each field takes")),
+        };
+        ShapeProblem::new(Code::ShapeRule, field, message).help(help)
+    });
+    told.collect()
 }

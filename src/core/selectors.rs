@@ -6,9 +6,44 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
+use super::names::{is_label_value, is_qualified};
+use crate::api::{PodSelector, SelectorOperator};
+
+/// A selector of ours as Kubernetes has it.
+pub(crate) fn label_selector(selector: &PodSelector) -> LabelSelector {
+    let PodSelector { match_labels, match_expressions } = selector;
+    let expressions = match_expressions.iter().map(|requirement| LabelSelectorRequirement {
+        key: requirement.key.clone(),
+        operator: match requirement.operator {
+            SelectorOperator::In => "In",
+            SelectorOperator::NotIn => "NotIn",
+            SelectorOperator::Exists => "Exists",
+            SelectorOperator::DoesNotExist => "DoesNotExist",
+        }
+        .to_owned(),
+        values: (!requirement.values.is_empty()).then(|| requirement.values.clone()),
+    });
+    LabelSelector {
+        match_labels: (!match_labels.is_empty()).then(|| match_labels.clone()),
+        match_expressions: (!match_expressions.is_empty()).then(|| expressions.collect()),
+    }
+}
+
+/// Whether the API server takes a selector.
+pub(crate) fn is_applicable(selector: &PodSelector) -> bool {
+    let PodSelector { match_labels, match_expressions } = selector;
+    match_labels.iter().all(|(key, value)| is_qualified(key) && is_label_value(value))
+        && match_expressions.iter().all(|requirement| {
+            let compares = matches!(requirement.operator, SelectorOperator::In | SelectorOperator::NotIn);
+            is_qualified(&requirement.key)
+                && requirement.values.iter().all(|value| is_label_value(value))
+                && compares != requirement.values.is_empty()
+        })
+}
+
 /// What a selector demands, by key. A key that is not there may be anything, or absent.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Selector(BTreeMap<String, Demand>);
+pub(crate) struct Selector(BTreeMap<String, Demand>);
 
 /// What is demanded of one key.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,17 +61,17 @@ enum Values {
 
 impl Selector {
     /// The selector that selects everything, as an empty one does.
-    pub(super) fn everything() -> Self {
+    pub(crate) fn everything() -> Self {
         Self::default()
     }
 
     /// One key with one of some values.
-    pub(super) fn one_of(key: &str, values: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn one_of(key: &str, values: impl IntoIterator<Item = String>) -> Self {
         let demand = Demand { absent: false, values: Values::Only(values.into_iter().collect()) };
         Self(BTreeMap::from([(key.to_owned(), demand)]))
     }
 
-    pub(super) fn new(selector: &LabelSelector) -> Self {
+    pub(crate) fn new(selector: &LabelSelector) -> Self {
         let LabelSelector { match_labels, match_expressions } = selector;
         let labels = match_labels.iter().flatten().map(|(key, value)| Self::one_of(key, [value.clone()]));
         let expressions = match_expressions.iter().flatten().map(expression);
@@ -44,7 +79,7 @@ impl Selector {
     }
 
     /// What both select.
-    pub(super) fn and(&self, other: &Self) -> Self {
+    pub(crate) fn and(&self, other: &Self) -> Self {
         let mut both = self.clone();
         for (key, demand) in &other.0 {
             let demand = both.0.get(key).map_or_else(|| demand.clone(), |own| own.and(demand));
@@ -53,13 +88,18 @@ impl Selector {
         both
     }
 
+    /// Whether a pod must carry some label to be selected. Where it need not, every pod that says nothing is.
+    pub(crate) fn demands_a_label(&self) -> bool {
+        self.0.values().any(|demand| !demand.absent)
+    }
+
     /// Whether anything can be selected.
-    pub(super) fn is_possible(&self) -> bool {
+    pub(crate) fn is_possible(&self) -> bool {
         self.0.values().all(|demand| demand.absent || demand.values != Values::Only(BTreeSet::new()))
     }
 
     /// Whether whatever this selects, the other does.
-    pub(super) fn lies_in(&self, other: &Self) -> bool {
+    pub(crate) fn lies_in(&self, other: &Self) -> bool {
         let anything = Demand { absent: true, values: Values::AllBut(BTreeSet::new()) };
         !self.is_possible()
             || other.0.iter().all(|(key, demand)| self.0.get(key).unwrap_or(&anything).lies_in(demand))
