@@ -10,6 +10,8 @@
     reason = "a test may fail loudly"
 )]
 
+#[path = "framework/forbids.rs"]
+mod forbids;
 #[path = "framework/local_policies.rs"]
 mod local_policies;
 #[path = "framework/near_misses.rs"]

@@ -13,8 +13,8 @@ use super::local::LocalPolicy;
 use super::near_miss::closest_phase;
 use super::words::{misspelling_of, names};
 use crate::api::{
-    AccessAnswer, AccessRequest, DataAction, DecisionTier, Expectation, ObjectRef, OrgState, Phase, PolicyTestCase,
-    SubjectType,
+    AccessAnswer, AccessRequest, DataAction, DecisionTier, Expectation, ObjectRef, OrgState, Phase,
+    PolicyTestCase, SubjectType,
 };
 use crate::core::judge::Judgement;
 use crate::core::model::Model;
