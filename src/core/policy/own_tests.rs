@@ -136,6 +136,9 @@ impl Tester<'_> {
                 help: "ask about what is there: a test about nothing shows nothing".to_owned(),
             };
         }
+        if let Some(why) = test::gone(model, &case.request) {
+            return Went::Waits { why, once: "its tests ask about bodies that there still are" };
+        }
         // what to say about it takes a wider look
         let product = flow.map(|(product, _)| product);
         let assessments = &*assessed_whole.entry((at, product.clone())).or_insert_with(|| {
