@@ -211,7 +211,7 @@ pub(super) fn gone(model: &Model, request: &AccessRequest) -> Option<String> {
     [Some(function.org.as_str()), controller].into_iter().flatten().find_map(|org| {
         let state = model.orgs.get(org)?.spec.state;
         matches!(state, OrgState::Dissolved | OrgState::Merged)
-            .then(|| format!("`{org}`, which its tests ask about, is {state:?}"))
+            .then(|| format!("`{org}`, which the test asks about, is {state:?}"))
     })
 }
 
