@@ -12,6 +12,8 @@
 
 #[path = "framework/caledonia.rs"]
 mod caledonia;
+#[path = "framework/forbids.rs"]
+mod forbids;
 #[path = "framework/local_policies.rs"]
 mod local_policies;
 #[path = "framework/near_misses.rs"]

@@ -74,9 +74,13 @@ fn what_can_fail(body: &Value, found: &mut BTreeMap<String, &'static str>) {
     };
     for (operator, operands) in fields {
         match operator.as_str() {
-            "+" | "-" | "*" => drop(found.insert(format!("the arithmetic of `{operator}`"), NUMBERS)),
-            "neg" => drop(found.insert("the arithmetic of `-`".to_owned(), NUMBERS)),
-            "offset" | "durationSince" | "toDate" => drop(found.insert(format!("`{operator}`"), DATES)),
+            "+" | "-" | "*" | "neg" => {
+                let sign = if operator == "neg" { "-" } else { operator };
+                found.insert(format!("the arithmetic of `{sign}`"), NUMBERS);
+            }
+            "offset" | "durationSince" | "toDate" => {
+                found.insert(format!("`{operator}`"), DATES);
+            }
             "datetime" | "duration" | "decimal" | "ip" => {
                 let written = json!({ operator: operands });
                 let is_read = !constant::reads(&written)
@@ -94,7 +98,7 @@ fn what_can_fail(body: &Value, found: &mut BTreeMap<String, &'static str>) {
                 operands
                     .as_object()
                     .into_iter()
-                    .flat_map(|it| it.values())
+                    .flat_map(serde_json::Map::values)
                     .for_each(|it| what_can_fail(it, found));
                 continue;
             }

@@ -79,7 +79,8 @@ pub(super) fn test_all(
                 }
             }
         }
-        if all_passed {
+        // that there has to be a test is for the shape to say
+        if all_passed && !sourced.object.spec.tests.is_empty() {
             untested(sourced, policy, &fired, findings);
         }
     }
@@ -135,14 +136,15 @@ impl Tester<'_> {
                 help: "ask about what is there: a test about nothing shows nothing".to_owned(),
             };
         }
+        if let Some(why) = test::gone(model, &case.request) {
+            return Went::Waits { why, once: "its tests ask about bodies that there still are" };
+        }
         // what to say about it takes a wider look
         let product = flow.map(|(product, _)| product);
-        let assessments = &*assessed_whole
-            .entry((at, product.clone()))
-            .or_insert_with(|| {
-                let all = product.as_ref().map(|it| listings.assess(it, None, store, at, Signing::Assumed));
-                all.unwrap_or_default()
-            });
+        let assessments = &*assessed_whole.entry((at, product.clone())).or_insert_with(|| {
+            let all = product.as_ref().map(|it| listings.assess(it, None, store, at, Signing::Assumed));
+            all.unwrap_or_default()
+        });
         let over = test::over(model, assessments, &case.request, &case.expect, at);
         if outcome.passed && over.is_none() {
             return Went::Passed(outcome.fired);

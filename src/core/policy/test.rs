@@ -13,8 +13,8 @@ use super::local::LocalPolicy;
 use super::near_miss::closest_phase;
 use super::words::{misspelling_of, names};
 use crate::api::{
-    AccessAnswer, AccessRequest, DataAction, DecisionTier, Expectation, ObjectRef, OrgState, Phase, PolicyTestCase,
-    SubjectType,
+    AccessAnswer, AccessRequest, DataAction, DecisionTier, Expectation, ObjectRef, OrgState, Phase,
+    PolicyTestCase, SubjectType,
 };
 use crate::core::judge::Judgement;
 use crate::core::model::Model;
@@ -197,17 +197,22 @@ pub(super) fn over(
         let phase = assessments.agreements.get(&agreement).map(|assessment| assessment.phase);
         return phase.filter(|phase| is_over(*phase)).map(|phase| ended(&agreement, phase, now));
     }
-    let (product, function) = asked_flow(model, request)?;
-    let controller = model.products.get(&product).map(|product| product.spec.controller.as_str());
-    let gone = [Some(function.org.as_str()), controller].into_iter().flatten().find(|org| {
-        let state = model.orgs.get(*org).map(|org| org.spec.state);
-        matches!(state, Some(OrgState::Dissolved | OrgState::Merged))
-    });
-    if let Some(org) = gone {
-        return Some(format!("`{org}` is no more at {now}"));
+    if let Some(gone) = gone(model, request) {
+        return Some(gone);
     }
     let (agreement, phase) = closest_phase(model, assessments, request)?;
     is_over(phase).then(|| ended(&agreement, phase, now))
+}
+
+/// A body that a request is about and that is no more.
+pub(super) fn gone(model: &Model, request: &AccessRequest) -> Option<String> {
+    let (product, function) = asked_flow(model, request)?;
+    let controller = model.products.get(&product).map(|product| product.spec.controller.as_str());
+    [Some(function.org.as_str()), controller].into_iter().flatten().find_map(|org| {
+        let state = model.orgs.get(org)?.spec.state;
+        matches!(state, OrgState::Dissolved | OrgState::Merged)
+            .then(|| format!("`{org}`, which the test asks about, is {state:?}"))
+    })
 }
 
 fn ended(agreement: &ObjectRef, phase: Phase, now: Timestamp) -> String {
