@@ -15,6 +15,11 @@ const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 /// The most bytes of Cedar text in one field; the parser's own bound.
 pub(super) const CEDAR_BYTES: u64 = 65_536;
 
+/// An object that may have members which are not known, and are ignored: AuthZEN says so of requests.
+pub(super) fn open(schema: &mut Schema) {
+    schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), Value::Bool(true));
+}
+
 /// A namespace, or the name of a function: an RFC 1123 label.
 pub(super) fn label(schema: &mut Schema) {
     string(schema, 1, 63, Some(LABEL), "A name of at most 63 lower-case letters, digits and `-`.");

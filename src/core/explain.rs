@@ -295,7 +295,13 @@ fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartySta
         Standing::NotSigned => !state.twice,
         Standing::Signed | Standing::Withdrawn | Standing::Declined => false,
     };
-    let request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
+    let mut request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
+    // who signed for some purposes is not asked for all
+    let listed = |code: &&String| agreement.spec.purposes.iter().any(|purpose| purpose.code == **code);
+    let named = agreement.signers.get(org).and_then(|signer| signer.named());
+    request.purposes = named
+        .map(|named| named.iter().filter(listed).cloned().collect())
+        .filter(|it: &Vec<String>| !it.is_empty());
     ExplainedParty {
         org: org.to_owned(),
         roles: roles

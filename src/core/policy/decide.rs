@@ -178,6 +178,9 @@ fn conclude(mut verdicts: Vec<CandidateVerdict>) -> Verdict {
             saw: "none".to_owned(),
             wants: "one that lists this product and this recipient".to_owned(),
             who: "the parties".to_owned(),
+            then: Vec::new(),
+            or: Vec::new(),
+            obstacles: Vec::new(),
         });
     };
     let answer = AccessAnswer {
@@ -207,7 +210,7 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn decide(&self) -> CandidateVerdict {
+    pub(super) fn decide(&self) -> CandidateVerdict {
         let national = self.national();
         let national_error = matches!(national, Err(_) | Ok((_, _, Outcome::Error(_))));
         let outcome = national.and_then(|national| self.evaluate(national));
@@ -238,7 +241,7 @@ impl Candidate<'_> {
     }
 
     /// The question, and what the national set says to it: nothing below it is asked once it has spoken.
-    fn national(&self) -> Result<(Question, Entities, Outcome), String> {
+    pub(super) fn national(&self) -> Result<(Question, Entities, Outcome), String> {
         let asked = self.asked;
         let entity = self.assessment.entity.as_ref().ok_or(entities::UNWRITABLE)?;
         let (principal_uid, principal) = match asked.workload {
