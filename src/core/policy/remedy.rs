@@ -30,7 +30,7 @@ const MOST_PARTIES: usize = 20_000;
 const MOST_CHANGES: usize = 6;
 
 /// How many other ways are named beside the first.
-const MOST_OTHERS: usize = 3;
+const MOST_OTHERS: usize = 2;
 
 /// Decides a request, and where it is denied finds what would allow it.
 pub fn explain_request(
@@ -375,7 +375,9 @@ fn search(world: World) -> Found {
         if found.iter().any(includes) || found.first().is_some_and(|(way, _)| way.len() < changes.len()) {
             continue;
         }
-        if trials >= most || found.len() > MOST_OTHERS {
+        // of ways with several steps the first is enough to read
+        let several = found.first().is_some_and(|(way, _)| way.len() > 1);
+        if trials >= most || several || found.len() > MOST_OTHERS {
             break;
         }
         trials += 1;

@@ -56,7 +56,8 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     agreements::check(snapshot, now, &mut checked);
     signatures::check(snapshot, &signed, now, &mut checked);
     policies::check(snapshot, &mut checked);
-    let Checked { earlier: _, mut model, findings, guesses: _ } = checked;
+    let Checked { earlier: _, mut model, mut findings, guesses: _ } = checked;
+    check::name_what_exists(&mut findings, &snapshot.unreadable);
     let refused: BTreeSet<&ObjectKey> = findings
         .iter()
         .filter(|finding| finding.refuses())
