@@ -11,6 +11,8 @@
 )]
 
 mod folders;
+#[path = "folders/tables.rs"]
+mod tables;
 
 use std::collections::BTreeMap;
 

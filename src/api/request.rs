@@ -13,6 +13,7 @@ use super::{
 /// A question: may this subject do this to that product, in this context?
 #[derive(Clone, Debug, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = shape::open)]
 pub struct AccessRequest {
     /// Who asks.
     pub subject: Subject,
@@ -28,6 +29,7 @@ pub struct AccessRequest {
 /// Who asks.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = shape::open)]
 pub struct Subject {
     /// What kind of subject it is.
     #[serde(rename = "type")]
@@ -50,6 +52,7 @@ pub enum SubjectType {
 /// What somebody wants to do.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = shape::open)]
 pub struct RequestAction {
     /// `readRecord`, `queryAggregate`, `extract`, `reidentify` or `shareOnward`.
     #[schemars(transform = shape::word)]
@@ -59,6 +62,7 @@ pub struct RequestAction {
 /// What somebody wants it of.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = shape::open)]
 pub struct RequestResource {
     /// `DataProduct`.
     #[serde(rename = "type")]
@@ -72,6 +76,7 @@ pub struct RequestResource {
 /// What the enforcement point knows of the request. Left out, a value is the safe one.
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = shape::open)]
 pub struct RequestContext {
     /// What the data is wanted for, such as `DirectCare`. Left out or empty, nothing permits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -147,6 +152,29 @@ pub struct NearMiss {
     /// The permit that came closest, where one was asked.
     pub rule: Option<String>,
     /// The clause that failed.
+    pub clause: String,
+    /// The value it saw.
+    pub saw: String,
+    /// The value it wants.
+    pub wants: String,
+    /// Who can change that.
+    pub who: String,
+    /// What has to change besides, in this order. With it, the request is allowed: it was tried.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<NearMissStep>,
+    /// Other changes that would do, each with what has to change besides. Each was tried.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub or: Vec<Vec<NearMissStep>>,
+    /// Where nothing that was tried helps: everything that is in the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub obstacles: Vec<String>,
+}
+
+/// One of several things that have to change.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NearMissStep {
+    /// What was looked at.
     pub clause: String,
     /// The value it saw.
     pub saw: String,

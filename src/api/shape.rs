@@ -24,6 +24,11 @@ pub(crate) const MOMENT: &str = r"^(([1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|9
 /// The most bytes of Cedar text in one field; the parser's own bound.
 pub(super) const CEDAR_BYTES: u64 = 65_536;
 
+/// An object that may have members which are not known, and are ignored: AuthZEN says so of requests.
+pub(super) fn open(schema: &mut Schema) {
+    schema.insert("x-kubernetes-preserve-unknown-fields".to_owned(), Value::Bool(true));
+}
+
 /// A namespace, or the name of a function: an RFC 1123 label.
 pub(super) fn label(schema: &mut Schema) {
     string(schema, 1, 63, Some(LABEL), "A name of at most 63 lower-case letters, digits and `-`.");

@@ -12,11 +12,13 @@ use super::arguments::{Cluster, Moment, Paths, reference};
 use super::load::{self, Loaded};
 use super::output::wrap::wrap;
 use super::output::{Printer, report};
-use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef};
+use crate::api::{
+    AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, NearMissStep, ObjectRef,
+};
 use crate::core::finding::Finding;
 use crate::core::judge::Judgement;
 use crate::core::policy::{CandidateVerdict, Verdict};
-use crate::source::files;
+use crate::source::files::{self, ReadRequest};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
@@ -85,7 +87,12 @@ fn explain_request(
     printer: &mut Printer,
 ) -> Exit {
     let request = match files::read_request(request) {
-        Ok(request) => request,
+        Ok(ReadRequest { request, notes }) => {
+            for note in notes {
+                printer.talk(format!("{} {note}", printer.talk_paint().yellow("note:")));
+            }
+            request
+        }
         Err(findings) => {
             let findings: Vec<&Finding> = findings.iter().collect();
             let text = report::render(&findings, &mut loaded.texts, printer.talk_paint(), printer.width());
@@ -96,7 +103,7 @@ fn explain_request(
     let at = load::moment(at, &loaded.snapshot, printer);
     let progress = printer.progress("judging");
     let judgement = Judgement::new(&loaded.snapshot, at);
-    let verdict = judgement.decide(&request);
+    let verdict = judgement.explain(&request);
     drop(progress);
     loaded.talk_about(&judgement.findings, printer);
     match output {
@@ -170,26 +177,22 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
     }) {
         fact("helps", help);
     }
-    if let Some(NearMiss { agreement, rule, clause, saw, wants, who }) = near_miss {
-        let mut nearest: Vec<String> = Vec::new();
+    if let Some(near_miss) = near_miss {
+        let NearMiss { agreement, rule, clause: _, saw: _, wants: _, who: _, then: _, or: _, obstacles: _ } =
+            near_miss;
         match (rule, agreement) {
-            // what denied is no near miss: it says what would have kept it silent
-            _ if *tier == DecisionTier::Ceiling => {}
+            // what denied is no near miss
+            _ if *tier == DecisionTier::Ceiling || *tier == DecisionTier::Local => {}
             (Some(rule), Some(agreement)) => {
-                nearest.push(format!("rule `{rule}` of `{agreement}` came closest"))
+                fact("nearest", &format!("rule `{rule}` of `{agreement}` came closest"));
             }
-            (Some(rule), None) => nearest.push(format!("rule `{rule}` came closest")),
-            (None, Some(agreement)) => nearest.push(format!("agreement `{agreement}` came closest")),
+            (Some(rule), None) => fact("nearest", &format!("rule `{rule}` came closest")),
+            (None, Some(agreement)) => fact("nearest", &format!("agreement `{agreement}` came closest")),
             (None, None) => {}
         }
-        if ![saw, wants].iter().all(|part| reason.contains(part.as_str())) {
-            nearest.push(format!("{clause} is {saw}, and has to be {wants}"));
+        for (name, text) in ways(near_miss) {
+            fact(name, &text);
         }
-        if !nearest.is_empty() {
-            let name = if *tier == DecisionTier::Ceiling { "needs" } else { "nearest" };
-            fact(name, &nearest.join(": "));
-        }
-        fact("up to", who);
     }
     if candidates.len() > 1 {
         printer.answer("");
@@ -201,6 +204,29 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
             printer.answer(format!("    {agreement} {word}, {}{rule}", tier.as_str()));
         }
     }
+}
+
+/// What would allow a denied request, line by line: what has to change, and who can change it.
+pub(super) fn ways(near_miss: &NearMiss) -> Vec<(&'static str, String)> {
+    let NearMiss { agreement: _, rule: _, clause, saw, wants, who, then, or, obstacles } = near_miss;
+    if !obstacles.is_empty() {
+        let few = "no change that was tried would allow it; in the way:".to_owned();
+        let all = obstacles.iter().map(|obstacle| ("", obstacle.clone()));
+        return std::iter::once(("needs", few)).chain(all).collect();
+    }
+    let change = |clause: &str, saw: &str, wants: &str| format!("{clause} is {saw}, and has to be {wants}");
+    let mut lines = vec![("needs", change(clause, saw, wants)), ("fixed by", who.clone())];
+    for NearMissStep { clause, saw, wants, who } in then {
+        lines.extend([("and then", change(clause, saw, wants)), ("fixed by", who.clone())]);
+    }
+    for way in or {
+        let mut name = "or";
+        for NearMissStep { clause, saw, wants, who } in way {
+            lines.extend([(name, change(clause, saw, wants)), ("fixed by", who.clone())]);
+            name = "and then";
+        }
+    }
+    lines
 }
 
 /// What a tier means to somebody who has not read the design.

@@ -13,7 +13,7 @@ use super::load;
 use super::output::{Printer, report};
 use crate::api::{ActingRole, ObjectRef};
 use crate::core::finding::Finding;
-use crate::core::sign::{SignatureRequest, signature};
+use crate::core::sign::{SignatureRequest, remarks, signature};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,8 +33,16 @@ pub(super) struct Arguments {
     purposes: Option<Vec<String>>,
 
     /// Withdraw from the agreement instead of signing it.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "decline")]
     withdraw: bool,
+
+    /// Say no to an agreement that was never signed.
+    #[arg(long)]
+    decline: bool,
+
+    /// Withdraw from this moment on, from `--purposes` or from all [default: at once].
+    #[arg(long, value_name = "DATE", value_parser = moment)]
+    on: Option<Timestamp>,
 
     /// The role in which somebody signs.
     #[arg(
@@ -53,14 +61,25 @@ pub(super) struct Arguments {
 const ROLES: [&str; 5] = ["Siro", "CaldicottGuardian", "Dpo", "ControllerLead", "Lay"];
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, agreement, party, purposes, withdraw, acting_role, signed_on } =
-        arguments;
+    let Arguments {
+        paths: Paths { paths },
+        agreement,
+        party,
+        purposes,
+        withdraw,
+        decline,
+        on,
+        acting_role,
+        signed_on,
+    } = arguments;
     let mut loaded = load::load(paths, printer);
     let request = SignatureRequest {
         agreement: agreement.clone(),
         party: party.clone(),
         purposes: purposes.clone(),
         withdraw: *withdraw,
+        decline: *decline,
+        on: *on,
         acting_role: *acting_role,
         signed_on: Some(signed_on.unwrap_or_else(now)),
     };
@@ -80,28 +99,51 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
                 message.push_str(&format!(": {cause}"));
                 source = cause.source();
             }
-            let help =
-                (!broken.is_empty()).then_some("an object above could not be read: mend it, and try again");
-            printer.error(message, help);
+            let unread = "an object above could not be read: fix it, and try again".to_owned();
+            let help = error.help().or_else(|| (!broken.is_empty()).then_some(unread));
+            printer.error(message, help.as_deref());
             return Exit::Unknown;
         }
     };
-    if let Err(error) = printer.answer_yaml(&signature) {
+    let whole = match serde_json::to_value(&signature).map(whole) {
+        Ok(whole) => whole,
+        Err(error) => {
+            printer.error(format!("the signature cannot be written out: {error}"), None);
+            return Exit::Unknown;
+        }
+    };
+    if let Err(error) = printer.answer_yaml(&whole) {
         printer.error(format!("the signature cannot be written out: {error}"), None);
         return Exit::Unknown;
     }
     let paint = printer.talk_paint();
     let namespace = signature.namespace().unwrap_or_default();
-    let what = if *withdraw {
-        format!("this withdraws `{party}` from `{agreement}`")
-    } else {
-        format!("this signs `{agreement}` for `{party}`")
+    let what = match (withdraw, decline, on) {
+        (true, _, Some(on)) => format!("this withdraws `{party}` from `{agreement}` on {on}"),
+        (true, _, None) => format!("this withdraws `{party}` from `{agreement}`"),
+        (false, true, _) => format!("this declines `{agreement}` for `{party}`"),
+        (false, false, _) => format!("this signs `{agreement}` for `{party}`"),
     };
     printer.talk(format!(
-        "{} {what}; apply it with an account of namespace `{namespace}`: `concordat sign … | kubectl apply -f -`",
+        "{} {what}; apply it with an account of namespace `{namespace}`: `concordat sign … | kubectl apply -f -` \
+         (over a signature that another tool applied: `kubectl apply --server-side --force-conflicts -f -`)",
         paint.cyan("note:"),
     ));
+    for remark in remarks(&loaded.snapshot, &signature) {
+        printer.talk(format!("{} {remark}", paint.yellow("note:")));
+    }
     Exit::Yes
+}
+
+/// A signature with its empty list of ends written out, so that no list of another field manager stays there.
+fn whole(mut signature: Value) -> Value {
+    let spec = signature.get_mut("spec").and_then(Value::as_object_mut);
+    if let Some(spec) = spec
+        && spec.get("state").and_then(Value::as_str) == Some("Signed")
+    {
+        spec.entry("ends").or_insert_with(|| Value::Array(Vec::new()));
+    }
+    signature
 }
 
 fn role(text: String) -> Result<ActingRole, serde_json::Error> {

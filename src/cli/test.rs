@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::Exit;
 use super::arguments::{Cluster, Moment, Paths};
+use super::explain::ways;
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
-use crate::api::{AccessAnswer, AnswerContext, Expectation, NearMiss, ObjectRef, PolicyTestCase};
+use crate::api::{AccessAnswer, AnswerContext, Expectation, ObjectRef, PolicyTestCase};
 use crate::core::finding::{Code, Finding, ObjectKey};
 use crate::core::judge::Judgement;
 use crate::core::policy::{Assessments, Signing, TestOutcome, assess, run_own_test, run_test};
@@ -221,11 +222,10 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
     line("expected", &expected(&case.expect));
     line("got", &got(answer, fired, &case.expect));
     line("because", reason);
-    if let Some(NearMiss { agreement: _, rule: _, clause, saw, wants, who }) = near_miss {
-        if ![saw, wants].iter().all(|part| reason.contains(part.as_str())) {
-            line("nearest", &format!("{clause} is {saw}, and has to be {wants}"));
+    if let Some(near_miss) = near_miss {
+        for (name, text) in ways(near_miss) {
+            line(name, &text);
         }
-        line("up to", who);
     }
     printer.answer("");
 }

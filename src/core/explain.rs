@@ -149,9 +149,14 @@ pub struct NextChange {
 
 /// An agreement that is not there, or not read.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
-#[error("there is no agreement `{agreement}`")]
+#[error("{}", .unreadable.as_ref().map_or_else(
+    || format!("there is no agreement `{}`", .agreement),
+    |error| format!("agreement `{}` exists, but cannot be used: {error}", .agreement)
+))]
 pub struct UnknownAgreement {
     pub agreement: ObjectRef,
+    /// Why it cannot be read, where it exists.
+    pub unreadable: Option<String>,
     /// The one that was probably meant.
     pub near: Option<String>,
 }
@@ -180,7 +185,10 @@ pub fn explain(
             })
             .collect();
         let near = nearest(&reference.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
-        return Err(UnknownAgreement { agreement: reference.clone(), near });
+        let key = report::agreement_key(reference);
+        let unreadable = snapshot.unreadable.iter().find(|it| it.key() == key).map(|it| it.error.clone());
+        let near = near.filter(|_| unreadable.is_none());
+        return Err(UnknownAgreement { agreement: reference.clone(), unreadable, near });
     };
     let own: Vec<&Finding> = judgement
         .findings
@@ -295,7 +303,13 @@ fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartySta
         Standing::NotSigned => !state.twice,
         Standing::Signed | Standing::Withdrawn | Standing::Declined => false,
     };
-    let request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
+    let mut request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
+    // who signed for some purposes is not asked for all
+    let listed = |code: &&String| agreement.spec.purposes.iter().any(|purpose| purpose.code == **code);
+    let named = agreement.signers.get(org).and_then(|signer| signer.named());
+    request.purposes = named
+        .map(|named| named.iter().filter(listed).cloned().collect())
+        .filter(|it: &Vec<String>| !it.is_empty());
     ExplainedParty {
         org: org.to_owned(),
         roles: roles

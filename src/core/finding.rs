@@ -122,6 +122,7 @@ codes! {
     FrameworkPolicies "CON602" Error "a framework's policies cannot be loaded";
     FrameworkText "CON603" Error "a framework has the name and version of the built-in one, but another text";
     ExceptionRefused "CON604" Error "the framework does not let this rule be lifted";
+    ExceptionOver "CON605" Warning "a rule closes paths of an agreement for which it was lifted, or will be";
 
     PolicyNamespace "CON701" Error "a local policy stands outside its footprint's policy namespaces";
     PolicyText "CON702" Error "a local policy's text cannot be parsed or is not valid";

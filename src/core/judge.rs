@@ -81,6 +81,12 @@ impl Judgement {
         self.plan_with(&Dns::default())
     }
 
+    /// Decides a request like [`decide`](Self::decide), and finds what would allow one that is denied, which takes
+    /// longer.
+    pub fn explain(&self, request: &AccessRequest) -> Verdict {
+        policy::explain_request(&self.model, &self.assessments, request, self.at)
+    }
+
     /// What ought to exist.
     pub fn plan_with(&self, dns: &Dns) -> Plan {
         plan::plan(self, dns, &Drafts::default()).0

@@ -1,10 +1,11 @@
 //! What a judgement means in words: findings for broken rules, conditions and phases for statuses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Agreement, Model};
-use super::policy::{Assessment, Assessments, BrokenRule, PartyState};
+use super::policy::{Assessment, Assessments, BrokenRule, PartyState, exception_over};
+use super::sign;
 use super::snapshot::Snapshot;
 use crate::api::{
     Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef,
@@ -27,16 +28,33 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
         if assessment.phase.is_over() {
             continue;
         }
+        let agreement = model.agreements.get(&reference);
+        let over = |rule: &str| exception_over(model, agreement?, rule, assessment.at);
+        let said = |broken: &BrokenRule| {
+            let over = over(&broken.rule).map_or(String::new(), |over| format!("; {over}"));
+            format!("{}{over}", broken_text(broken))
+        };
+        // what an exception lifted until now closes a path, and no rule refuses the agreement
+        let closed: BTreeSet<&str> =
+            assessment.closed.iter().filter_map(|flow| Some(flow.reason.split_once(": ")?.0)).collect();
+        for (rule, over) in closed.into_iter().filter_map(|rule| Some((rule, over(rule)?))) {
+            let message = format!("{rule} closes paths of the agreement: {over}");
+            findings.push(sourced.finding(Code::ExceptionOver, "", message).help(
+                "meet the rule, or ask the national body for a further exception; `concordat explain --agreement` \
+                 shows the paths",
+            ));
+        }
         for broken in &assessment.broken {
             let (field, help) = mend(model, &sourced.object.spec, broken);
             let code =
                 if broken.rule == "framework" { Code::FrameworkNotEffective } else { Code::RuleBroken };
-            findings.push(sourced.finding(code, &field, broken_text(broken)).help(help));
+            let text = said(broken);
+            findings.push(sourced.finding(code, &field, text).help(help));
         }
         // with accession they keep one party out, and nobody else
         for broken in &assessment.kept_out {
             let (field, help) = mend(model, &sourced.object.spec, broken);
-            let mut finding = sourced.finding(Code::RuleBroken, &field, broken_text(broken)).help(help);
+            let mut finding = sourced.finding(Code::RuleBroken, &field, said(broken)).help(help);
             finding.severity = Severity::Warning;
             findings.push(finding);
         }
@@ -89,7 +107,11 @@ pub(crate) fn mend(model: &Model, spec: &DataSharingAgreementSpec, broken: &Brok
 
 /// What a party still has to do, where it has to do something.
 pub fn needed(agreement: &Agreement, org: &str, party: &PartyState) -> Option<String> {
-    let command = format!("concordat sign --agreement {} --party {org}", agreement.reference);
+    // who signed for some purposes is not asked for all
+    let listed = |code: &&String| agreement.spec.purposes.iter().any(|purpose| purpose.code == **code);
+    let named = agreement.signers.get(org).and_then(|signer| signer.named());
+    let named: Option<Vec<String>> = named.map(|named| named.iter().filter(listed).cloned().collect());
+    let command = sign::command(&agreement.reference, org, named.as_deref());
     match party.standing {
         Standing::Signed if party.broken.is_empty() => None,
         Standing::Signed => Some(format!(
@@ -260,8 +282,8 @@ pub fn simple_conditions(generation: Option<i64>, findings: &[&Finding]) -> Vec<
     let warnings: Vec<&&Finding> = findings.iter().filter(|finding| !finding.is_error()).collect();
     let (status, reason, message) = match errors.first() {
         Some(first) => (ConditionStatus::False, first.code.reason(), joined(&errors)),
-        None if warnings.is_empty() => (ConditionStatus::True, "Valid", "it is used".to_owned()),
-        None => (ConditionStatus::True, "Valid", format!("it is used; {}", joined(&warnings))),
+        None if warnings.is_empty() => (ConditionStatus::True, "Valid", "the object is valid".to_owned()),
+        None => (ConditionStatus::True, "Valid", format!("the object is valid; {}", joined(&warnings))),
     };
     ["Valid", "Ready"].map(|type_| condition(generation, type_, status, reason, message.clone())).to_vec()
 }
@@ -338,9 +360,11 @@ impl Conditions<'_> {
     fn broken_rules(&self) -> String {
         let Self { model, agreement, assessment } = self;
         let told = |broken: &BrokenRule| {
+            let over = exception_over(model, agreement, &broken.rule, assessment.at)
+                .map_or(String::new(), |over| format!("; {over}"));
             let (field, help) = mend(model, &agreement.spec, broken);
             let place = if field.is_empty() { String::new() } else { format!("`{field}`: ") };
-            format!("{} ({place}{help})", broken_text(broken))
+            format!("{}{over} ({place}{help})", broken_text(broken))
         };
         assessment.broken.iter().map(told).collect::<Vec<_>>().join("; ")
     }

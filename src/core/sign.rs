@@ -11,7 +11,7 @@ use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::nearest;
 use crate::api::{
     ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
-    SignatureState,
+    SignatureEnd, SignatureState,
 };
 
 /// What is to be signed, by whom.
@@ -23,6 +23,10 @@ pub struct SignatureRequest {
     pub purposes: Option<Vec<String>>,
     /// Withdraw instead of signing.
     pub withdraw: bool,
+    /// Say no to what was never signed, instead of signing.
+    pub decline: bool,
+    /// The moment from which a withdrawal counts; none means at once.
+    pub on: Option<Timestamp>,
     pub acting_role: Option<ActingRole>,
     pub signed_on: Option<Timestamp>,
 }
@@ -30,7 +34,16 @@ pub struct SignatureRequest {
 impl SignatureRequest {
     /// A signature for all purposes, which says neither when nor in which role it was made.
     pub fn new(agreement: ObjectRef, party: String) -> Self {
-        Self { agreement, party, purposes: None, withdraw: false, acting_role: None, signed_on: None }
+        Self {
+            agreement,
+            party,
+            purposes: None,
+            withdraw: false,
+            decline: false,
+            on: None,
+            acting_role: None,
+            signed_on: None,
+        }
     }
 }
 
@@ -47,10 +60,14 @@ pub enum SignError {
     OrgNotFound { party: String },
     #[error("`{agreement}` has no purpose `{purpose}`; its purposes are {purposes}")]
     PurposeNotFound { agreement: ObjectRef, purpose: String, purposes: String },
-    #[error(
-        "a withdrawal is from the whole agreement and takes no purposes; to leave one purpose, sign for the others"
-    )]
-    WithdrawnWithPurposes,
+    #[error("a withdrawal that counts at once is from the whole agreement and takes no purposes")]
+    WithdrawnWithPurposes { instead: String },
+    #[error("who declines takes no part in the whole agreement, so `--decline` takes no purposes")]
+    DeclinedWithPurposes { instead: String },
+    #[error("`{party}` has not signed `{agreement}`, so that there is nothing which could end on a date")]
+    NothingToEnd { party: String, agreement: ObjectRef, instead: String },
+    #[error("`--on` is for a withdrawal: a signature counts from the start of the term, and a no at once")]
+    DateWithoutWithdrawal,
     #[error("no purpose is named; leave `--purposes` out to sign for all")]
     NoPurposes,
     #[error("the terms of `{agreement}` have no digest")]
@@ -61,6 +78,27 @@ pub enum SignError {
     },
 }
 
+impl SignError {
+    /// What would work.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::WithdrawnWithPurposes { instead }
+            | Self::DeclinedWithPurposes { instead }
+            | Self::NothingToEnd { instead, .. } => Some(instead.clone()),
+            Self::DateWithoutWithdrawal => Some("say `--withdraw --on DATE`".to_owned()),
+            Self::NoPurposes => Some("name the purposes, such as `--purposes DirectCare`".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// The command by which a party signs: for these purposes, or for all.
+pub fn command(agreement: &ObjectRef, party: &str, purposes: Option<&[String]>) -> String {
+    let purposes = purposes.filter(|purposes| !purposes.is_empty());
+    let purposes = purposes.map_or(String::new(), |purposes| format!(" --purposes {}", purposes.join(",")));
+    format!("concordat sign --agreement {agreement} --party {party}{purposes}")
+}
+
 fn did_you_mean(near: Option<&str>) -> String {
     near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"))
 }
@@ -68,16 +106,21 @@ fn did_you_mean(near: Option<&str>) -> String {
 /// The signature. It reads the agreement, its products and the party's home namespace, and nothing else, so that
 /// it works whatever else is wrong.
 pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<AgreementSignature, SignError> {
-    let SignatureRequest { agreement: reference, party, purposes, withdraw, acting_role, signed_on } =
-        request;
+    let SignatureRequest {
+        agreement: reference,
+        party,
+        purposes,
+        withdraw,
+        decline,
+        on,
+        acting_role,
+        signed_on,
+    } = request;
     let agreement = find_agreement(snapshot, reference)?;
     let parties: Vec<&str> = agreement.spec.parties.iter().map(|party| party.org.as_str()).collect();
     if !parties.contains(&party.as_str()) {
         let parties = listed(parties.iter().copied());
         return Err(SignError::NotAParty { party: party.clone(), agreement: reference.clone(), parties });
-    }
-    if *withdraw && purposes.is_some() {
-        return Err(SignError::WithdrawnWithPurposes);
     }
     if purposes.as_ref().is_some_and(Vec::is_empty) {
         return Err(SignError::NoPurposes);
@@ -88,6 +131,17 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             agreement: reference.clone(),
             purpose: unknown.clone(),
             purposes: listed(codes.iter().copied()),
+        });
+    }
+    if on.is_some() && !*withdraw {
+        return Err(SignError::DateWithoutWithdrawal);
+    }
+    if let Some(left) = purposes.as_ref().filter(|_| (*withdraw && on.is_none()) || *decline) {
+        let instead = instead(request, left, &codes);
+        return Err(if *decline {
+            SignError::DeclinedWithPurposes { instead }
+        } else {
+            SignError::WithdrawnWithPurposes { instead }
         });
     }
     let home = snapshot
@@ -106,25 +160,128 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
         .collect();
     let terms_hash = match terms::terms_hash(&agreement.spec, &products, party) {
         Ok(hash) => hash,
-        // withdrawing works whatever is wrong with the terms
-        Err(_) if *withdraw => NO_TERMS.to_owned(),
+        // a no works whatever is wrong with the terms
+        Err(_) if *withdraw || *decline => NO_TERMS.to_owned(),
         Err(source) => return Err(SignError::Terms { agreement: reference.clone(), source }),
     };
-    let mut signature = AgreementSignature::new(
-        &signature_name(reference, party),
-        AgreementSignatureSpec {
-            agreement: reference.clone(),
-            party: party.clone(),
-            terms_hash,
-            state: withdraw.then_some(SignatureState::Withdrawn),
-            purposes: purposes.clone(),
-            ends: Vec::new(),
-            acting_role: *acting_role,
-            signed_on: *signed_on,
-        },
-    );
+    // what is left out would be whatever another field manager has written there, so everything is written out
+    let all = || codes.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>();
+    let own = earlier(snapshot, reference, party);
+    let mut spec = AgreementSignatureSpec {
+        agreement: reference.clone(),
+        party: party.clone(),
+        terms_hash,
+        state: Some(SignatureState::Signed),
+        purposes: Some(purposes.clone().unwrap_or_else(all)),
+        ends: Vec::new(),
+        acting_role: *acting_role,
+        signed_on: *signed_on,
+    };
+    if *decline {
+        (spec.state, spec.purposes) = (Some(SignatureState::Declined), None);
+    } else if let (true, Some(on)) = (*withdraw, on) {
+        let signed = own.filter(|own| own.state.unwrap_or_default() == SignatureState::Signed);
+        let Some(signed) = signed else {
+            let decline = format!("concordat sign --agreement {reference} --party {party} --decline");
+            let (party, agreement) = (party.clone(), reference.clone());
+            let instead = format!("to say no to it: `{decline}`");
+            return Err(SignError::NothingToEnd { party, agreement, instead });
+        };
+        // what is signed goes on as it was until then, on the terms that were signed
+        let ending: Vec<Option<String>> = match purposes {
+            Some(purposes) => purposes.iter().cloned().map(Some).collect(),
+            None => vec![None],
+        };
+        let kept = signed.ends.iter().filter(|end| !ending.contains(&end.purpose)).cloned();
+        let ends = ending.iter().cloned().map(|purpose| SignatureEnd { purpose, on: *on });
+        spec.ends = kept.chain(ends).collect();
+        spec.terms_hash.clone_from(&signed.terms_hash);
+        spec.purposes = Some(signed.purposes.clone().unwrap_or_else(all));
+        spec.acting_role = acting_role.or(signed.acting_role);
+        spec.signed_on = signed.signed_on.or(*signed_on);
+    } else if *withdraw {
+        (spec.state, spec.purposes) = (Some(SignatureState::Withdrawn), None);
+    }
+    let mut signature = AgreementSignature::new(&signature_name(reference, party), spec);
     signature.metadata.namespace = Some(home);
     Ok(signature)
+}
+
+/// The command for what was probably meant by a no to some purposes.
+fn instead(request: &SignatureRequest, left: &[String], codes: &[&str]) -> String {
+    let SignatureRequest { agreement, party, .. } = request;
+    let others: Vec<String> = codes
+        .iter()
+        .filter(|code| !left.iter().any(|it| it == *code))
+        .map(|code| (*code).to_owned())
+        .collect();
+    if others.is_empty() {
+        let word = if request.decline { "--decline" } else { "--withdraw" };
+        return format!(
+            "these are all its purposes: `concordat sign --agreement {agreement} --party {party} {word}`"
+        );
+    }
+    format!("sign for the others: `{}`", command(agreement, party, Some(&others)))
+}
+
+/// What a party has said of an agreement before, as far as the snapshot shows it.
+fn earlier<'a>(
+    snapshot: &'a Snapshot,
+    agreement: &ObjectRef,
+    party: &str,
+) -> Option<&'a AgreementSignatureSpec> {
+    let about = |spec: &&AgreementSignatureSpec| spec.agreement == *agreement && spec.party == party;
+    snapshot.signatures.iter().map(|sourced| &sourced.object.spec).find(about)
+}
+
+/// What is worth saying of a signature beside the one that it replaces: where it widens what was signed, and where
+/// another word was probably meant.
+pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<String> {
+    let AgreementSignatureSpec { agreement, party, purposes, ends, state, .. } = &signature.spec;
+    let before = earlier(snapshot, agreement, party);
+    let was = before.map(|before| before.state.unwrap_or_default());
+    let again = |word: &str| format!("`concordat sign --agreement {agreement} --party {party} {word}`");
+    let mut remarks = Vec::new();
+    match (state.unwrap_or_default(), was) {
+        (SignatureState::Withdrawn, None | Some(SignatureState::Declined)) => remarks.push(format!(
+            "what was read holds no signature of `{party}` that could be withdrawn; to say no to what was never \
+             signed: {}",
+            again("--decline")
+        )),
+        (SignatureState::Declined, Some(SignatureState::Signed | SignatureState::Withdrawn)) => {
+            remarks.push(format!(
+                "`{party}` has signed before, and the API server refuses `Declined` over that; to withdraw: {}",
+                again("--withdraw")
+            ));
+        }
+        (SignatureState::Signed, Some(SignatureState::Withdrawn)) => {
+            remarks.push(format!("this widens what was signed: `{party}` had withdrawn"));
+        }
+        (SignatureState::Signed, Some(SignatureState::Declined)) => {
+            remarks.push(format!("this widens what was signed: `{party}` had declined"));
+        }
+        (SignatureState::Signed, Some(SignatureState::Signed)) => {
+            let (Some(before), Some(now)) = (before, purposes) else { return remarks };
+            let covered = |code: &&String| before.purposes.as_ref().is_none_or(|it| it.contains(code));
+            let more: Vec<&str> = now.iter().filter(|code| !covered(code)).map(String::as_str).collect();
+            if let Some(kept) = before.purposes.as_ref().filter(|_| !more.is_empty()) {
+                remarks.push(format!(
+                    "this widens what was signed by {}; to sign for the same as before: `{}`",
+                    listed(more.into_iter()),
+                    command(agreement, party, Some(kept))
+                ));
+            }
+            let dropped = before.ends.iter().any(|end| {
+                let later = |now: &&SignatureEnd| now.purpose == end.purpose && now.on <= end.on;
+                !ends.iter().any(|now| later(&now) || (now.purpose.is_none() && now.on <= end.on))
+            });
+            if dropped {
+                remarks.push("this widens what was signed: it ended on a date, and now ends later or not at all".to_owned());
+            }
+        }
+        _ => {}
+    }
+    remarks
 }
 
 fn find_agreement<'a>(

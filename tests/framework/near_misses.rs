@@ -1,5 +1,6 @@
 //! What a deny says of the permit that came closest.
 
+use concordat::api::AccessRequest;
 use concordat::core::judge::Judgement;
 use concordat::core::snapshot::{Snapshot, Sourced};
 use kube::ResourceExt as _;
@@ -48,7 +49,7 @@ fn json(text: &str) -> Value {
 }
 
 const CARE: &str = "LV-01: a care coordinator reads the council's list";
-const ASKER: &str = "whoever asks: the enforcement point in front of the product";
+const ASKER: &str = "the caller";
 
 #[test]
 fn a_deny_says_which_permit_came_closest_and_what_it_lacked() {
@@ -153,4 +154,112 @@ fn a_guardrail_that_denies_says_what_would_have_kept_it_silent() {
         "NF-16: context.minCellCount is 5, and has to be at least 8, or at most 0, or context.identifiability (now \
          `AggregateSuppressed`) anything but `AggregateSuppressed`"
     );
+}
+
+/// Changes a request as a step says, where it says something of the request; none where it is about the world.
+fn applied(request: &AccessRequest, clause: &str, wants: &str) -> Option<AccessRequest> {
+    let name = clause.strip_prefix("context.")?;
+    let mut value = serde_json::to_value(request).unwrap();
+    let context = &mut value["context"];
+    let word = wants.split('`').nth(1);
+    match name {
+        "roles" => {
+            let mut roles = request.context.roles.clone();
+            roles.push(word?.to_owned());
+            context["roles"] = roles.into();
+        }
+        "minCellCount" => {
+            context[name] = wants.strip_prefix("at least ")?.parse::<i64>().unwrap().into();
+        }
+        "caseReference" => context[name] = word.unwrap_or("a case").into(),
+        "purpose" | "identifiability" | "region" | "onwardTo" => context[name] = word?.into(),
+        _ => context[name] = (wants == "true").into(),
+    }
+    Some(serde_json::from_value(value).unwrap())
+}
+
+#[test]
+fn what_an_explanation_says_of_the_request_allows_it_once_done() {
+    let (mut known, mut whole) = (0, 0);
+    let judgement = Judgement::new(&SIGNED, at());
+    for case in access_cases() {
+        let answer = judgement.explain(&case.request).answer;
+        let Some(near) = answer.context.near_miss else {
+            assert!(answer.decision, "{}: a deny is explained", case.name);
+            continue;
+        };
+        if !near.obstacles.is_empty() {
+            assert!(near.then.is_empty() && near.or.is_empty(), "{}", case.name);
+            continue;
+        }
+        known += 1;
+        let first = std::iter::once((near.clause.clone(), near.wants.clone()));
+        let main: Vec<_> =
+            first.chain(near.then.iter().map(|step| (step.clause.clone(), step.wants.clone()))).collect();
+        let others =
+            near.or.iter().map(|way| way.iter().map(|it| (it.clause.clone(), it.wants.clone())).collect());
+        for way in std::iter::once(main).chain(others) {
+            let change =
+                |request: AccessRequest, (clause, wants): &(String, String)| applied(&request, clause, wants);
+            let Some(changed) = way.iter().try_fold(case.request.clone(), change) else { continue };
+            whole += 1;
+            let answer = judgement.decide(&changed).answer;
+            assert!(answer.decision, "{}: {way:?} and still {:?}", case.name, answer.context);
+        }
+    }
+    assert!(known > 20 && whole > 20, "{known} explanations, {whole} of them about the request alone");
+}
+
+#[test]
+fn a_lapsed_toolkit_is_renewed_by_the_organisation() {
+    let case = access_cases().into_iter().find(|it| it.name.starts_with("NF-13")).unwrap();
+    let judgement = Judgement::new(&SIGNED, at());
+    let near = judgement.explain(&case.request).answer.context.near_miss.unwrap();
+    let ways: Vec<(String, String)> = std::iter::once((near.clause, near.who))
+        .chain(near.or.into_iter().flatten().map(|step| (step.clause, step.who)))
+        .collect();
+    let toolkit = ways.iter().find(|(clause, _)| clause.starts_with("assurance.dspt of ")).unwrap();
+    assert!(toolkit.1.starts_with("the organisation `"), "{toolkit:?}");
+}
+
+#[test]
+fn each_of_several_obstacles_is_named_with_who_can_take_it_away() {
+    let case = access_cases().into_iter().find(|it| it.name == CARE).unwrap();
+    let mut world = SIGNED.clone();
+    for agreement in &mut world.agreements {
+        let lists = |it: &concordat::api::Purpose| {
+            it.products.iter().any(|product| product.to_string() == case.request.resource.id)
+        };
+        if agreement.object.spec.purposes.iter().any(lists) {
+            let mut object = (*agreement.object).clone();
+            object.spec.suspend = true;
+            agreement.object = object.into();
+        }
+    }
+    let mut request = case.request;
+    request.context.legitimate_relationship = false;
+    let near = Judgement::new(&world, at()).explain(&request).answer.context.near_miss.unwrap();
+    assert!(near.clause.starts_with("`spec.suspend` of "), "{near:?}");
+    let then: Vec<&str> = near.then.iter().map(|step| step.clause.as_str()).collect();
+    assert_eq!(then, ["context.legitimateRelationship"], "{near:?}");
+}
+
+#[test]
+fn a_misspelt_name_of_a_request_says_which_was_meant() {
+    let judgement = Judgement::new(&SIGNED, at());
+    let case = access_cases().into_iter().find(|it| it.name == CARE).unwrap();
+    let reason = |change: fn(&mut AccessRequest)| {
+        let mut request = case.request.clone();
+        change(&mut request);
+        judgement.explain(&request).answer.context.reason
+    };
+    for (reason, meant) in [
+        (reason(|it| it.context.purpose = Some("Proactivecare".to_owned())), "`ProactiveCare`"),
+        (reason(|it| it.action.name = "readrecord".to_owned()), "`readRecord`"),
+        (reason(|it| it.resource.id.push('x')), "did you mean `"),
+        (reason(|it| it.subject.id.push('x')), "did you mean `"),
+        (reason(|it| it.context.roles = vec!["CareCordinator".to_owned()]), "`CareCoordinator`"),
+    ] {
+        assert!(reason.contains("did you mean") && reason.contains(meant), "{reason}");
+    }
 }

@@ -19,7 +19,7 @@ use super::policy::{Framework, LocalPolicy, PolicyInDoubt};
 use super::snapshot::ClusterView;
 use crate::api::{
     DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, OrgState, PartnerOrgSpec,
-    PartyRole, Purpose, RecipientRef,
+    PartyRole, Purpose, RecipientRef, SignatureState,
 };
 
 /// One function of one organisation.
@@ -143,6 +143,16 @@ pub struct Signer {
     pub terms_hash: String,
     /// What has been said for it.
     pub words: Words,
+}
+
+impl Signer {
+    /// The purposes that its one signature names, whether it counts or not: what "sign again" repeats.
+    pub fn named(&self) -> Option<&BTreeSet<String>> {
+        match self.words.own.as_slice() {
+            [Word::Said(said)] if said.state == SignatureState::Signed => said.purposes.as_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// An agreement that says it replaces another one, whether it can be used or not.

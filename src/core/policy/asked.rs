@@ -1,11 +1,13 @@
 //! The names of a request, found in the model.
 
-use super::near_miss::{CALLER, miss};
+use super::near_miss::{ACTION, CALLER, LEVEL, PURPOSE, RESOURCE, SUBJECT, miss};
 use crate::api::{
     AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, RequestContext, Subject, SubjectType,
 };
+use crate::core::finding::ObjectKey;
 use crate::core::model::{FunctionRef, Model, Product};
 use crate::core::text::is_blank;
+use crate::core::validate::shape::nearest;
 
 /// A request whose names have been found.
 pub(super) struct Asked<'a> {
@@ -23,23 +25,25 @@ impl<'a> Asked<'a> {
     pub(super) fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
         let AccessRequest { subject, action, resource, context } = request;
         let function = function_of(model, subject).ok_or_else(|| {
-            let wants = match subject.type_ {
-                SubjectType::Workload => {
-                    "`cluster/namespace/serviceAccount` of a workload that one function has"
+            let (shape, near) = match subject.type_ {
+                SubjectType::Workload => (
+                    "`cluster/namespace/serviceAccount` of a workload that one function has",
+                    near_workload(model, &subject.id),
+                ),
+                SubjectType::OrgFunction => {
+                    ("`org/function` of an organisation", near_function(model, &subject.id))
                 }
-                SubjectType::OrgFunction => "`org/function` of an organisation",
             };
-            miss(
-                "the subject",
-                format!("`{}`, which nobody has", subject.id),
-                wants,
-                "the registry of the system",
-            )
+            let saw = format!("the unknown subject `{}`", subject.id);
+            miss(SUBJECT, saw, did_you_mean(shape, near), "the registry of the system")
         })?;
         let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
         let action = known.ok_or_else(|| {
-            let names: Vec<String> = DataAction::ALL.iter().map(|action| format!("`{action}`")).collect();
-            miss("the action", format!("`{}`", action.name), format!("one of {}", names.join(", ")), CALLER)
+            let names = || DataAction::ALL.iter().map(|action| action.as_str());
+            let listed: Vec<String> = names().map(|name| format!("`{name}`")).collect();
+            let near = nearest(&action.name, names()).map(str::to_owned);
+            let wants = did_you_mean(&format!("one of {}", listed.join(", ")), near);
+            miss(ACTION, format!("`{}`", action.name), wants, CALLER)
         })?;
         let product = (resource.type_ == "DataProduct")
             .then(|| resource.id.split_once('/'))
@@ -48,27 +52,47 @@ impl<'a> Asked<'a> {
                 model.products.get(&ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
             })
             .ok_or_else(|| {
-                let saw = format!("`{}` `{}`, which does not exist", resource.type_, resource.id);
-                miss("the resource", saw, "`DataProduct` and `namespace/name` of a product", CALLER)
+                let (kind, id) = (&resource.type_, &resource.id);
+                let named = |product: &&Product| product.reference.to_string() == *id;
+                let near = if kind != "DataProduct" {
+                    nearest(kind, ["DataProduct"].into_iter()).map(str::to_owned)
+                } else {
+                    nearest(id, model.products.keys().map(ToString::to_string))
+                };
+                let saw = match resource.id.split_once('/') {
+                    Some((namespace, name)) if kind == "DataProduct" && exists(model, namespace, name) => {
+                        format!("`{id}`, which exists, but cannot be used")
+                    }
+                    _ if model.products.values().any(|product| named(&product)) => {
+                        format!("of the unknown type `{kind}`")
+                    }
+                    _ => format!("`{kind}` `{id}`, which does not exist"),
+                };
+                let wants = did_you_mean("`DataProduct` and `namespace/name` of a product", near);
+                miss(RESOURCE, saw, wants, CALLER)
             })?;
+        let codes = || model.frameworks.values().flat_map(|framework| framework.purposes());
         let purpose = context
             .purpose
             .as_deref()
             .filter(|code| !is_blank(code))
-            .filter(|code| model.frameworks.values().any(|framework| framework.purpose(code).is_some()))
+            .filter(|code| codes().any(|purpose| purpose.code == *code))
             .ok_or_else(|| {
-                let saw = context.purpose.as_deref().filter(|code| !is_blank(code)).map_or_else(
+                let named = context.purpose.as_deref().filter(|code| !is_blank(code));
+                let saw = named.map_or_else(
                     || "left out".to_owned(),
                     |code| format!("`{code}`, which no framework lists"),
                 );
-                miss("the purpose", saw, "a purpose of the framework's vocabulary", CALLER)
+                let near = named.and_then(|code| nearest(code, codes().map(|purpose| purpose.code.clone())));
+                let wants = did_you_mean("a purpose of the framework's vocabulary", near);
+                miss(PURPOSE, saw, wants, CALLER)
             })?;
         let identifiability = context.identifiability.unwrap_or(Identifiability::Identifiable);
         let about_persons = matches!(action, DataAction::ReadRecord | DataAction::Reidentify);
         if about_persons && identifiability < Identifiability::Pseudonymised {
             let saw = format!("`{identifiability:?}` with `{action}`");
             return Err(miss(
-                "the level",
+                LEVEL,
                 saw,
                 "`Pseudonymised` or `Identifiable`, as a record is about a person",
                 CALLER,
@@ -100,6 +124,44 @@ pub(super) fn function_of(model: &Model, subject: &Subject) -> Option<FunctionRe
     };
     model.orgs.get(&reference.org)?.function(&reference.function)?;
     Some(reference)
+}
+
+/// What is wanted, with the name that was probably meant.
+fn did_you_mean(wants: &str, near: Option<String>) -> String {
+    near.map_or_else(|| wants.to_owned(), |near| format!("{wants}; did you mean `{near}`?"))
+}
+
+/// Whether there is such a product, used or not.
+fn exists(model: &Model, namespace: &str, name: &str) -> bool {
+    model.objects.contains_key(&ObjectKey::new("DataProduct", Some(namespace), name))
+}
+
+/// The function that a mistyped one was probably meant to be.
+pub(super) fn near_function(model: &Model, id: &str) -> Option<String> {
+    let names = model.orgs.iter().flat_map(|(org, found)| {
+        found.spec.functions.iter().map(move |function| format!("{org}/{}", function.name))
+    });
+    nearest(id, names)
+}
+
+/// The workload that a mistyped one was probably meant to be, as far as its organisation names it whole.
+pub(super) fn near_workload(model: &Model, id: &str) -> Option<String> {
+    let mut parts = id.split('/');
+    let (cluster, _, account) = (parts.next()?, parts.next()?, parts.next()?);
+    let mut names = Vec::new();
+    for function in model.orgs.values().flat_map(|org| &org.spec.functions) {
+        for workload in &function.workloads {
+            let cluster = workload.cluster.as_deref().unwrap_or(cluster);
+            let accounts = workload.service_accounts.iter().flatten().map(String::as_str);
+            let accounts: Vec<&str> = accounts.collect();
+            let accounts = if accounts.is_empty() { vec![account] } else { accounts };
+            names
+                .extend(accounts.iter().map(|account| format!("{cluster}/{}/{account}", workload.namespace)));
+        }
+    }
+    // one that two functions have is no answer
+    names.retain(|name| model.workloads.function(name).is_some());
+    nearest(id, names.into_iter())
 }
 
 /// The product and the function that a request is about, where the model has both.

@@ -90,6 +90,31 @@ pub(super) fn lazily(rule: Arc<Value>) -> Clauses {
     Arc::new(LazyLock::new(Box::new(make)))
 }
 
+/// One side of a comparison that fails, and what it would have to be for the comparison to hold.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Demand {
+    /// What would have to change, such as `context.roles`.
+    pub(super) subject: String,
+    pub(super) wanted: Wanted,
+}
+
+/// What the subject of a [`Demand`] would have to be.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Wanted {
+    Flag(bool),
+    /// A name that the agreement has terms for.
+    Listed,
+    AtMost(i64),
+    AtLeast(i64),
+    /// One of these.
+    OneOf(Vec<EvalResult>),
+    NoneOf(Vec<EvalResult>),
+    /// A list with at least one of these.
+    Holding(Vec<EvalResult>),
+    /// Something that is not put in a value, such as a later date.
+    Other,
+}
+
 /// The clauses of a rule, from its JSON. All have to hold for a permit to apply, or for a forbid to stay silent.
 fn clauses(rule: &Value) -> Vec<Clause> {
     let forbid = rule.get("effect").and_then(Value::as_str) == Some("forbid");
@@ -220,6 +245,36 @@ impl Clause {
         let is_candidate = |operand: &Operand| operand.text == "context.agreement";
         matches!(&self.shape, Shape::Compare { left, relation: Relation::Equal, right }
             if is_candidate(left) || is_candidate(right))
+    }
+
+    /// Everything that could change so that the clause holds, each by itself or with others.
+    pub(super) fn demands(&self, question: &Question, entities: &Entities) -> Vec<Demand> {
+        if self.holds(question, entities) {
+            return Vec::new();
+        }
+        match &self.shape {
+            Shape::Flag { of, wanted } => {
+                vec![Demand { subject: of.text.clone(), wanted: Wanted::Flag(*wanted) }]
+            }
+            Shape::Listed { key } => vec![Demand { subject: key.text.clone(), wanted: Wanted::Listed }],
+            Shape::Compare { left, relation, right } => {
+                let sides = [(left, right, false), (right, left, true)];
+                let changeable = sides.into_iter().filter(|(subject, ..)| !subject.literal);
+                changeable
+                    .filter_map(|(subject, other, turned)| {
+                        let other = other.value(question, entities)?;
+                        Some(Demand {
+                            subject: subject.text.clone(),
+                            wanted: relation.wanted(turned, &other),
+                        })
+                    })
+                    .collect()
+            }
+            Shape::Any(parts) | Shape::All(parts) => {
+                parts.iter().flat_map(|part| part.demands(question, entities)).collect()
+            }
+            Shape::Other => Vec::new(),
+        }
     }
 
     /// What the clause looked at, in words.
@@ -396,6 +451,36 @@ pub(super) fn asker_says(subject: &str) -> bool {
 }
 
 impl Relation {
+    /// What a side has to be for the comparison with the other to hold. `turned`: the side is the right one.
+    fn wanted(self, turned: bool, other: &EvalResult) -> Wanted {
+        let all = || match other {
+            EvalResult::Set(set) => set.iter().cloned().collect(),
+            one => vec![one.clone()],
+        };
+        let most = |less: i64| match other {
+            EvalResult::Long(value) => Wanted::AtMost(value.saturating_sub(less)),
+            _ => Wanted::Other,
+        };
+        let least = |more: i64| match other {
+            EvalResult::Long(value) => Wanted::AtLeast(value.saturating_add(more)),
+            _ => Wanted::Other,
+        };
+        match (self, turned) {
+            (Self::Equal, _) => Wanted::OneOf(vec![other.clone()]),
+            (Self::NotEqual, _) => Wanted::NoneOf(vec![other.clone()]),
+            (Self::Below, false) | (Self::Above, true) => most(1),
+            (Self::AtMost, false) | (Self::AtLeast, true) => most(0),
+            (Self::Above, false) | (Self::Below, true) => least(1),
+            (Self::AtLeast, false) | (Self::AtMost, true) => least(0),
+            (Self::In, false) | (Self::Contains, true) => Wanted::OneOf(all()),
+            (Self::Contains | Self::ContainsAll, false) | (Self::ContainsAny, _) => Wanted::Holding(all()),
+            (Self::LacksOne, true) => Wanted::NoneOf(all()),
+            (Self::In | Self::ContainsAll, true) | (Self::LacksOne, false) | (Self::LacksAny, _) => {
+                Wanted::Other
+            }
+        }
+    }
+
     /// What the subject has to be. `turned`: the subject stands on the right.
     fn wants(self, turned: bool, other: &EvalResult, level: bool) -> String {
         let one = words(other, level);

@@ -180,6 +180,9 @@ fn conclude(mut verdicts: Vec<CandidateVerdict>) -> Verdict {
             saw: "none".to_owned(),
             wants: "one that lists this product and this recipient".to_owned(),
             who: "the parties".to_owned(),
+            then: Vec::new(),
+            or: Vec::new(),
+            obstacles: Vec::new(),
         });
     };
     let answer = AccessAnswer {
@@ -209,7 +212,7 @@ pub(super) struct Candidate<'a> {
 }
 
 impl Candidate<'_> {
-    fn decide(&self) -> CandidateVerdict {
+    pub(super) fn decide(&self) -> CandidateVerdict {
         let local = self.local_rules();
         let national = self.national(&local);
         let national_error = matches!(national, Err(_) | Ok((_, _, Outcome::Error(_))));
@@ -241,7 +244,7 @@ impl Candidate<'_> {
     }
 
     /// The question, and what the national set says to it: nothing below it is asked once it has spoken.
-    fn national(&self, local: &[&LocalRule]) -> Result<(Question, Entities, Outcome), String> {
+    pub(super) fn national(&self, local: &[&LocalRule]) -> Result<(Question, Entities, Outcome), String> {
         let asked = self.asked;
         let entity = self.assessment.entity.as_ref().ok_or(entities::UNWRITABLE)?;
         let principal = match asked.workload {
@@ -376,7 +379,7 @@ impl Candidate<'_> {
     }
 
     /// The local rules that bind here.
-    fn local_rules(&self) -> Vec<&LocalRule> {
+    pub(super) fn local_rules(&self) -> Vec<&LocalRule> {
         let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
         self.policies
             .iter()

@@ -99,7 +99,7 @@ impl Framework {
     }
 
     /// The purposes of the vocabulary.
-    pub fn purposes(&self) -> impl Iterator<Item = &PurposeDefinition> {
+    pub fn purposes(&self) -> impl Iterator<Item = &PurposeDefinition> + Clone {
         self.spec.vocabulary.purposes.iter()
     }
 

@@ -2,16 +2,20 @@
 //!
 //! What is said here explains a decision; it never takes part in one.
 
+use std::collections::BTreeSet;
+
 use cedar_policy::{Effect, Entities};
+use jiff::Timestamp;
 
 use super::LocalRule;
 use super::asked::Asked;
-use super::assess::Assessments;
+use super::assess::{Assessment, Assessments};
 use super::authorize::Question;
 use super::clauses::{Clause, Seen, asker_says};
 use super::decide::{Candidate, CandidateVerdict, Verdict};
 use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef, Phase};
 use crate::core::model::{Agreement, Model};
+use crate::core::validate::shape::nearest;
 
 /// A deny for want of any permit: tier None.
 pub(super) fn nothing_permits(near_miss: NearMiss) -> Verdict {
@@ -43,10 +47,82 @@ pub(super) fn miss(
         saw: saw.into(),
         wants: wants.into(),
         who: who.to_owned(),
+        then: Vec::new(),
+        or: Vec::new(),
+        obstacles: Vec::new(),
     })
 }
 
-pub(super) const CALLER: &str = "whoever asks: the enforcement point in front of the product";
+/// Who says what a request says.
+pub(super) const CALLER: &str = "the caller";
+
+/// Who can help where nothing that was tried helps.
+pub(super) const NO_CHANGE: &str = "no single change was found";
+
+pub(super) const SUBJECT: &str = "the subject";
+pub(super) const ACTION: &str = "the action";
+pub(super) const RESOURCE: &str = "the resource";
+pub(super) const PURPOSE: &str = "the purpose";
+pub(super) const LEVEL: &str = "the level";
+
+/// What is said of an exception that lifted a rule here, or will, and does not now: the one that ended last, else the
+/// one that starts first.
+pub(crate) fn exception_over(
+    model: &Model,
+    agreement: &Agreement,
+    rule: &str,
+    now: Timestamp,
+) -> Option<String> {
+    let own = || model.exceptions_for(agreement).filter(|exception| exception.rule == rule);
+    let ended = own().filter(|exception| exception.until <= now).max_by_key(|exception| exception.until);
+    let starts = own().filter(|exception| now < exception.from).min_by_key(|exception| exception.from);
+    ended
+        .map(|it| {
+            format!(
+                "exception `{}`, which lifted {rule} for `{}`, ended on {}",
+                it.name, it.footprint, it.until
+            )
+        })
+        .or_else(|| {
+            starts.map(|it| {
+                format!(
+                    "exception `{}`, which lifts {rule} for `{}` until {}, starts on {}",
+                    it.name, it.footprint, it.until, it.from
+                )
+            })
+        })
+}
+
+/// The words of a request that no vocabulary has, where one of nearly that name exists.
+pub(super) fn misspelt(model: &Model, request: &AccessRequest) -> String {
+    let context = &request.context;
+    let mut roles: BTreeSet<&str> = BTreeSet::new();
+    roles.extend(model.frameworks.values().flat_map(|it| &it.spec.vocabulary.roles).map(String::as_str));
+    let purposes = || model.agreements.values().flat_map(|agreement| &agreement.spec.purposes);
+    roles.extend(purposes().flat_map(|purpose| purpose.roles.iter().flatten()).map(String::as_str));
+    let mut regions: BTreeSet<&str> = BTreeSet::from(["GB"]);
+    regions.extend(
+        model.agreements.values().flat_map(|it| it.spec.territories.iter().flatten()).map(String::as_str),
+    );
+    let mut said = String::new();
+    for role in context.roles.iter().filter(|role| !roles.contains(role.as_str())) {
+        if let Some(near) = nearest(role, roles.iter().copied()) {
+            said.push_str(&format!("; the role `{role}` is not known: did you mean `{near}`?"));
+        }
+    }
+    if let Some(region) = context.region.as_deref().filter(|region| !regions.contains(region)) {
+        let near = if region == "UK" { Some("GB") } else { nearest(region, regions.iter().copied()) };
+        if let Some(near) = near {
+            said.push_str(&format!("; the region is `{region}`: did you mean `{near}`?"));
+        }
+    }
+    said
+}
+
+/// Whether a party has said no to the agreement.
+pub(super) fn is_out(assessment: &Assessment, org: &str) -> bool {
+    assessment.parties.get(org).is_some_and(|party| party.standing.is_out())
+}
 
 /// The agreement that would be asked if it were not refused or superseded, where there is no other to ask.
 pub(super) fn closed_agreement(
@@ -136,11 +212,11 @@ pub(super) fn closest_agreement(
 fn who_moves(phase: Phase) -> &'static str {
     match phase {
         Phase::AwaitingSignatures => "the parties that have not signed",
-        Phase::Suspended => "whoever may write the agreement, by `spec.suspend: false`",
-        Phase::Refused | Phase::Invalid => "whoever drafts the agreement",
+        Phase::Suspended => "the lead, who writes the agreement, by `spec.suspend: false`",
+        Phase::Refused | Phase::Invalid => "the lead, who drafts the agreement",
         Phase::Expired | Phase::Superseded | Phase::Terminating => "the parties, by a new agreement",
         Phase::Withdrawn => "the parties that have withdrawn or declined, by signing",
-        Phase::Scheduled => "nobody: it starts by itself",
+        Phase::Scheduled => "no one: it starts by itself",
         Phase::Active => "the parties",
     }
 }
@@ -164,6 +240,9 @@ impl Candidate<'_> {
             clause: subject,
             saw,
             wants,
+            then: Vec::new(),
+            or: Vec::new(),
+            obstacles: Vec::new(),
         })
     }
 
@@ -236,6 +315,9 @@ impl Candidate<'_> {
             saw,
             wants,
             who,
+            then: Vec::new(),
+            or: Vec::new(),
+            obstacles: Vec::new(),
         };
         self.silent(reason, near_miss)
     }
@@ -265,7 +347,7 @@ fn who_says(subject: &str) -> &'static str {
     if subject.starts_with("context.agreement") {
         "the parties, in the terms of the agreement"
     } else if subject.starts_with("context.now") {
-        "nobody: it is a matter of time"
+        "no one: it is a matter of time"
     } else if subject.starts_with("principal") {
         "the organisation that asks, in its PartnerOrg"
     } else if subject.starts_with("resource") {

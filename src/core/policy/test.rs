@@ -48,6 +48,10 @@ pub fn run_test(judgement: &Judgement, test: &PolicyTestCase) -> TestOutcome {
         outcome.shows_nothing.extend(over(model, assessments, request, expect, *at));
     }
     outcome.passed = outcome.mismatches.is_empty() && outcome.shows_nothing.is_empty();
+    if !outcome.mismatches.is_empty() {
+        // only what failed is worth the time that an explanation takes
+        outcome.answer = judgement.explain(request).answer;
+    }
     outcome
 }
 

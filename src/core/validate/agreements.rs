@@ -325,13 +325,14 @@ fn check_purpose(
         match framework.purpose(&purpose.code) {
             None => {
                 let codes = framework.purposes().map(|purpose| purpose.code.as_str());
+                let otherwise = format!("use one of {}", listed(codes.clone()));
                 check
                     .finding(
                         Code::UnknownPurpose,
                         &format!("{field}.code"),
                         format!("framework `{}` has no purpose `{}`", framework.reference, purpose.code),
                     )
-                    .near(&purpose.code, codes, "use a purpose of the framework's vocabulary");
+                    .near(&purpose.code, codes, &otherwise);
             }
             Some(definition) if definition.prohibited => {
                 check

@@ -1,5 +1,6 @@
 //! The findings of one object, gathered as its fields are looked at.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,7 +9,7 @@ use kube::Resource;
 use super::shape::nearest;
 use crate::api::ObjectRef;
 use crate::core::finding::{Code, Finding, ObjectKey, Severity};
-use crate::core::snapshot::Sourced;
+use crate::core::snapshot::{Sourced, Unreadable};
 
 /// One object under examination.
 pub(super) struct Check<'a, T> {
@@ -107,6 +108,27 @@ impl Found<'_> {
     pub(super) fn warning(self) -> Self {
         self.finding.severity = Severity::Warning;
         self
+    }
+}
+
+/// Says of what is referred to, exists and cannot be used, that it is there, and what is wrong with it first.
+pub(super) fn name_what_exists(findings: &mut [Finding], unreadable: &[Unreadable]) {
+    let mut wrong: BTreeMap<ObjectKey, String> = BTreeMap::new();
+    for unreadable in unreadable {
+        wrong.entry(unreadable.key()).or_insert_with(|| unreadable.error.clone());
+    }
+    for finding in findings.iter().filter(|finding| finding.is_error()) {
+        if let Some(object) = &finding.origin.object {
+            wrong.entry(object.clone()).or_insert_with(|| finding.message.clone());
+        }
+    }
+    for finding in findings {
+        let Some(error) = finding.missing.as_ref().and_then(|missing| wrong.get(missing)) else { continue };
+        let Some(what) = finding.message.strip_prefix("there is no ") else { continue };
+        // the name is in backticks, and what follows it says that there is none
+        let end = what.match_indices('`').nth(1).map(|(at, _)| at + 1);
+        let what = end.and_then(|end| what.get(..end)).unwrap_or(what);
+        finding.message = format!("{what} exists, but cannot be used: {error}");
     }
 }
 

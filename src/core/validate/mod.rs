@@ -65,7 +65,8 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     policies::check(snapshot, &mut checked);
     overlaps::check(snapshot, &mut checked);
     contradictions::check(snapshot, now, &mut checked);
-    let Checked { earlier: _, mut model, findings, guesses: _ } = checked;
+    let Checked { earlier: _, mut model, mut findings, guesses: _ } = checked;
+    check::name_what_exists(&mut findings, &snapshot.unreadable);
     let refused: BTreeSet<&ObjectKey> = findings
         .iter()
         .filter(|finding| finding.refuses())

@@ -463,6 +463,8 @@ fn unknown_fields(schema: &Value, value: &Value, path: &str, found: &mut Vec<Sha
                 match (properties.and_then(|properties| properties.get(key)), additional) {
                     (Some(schema), _) => unknown_fields(schema, field, &below, found),
                     (None, Some(schema)) => unknown_fields(schema, field, &below, found),
+                    // a request may say more than is read
+                    (None, None) if schema.get("x-kubernetes-preserve-unknown-fields").is_some() => {}
                     (None, None) => {
                         let names = properties.into_iter().flat_map(|properties| properties.keys());
                         found.push(unknown(key, &below, nearest(key, names.map(String::as_str))));

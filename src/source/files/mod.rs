@@ -163,8 +163,17 @@ pub fn values(name: &str, text: &str) -> (Vec<Value>, Vec<Finding>) {
     (values.filter(|value| !value.is_null()).collect(), findings.collect())
 }
 
-/// Reads one request from a file, `-` being standard input. The findings' fields are those of the request.
-pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
+/// A request, and what is worth saying of members that it has and that are ignored.
+#[derive(Debug)]
+pub struct ReadRequest {
+    pub request: AccessRequest,
+    /// Members that are nearly called like one that is known.
+    pub notes: Vec<String>,
+}
+
+/// Reads one request from a file, `-` being standard input. The findings' fields are those of the request. Members that
+/// are not known are ignored, as AuthZEN asks.
+pub fn read_request(path: &PathBuf) -> Result<ReadRequest, Vec<Finding>> {
     let walk::Walk { entries, findings, links: _ } = walk::walk(std::slice::from_ref(path));
     let Some(entry) = entries.first() else {
         return Err(findings);
@@ -216,13 +225,45 @@ pub fn read_request(path: &PathBuf) -> Result<AccessRequest, Vec<Finding>> {
         finding
     }));
     if findings.is_empty() {
+        let notes = nearly_known(&value);
         match serde_json::from_value(value) {
-            Ok(request) => return Ok(request),
+            Ok(request) => return Ok(ReadRequest { request, notes }),
             Err(error) => findings.push(whole(&format!("the request cannot be read: {error}"))),
         }
     }
     finding::sort(&mut findings);
     Err(findings)
+}
+
+/// The members of a request that are ignored, and that are nearly called like one that is read.
+fn nearly_known(request: &serde_json::Value) -> Vec<String> {
+    const MEMBERS: [&str; 4] = ["subject", "action", "resource", "context"];
+    const CONTEXT: [&str; 11] = [
+        "purpose",
+        "identifiability",
+        "roles",
+        "legitimateRelationship",
+        "explicitConsent",
+        "optOutsApplied",
+        "minCellCount",
+        "caseReference",
+        "breakGlass",
+        "region",
+        "onwardTo",
+    ];
+    let within = |object: Option<&serde_json::Value>, path: &str, known: &'static [&'static str]| {
+        let keys = object.and_then(serde_json::Value::as_object).into_iter().flatten().map(|(key, _)| key);
+        let unknown = keys.filter(|key| !known.contains(&key.as_str()));
+        unknown
+            .filter_map(|key| {
+                let near = shape::nearest(key, known.iter().copied())?;
+                Some(format!("`{path}{key}` is not known and is ignored: did you mean `{path}{near}`?"))
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut notes = within(Some(request), "", &MEMBERS);
+    notes.extend(within(request.get("context"), "context.", &CONTEXT));
+    notes
 }
 
 /// NHS numbers that stand in a file beside its values, such as in a comment. No object has them, and yet whoever can
