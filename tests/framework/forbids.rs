@@ -56,7 +56,7 @@ fn unreadable(of: &Sourced<LocalPolicy>, spec: serde_json::Value) -> Unreadable 
 fn unused_framework() -> Sourced<PolicyFramework> {
     let mut spec = built_in_spec().clone();
     spec.name = "elsewhere".to_owned();
-    let rule = "@id(\"small-numbers\") @tier(\"Ceiling\") @reason(\"a test\") forbid (principal, action == \
+    let rule = "@id(\"smallest-count-ten\") @tier(\"Ceiling\") @reason(\"a test\") forbid (principal, action == \
                 Concordat::Action::\"extract\", resource) when { context.breakGlass };";
     spec.policies.insert("more.cedar".to_owned(), rule.to_owned());
     let mut framework = PolicyFramework::new(&format!("elsewhere-{}", spec.version), spec);

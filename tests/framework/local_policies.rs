@@ -268,10 +268,9 @@ fn what_fires_can_be_tested_whoever_decides() {
 
 #[test]
 fn a_test_about_nothing_does_not_pass() {
-    for (change, why) in [
+    let changes: [(fn(&mut PolicyTestCase), &str); 4] = [
         (
-            (|case| case.request.resource.id = "whittington-health/mdt-activty".to_owned())
-                as fn(&mut PolicyTestCase),
+            |case| case.request.resource.id = "whittington-health/mdt-activty".to_owned(),
             "there is no data product `whittington-health/mdt-activty`; did you mean `whittington-health/mdt-activity`?",
         ),
         (
@@ -286,7 +285,8 @@ fn a_test_about_nothing_does_not_pass() {
             |case| case.request.subject.id = "local/nowhere/app".to_owned(),
             "there is no workload `local/nowhere/app`",
         ),
-    ] {
+    ];
+    for (change, why) in changes {
         let mut snapshot = only(&SIGNED, &["mdt", "ward-activity"], &["lv-03"]);
         let test = &mut snapshot.policies[0].object.spec.tests[0];
         test.expect =
