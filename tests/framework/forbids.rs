@@ -56,7 +56,7 @@ fn unreadable(of: &Sourced<LocalPolicy>, spec: serde_json::Value) -> Unreadable 
 fn unused_framework() -> Sourced<PolicyFramework> {
     let mut spec = built_in_spec().clone();
     spec.name = "elsewhere".to_owned();
-    let rule = "@id(\"small-numbers\") @tier(\"Ceiling\") @reason(\"a test\") forbid (principal, action == \
+    let rule = "@id(\"smallest-count-ten\") @tier(\"Ceiling\") @reason(\"a test\") forbid (principal, action == \
                 Concordat::Action::\"extract\", resource) when { context.breakGlass };";
     spec.policies.insert("more.cedar".to_owned(), rule.to_owned());
     let mut framework = PolicyFramework::new(&format!("elsewhere-{}", spec.version), spec);
@@ -169,7 +169,9 @@ fn a_policy_outside_the_namespaces_of_its_place_closes_nothing() {
     stranger.object.spec.cedar = "forbid (".to_owned();
     let mut broken = snapshot.clone();
     broken.policies.push(stranger.clone());
-    broken.unreadable.push(unreadable(&stranger, json!({ "footprint": stranger.object.spec.footprint })));
+    let mut other = unreadable(&stranger, json!({ "footprint": stranger.object.spec.footprint }));
+    other.meta.name = Some("another".to_owned());
+    broken.unreadable.push(other);
     assert_eq!(answers(&broken, &cases), before);
     let codes: Vec<&str> =
         said(&Judgement::new(&broken, at()), &stranger.key()).iter().map(|(code, _)| *code).collect();
