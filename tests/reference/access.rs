@@ -312,7 +312,7 @@ impl<'a> Judged<'a> {
         let onward = asked.onward_to.as_ref().is_some_and(|to| {
             agreement.onward_sharing.to.contains(to) && model.is_active(to, asked.at)
         });
-        let kept_apart = listed.is_some_and(|it| candidate.is_kept_apart(model, product, &asked.recipient, it))
+        let kept_apart = listed.is_some_and(|it| candidate.is_kept_apart(product, &asked.recipient, it))
             || candidate.succession.ended_for.contains(controller);
         let rules = [
             ("NF-12", !together),

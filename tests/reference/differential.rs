@@ -41,7 +41,11 @@ fn the_library_judges_generated_worlds_as_the_reference_does() {
         let requests = requests(&generated);
         if let Some(mismatch) = compare(&generated, &requests, &national, &mut counts) {
             wrong += 1;
-            eprintln!("{}", smallest(generated, &requests, &national, &mismatch));
+            if most == 1 {
+                eprintln!("{}", smallest(generated, &requests, &national, &mismatch));
+            } else {
+                eprintln!("seed {seed} at {}: {mismatch}", generated.at);
+            }
             if wrong >= most {
                 break;
             }
@@ -73,7 +77,12 @@ fn compare(generated: &Generated, requests: &[Value], national: &National, count
         let phase = phases.get(key).map_or("Invalid", String::as_str);
         *counts.phases.entry(assessment.phase.to_owned()).or_default() += 1;
         if phase != assessment.phase {
-            return Some(format!("phase of {key}: reference {}, library {phase}: {:?}", assessment.phase, assessment.refusals));
+            let refusals = &assessment.refusals;
+            let errors: Vec<&String> = theirs.findings.iter().map(|it| &it.message).take(4).collect();
+            return Some(format!(
+                "phase of {key}: reference {}, library {phase} {{{refusals:?} {errors:?}}}",
+                assessment.phase
+            ));
         }
     }
     let standings = door::standings(&theirs);
@@ -83,8 +92,10 @@ fn compare(generated: &Generated, requests: &[Value], national: &National, count
         }
         for (org, standing) in &assessment.standings {
             let Some((kind, purposes)) = standings.get(&((*key).clone(), org.clone())) else { continue };
-            let ours = format!("{:?}", standing.kind);
-            if *kind != ours || (standing.kind == Kind::Signed && *purposes != standing.purposes) {
+            // which of the two it is that a signature which does not count is called opens and closes nothing
+            let called = |it: &str| if it == "OtherTerms" { "NotSigned".to_owned() } else { it.to_owned() };
+            let ours = called(&format!("{:?}", standing.kind));
+            if called(kind) != ours || (standing.kind == Kind::Signed && *purposes != standing.purposes) {
                 return Some(format!(
                     "standing of {org} in {key}: reference {ours} {:?}, library {kind} {purposes:?}",
                     standing.purposes
@@ -133,7 +144,11 @@ fn agree(reference: &Answer, library: &Answer) -> bool {
 
 /// The world without all that the mismatch does not need, as YAML.
 fn smallest(generated: Generated, requests: &[Value], national: &National, mismatch: &str) -> String {
-    let what = |said: &str| said.split_whitespace().next().unwrap_or_default().to_owned();
+    // the same mismatch: without what the two go on to say about it
+    let what = |said: &str| {
+        let first = said.lines().next().unwrap_or_default();
+        first.split(['{', '[']).next().unwrap_or_default().to_owned()
+    };
     let wanted = what(mismatch);
     let still = |generated: &Generated, requests: &[Value]| {
         let found = std::panic::catch_unwind(|| compare(generated, requests, national, &mut Counts::default()));
@@ -141,7 +156,7 @@ fn smallest(generated: Generated, requests: &[Value], national: &National, misma
     };
     let (mut world, mut requests) = (generated, requests.to_vec());
     let mut said = mismatch.to_owned();
-    if wanted != "request" {
+    if !wanted.starts_with("request") {
         requests.clear();
     }
     for index in (0..requests.len()).rev() {

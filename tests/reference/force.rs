@@ -132,7 +132,7 @@ impl<'a> Model<'a> {
                         && assessment.is_signed(&recipient.org, &purpose.code)
                         && self.is_active(&product.controller, at)
                         && self.is_active(&recipient.org, at)
-                        && !assessment.is_kept_apart(self, product, &recipient, purpose)
+                        && !assessment.is_kept_apart(product, &recipient, purpose)
                         && self.asked_of_flows(agreement, product, &recipient, purpose, at)
                     {
                         let not_after = self.not_after(agreement, product, &recipient, purpose, at);
@@ -222,13 +222,7 @@ impl Assessment<'_> {
     }
 
     /// With accession: whether a refusal keeps this controller's flows from this recipient, for this purpose.
-    pub fn is_kept_apart(
-        &self,
-        model: &Model<'_>,
-        product: &Product,
-        recipient: &Recipient,
-        purpose: &Purpose,
-    ) -> bool {
+    pub fn is_kept_apart(&self, product: &Product, recipient: &Recipient, purpose: &Purpose) -> bool {
         let agreement = &self.agreement.spec;
         let controller = &product.controller;
         if self.succession.ended_for.contains(controller) || !has_role(agreement, controller, "Controller") {
@@ -244,7 +238,6 @@ impl Assessment<'_> {
         });
         let all_closed =
             rows.map(|(index, _)| index).all(|index| self.refusals.rows.contains(&(controller.clone(), index)));
-        let _ = model;
         all_closed || self.refusals.purposes.contains(&(controller.clone(), purpose.code.clone()))
     }
 }

@@ -103,7 +103,7 @@ impl<'a> Questions<'a> {
             let fails = rows().filter(|(_, it)| it.org == row.org && it.role == "Controller").any(|(index, it)| {
                 !self.row_rules(it, self.row_flags(index, &own)).is_empty()
             });
-            if !fails && self.party_rules(&row.org, self.row_flags_of_controller(&own)).is_empty() {
+            if !fails && self.party_rules(&row.org, self.flags(None, None, &own)).is_empty() {
                 controllers.insert(&row.org);
             }
         }
@@ -159,10 +159,6 @@ impl<'a> Questions<'a> {
             "Recipient" => self.flags(None, Some(row), wanted),
             _ => self.flags(None, None, wanted),
         }
-    }
-
-    fn row_flags_of_controller(&self, wanted: &dyn Fn(&Product) -> bool) -> Flags {
-        self.flags(None, None, wanted)
     }
 
     fn party_flags(&self, org: &str, wanted: &dyn Fn(&Product) -> bool) -> Flags {
