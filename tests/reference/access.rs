@@ -71,8 +71,7 @@ pub struct Judged<'a> {
 
 impl<'a> Judged<'a> {
     pub fn new(model: &'a Model<'a>, rules: &'a Rules, at: Timestamp) -> Self {
-        let assessments =
-            model.world.agreements.iter().map(|it| (&it.key, model.assess(it, at))).collect();
+        let assessments = model.world.agreements.iter().map(|it| (&it.key, model.assess(it, at))).collect();
         let mut judged = Self { model, rules, at, assessments, permitting: BTreeSet::new() };
         for policy in &model.world.policies {
             if judged.may_permit(policy) {
@@ -95,17 +94,19 @@ impl<'a> Judged<'a> {
         if self.model.as_signed {
             return true;
         }
-        self.at < review && review <= limit && policy.spec.tests.iter().all(|test| {
-            let signed = Model { as_signed: true, ..Model::new(self.model.world, &self.model.framework) };
-            let at = test.at.unwrap_or(self.at);
-            let there = Judged::new(&signed, self.rules, at);
-            let Some(asked) = there.resolve(&test.request) else { return false };
-            if there.candidates(&asked).is_empty() {
-                return false;
-            }
-            let answer = there.decide(&test.request);
-            test.expect["decision"].as_bool().is_none_or(|it| it == answer.decision)
-        })
+        self.at < review
+            && review <= limit
+            && policy.spec.tests.iter().all(|test| {
+                let signed = Model { as_signed: true, ..Model::new(self.model.world, &self.model.framework) };
+                let at = test.at.unwrap_or(self.at);
+                let there = Judged::new(&signed, self.rules, at);
+                let Some(asked) = there.resolve(&test.request) else { return false };
+                if there.candidates(&asked).is_empty() {
+                    return false;
+                }
+                let answer = there.decide(&test.request);
+                test.expect["decision"].as_bool().is_none_or(|it| it == answer.decision)
+            })
     }
 
     pub fn decide(&self, request: &Value) -> Answer {
@@ -142,7 +143,10 @@ impl<'a> Judged<'a> {
                         it.workloads.iter().any(|it| {
                             it.namespace == namespace
                                 && it.cluster.as_ref().is_none_or(|it| it == cluster)
-                                && it.service_accounts.as_ref().is_none_or(|it| it.iter().any(|it| it == account))
+                                && it
+                                    .service_accounts
+                                    .as_ref()
+                                    .is_none_or(|it| it.iter().any(|it| it == account))
                         })
                     })?;
                     Some(Recipient { org: org.key.name.clone(), function: function.name.clone() })
@@ -288,7 +292,12 @@ impl<'a> Judged<'a> {
         })
     }
 
-    fn guardrails(&self, candidate: &Assessment<'a>, asked: &Asked<'_>, listed: Option<&Purpose>) -> Vec<&'static str> {
+    fn guardrails(
+        &self,
+        candidate: &Assessment<'a>,
+        asked: &Asked<'_>,
+        listed: Option<&Purpose>,
+    ) -> Vec<&'static str> {
         let model = self.model;
         let agreement = &candidate.agreement.spec;
         let product = asked.product;
@@ -309,16 +318,19 @@ impl<'a> Judged<'a> {
         let strong = ["ExplicitConsent", "Section251", "Statutory"].contains(&basis);
         let secondary = ["PopulationHealth", "Planning", "ServiceEvaluation", "Research"].contains(&purpose);
         let cell = model.framework.limits.min_cell.max(product.suppression.min_cell.unwrap_or(0));
-        let onward = asked.onward_to.as_ref().is_some_and(|to| {
-            agreement.onward_sharing.to.contains(to) && model.is_active(to, asked.at)
-        });
+        let onward = asked
+            .onward_to
+            .as_ref()
+            .is_some_and(|to| agreement.onward_sharing.to.contains(to) && model.is_active(to, asked.at));
         let kept_apart = listed.is_some_and(|it| candidate.is_kept_apart(product, &asked.recipient, it))
             || candidate.succession.ended_for.contains(controller);
         let rules = [
             ("NF-12", !together),
             (
                 "NF-12b",
-                kept_apart || !both(&|it| model.is_active(it, asked.at)) || !both(&|it| candidate.is_party(it)),
+                kept_apart
+                    || !both(&|it| model.is_active(it, asked.at))
+                    || !both(&|it| candidate.is_party(it)),
             ),
             ("NF-12c", listed.is_some() && !both(&|it| candidate.is_signed(it, purpose))),
             ("NF-13", patient && asked.level >= 2 && !assured),
@@ -335,7 +347,9 @@ impl<'a> Judged<'a> {
             (
                 "NF-14c",
                 asked.action == "reidentify"
-                    && !(asked.care && asked.relationship && ["DirectCare", "ProactiveCare"].contains(&purpose)),
+                    && !(asked.care
+                        && asked.relationship
+                        && ["DirectCare", "ProactiveCare"].contains(&purpose)),
             ),
             (
                 "NF-15",
@@ -391,9 +405,9 @@ impl<'a> Judged<'a> {
             ),
         ];
         let about = [controller, recipient];
-        let fired = rules.iter().filter(|(rule, fires)| {
-            *fires && !model.is_lifted(rule, agreement, &about, asked.at)
-        });
+        let fired = rules
+            .iter()
+            .filter(|(rule, fires)| *fires && !model.is_lifted(rule, agreement, &about, asked.at));
         fired.map(|(rule, _)| *rule).collect()
     }
 }

@@ -63,7 +63,12 @@ fn requests(generated: &Generated) -> Vec<Value> {
 }
 
 /// The first thing that the two see differently.
-fn compare(generated: &Generated, requests: &[Value], national: &National, counts: &mut Counts) -> Option<String> {
+fn compare(
+    generated: &Generated,
+    requests: &[Value],
+    national: &National,
+    counts: &mut Counts,
+) -> Option<String> {
     let Generated { at, manifests, rules, .. } = generated;
     let world = door::world(manifests);
     let model = Model::new(&world, &national.built_in);
@@ -87,7 +92,7 @@ fn compare(generated: &Generated, requests: &[Value], national: &National, count
     }
     let standings = door::standings(&theirs);
     for (key, assessment) in &ours.assessments {
-        if matches!(assessment.phase, "Invalid" | "Terminating") {
+        if matches!(assessment.phase, "Invalid" | "Terminating" | "Expired") {
             continue;
         }
         for (org, standing) in &assessment.standings {
@@ -151,7 +156,8 @@ fn smallest(generated: Generated, requests: &[Value], national: &National, misma
     };
     let wanted = what(mismatch);
     let still = |generated: &Generated, requests: &[Value]| {
-        let found = std::panic::catch_unwind(|| compare(generated, requests, national, &mut Counts::default()));
+        let found =
+            std::panic::catch_unwind(|| compare(generated, requests, national, &mut Counts::default()));
         found.ok().flatten().filter(|said| what(said) == wanted)
     };
     let (mut world, mut requests) = (generated, requests.to_vec());

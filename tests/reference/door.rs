@@ -30,7 +30,8 @@ pub fn snapshot(manifests: &[Value]) -> Snapshot {
                 Ok(object) => read.push(Sourced::live(object)),
                 Err(error) => unreadable.push(Unreadable {
                     kind: K::kind(&()).into_owned(),
-                    meta: serde_json::from_value(manifest["metadata"].clone()).unwrap_or_else(|_| ObjectMeta::default()),
+                    meta: serde_json::from_value(manifest["metadata"].clone())
+                        .unwrap_or_else(|_| ObjectMeta::default()),
                     error: error.to_string(),
                     spec: manifest["spec"].clone(),
                     source: Arc::default(),
@@ -72,14 +73,19 @@ pub fn translated(manifests: &[Value], model: &Model<'_>, at: Timestamp) -> Vec<
 
 /// The library's hash of terms, by the reference's.
 pub fn hashes(manifests: &[Value], model: &Model<'_>, at: Timestamp) -> BTreeMap<String, String> {
-    let unsigned: Vec<Value> =
-        manifests.iter().filter(|it| it["kind"] != "AgreementSignature" && it["kind"] != "LocalPolicy").cloned().collect();
+    let unsigned: Vec<Value> = manifests
+        .iter()
+        .filter(|it| it["kind"] != "AgreementSignature" && it["kind"] != "LocalPolicy")
+        .cloned()
+        .collect();
     let judgement = Judgement::new(&snapshot(&unsigned), at);
     let mut hashes = BTreeMap::new();
     for (key, assessment) in &judgement.assessments.agreements {
-        let ours = model.world.agreements.iter().find(|it| {
-            it.key.namespace == key.namespace && it.key.name == key.name
-        });
+        let ours = model
+            .world
+            .agreements
+            .iter()
+            .find(|it| it.key.namespace == key.namespace && it.key.name == key.name);
         for (org, party) in &assessment.parties {
             let ours = ours.and_then(|it| {
                 terms::hash(it, org, &|product| model.products.get(product).map(|it| (*it).clone()))
@@ -118,7 +124,10 @@ pub fn open(judgement: &Judgement) -> BTreeMap<(Ref, FlowKey), Timestamp> {
             for purpose in &flow.purposes {
                 let flow = FlowKey {
                     product: reference(&flow.product),
-                    recipient: Recipient { org: flow.recipient.org.clone(), function: flow.recipient.function.clone() },
+                    recipient: Recipient {
+                        org: flow.recipient.org.clone(),
+                        function: flow.recipient.function.clone(),
+                    },
                     purpose: purpose.code.clone(),
                 };
                 open.insert((reference(key), flow), purpose.not_after);

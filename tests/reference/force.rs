@@ -64,8 +64,14 @@ impl<'a> Model<'a> {
         } else {
             clauses.phase
         };
-        let mut assessment =
-            Assessment { agreement, phase, standings, refusals: clauses.refusals, succession, flows: BTreeMap::new() };
+        let mut assessment = Assessment {
+            agreement,
+            phase,
+            standings,
+            refusals: clauses.refusals,
+            succession,
+            flows: BTreeMap::new(),
+        };
         if phase == "Active" {
             assessment.flows = self.flows(&assessment, at);
         }
@@ -104,8 +110,7 @@ impl<'a> Model<'a> {
                     && (!spec.accession || refusals.members.contains(&it.org))
             })
         };
-        let all_said = spec.accession
-            || standings.values().all(|it| it.kind == Kind::Signed || it.is_out());
+        let all_said = spec.accession || standings.values().all(|it| it.kind == Kind::Signed || it.is_out());
         let phase = if at >= ends(spec) {
             "Expired"
         } else if nobody_left {
@@ -176,9 +181,11 @@ impl<'a> Model<'a> {
 
     /// Until when the assurance of an organisation counts.
     pub fn assured_until(&self, org: &Org) -> Timestamp {
-        let dspt = org.assurance.dspt.as_ref().filter(|it| {
-            matches!(it.status.as_str(), "StandardsMet" | "StandardsExceeded")
-        });
+        let dspt = org
+            .assurance
+            .dspt
+            .as_ref()
+            .filter(|it| matches!(it.status.as_str(), "StandardsMet" | "StandardsExceeded"));
         let dspt = dspt.and_then(|it| it.valid_until);
         let schemes = &self.framework.vocabulary.assurance_schemes;
         let equivalent = org.assurance.equivalent.as_ref().filter(|it| schemes.contains(&it.scheme));
@@ -236,8 +243,9 @@ impl Assessment<'_> {
                 && row.org == recipient.org
                 && row.function.as_ref().is_none_or(|it| *it == recipient.function)
         });
-        let all_closed =
-            rows.map(|(index, _)| index).all(|index| self.refusals.rows.contains(&(controller.clone(), index)));
+        let all_closed = rows
+            .map(|(index, _)| index)
+            .all(|index| self.refusals.rows.contains(&(controller.clone(), index)));
         all_closed || self.refusals.purposes.contains(&(controller.clone(), purpose.code.clone()))
     }
 }

@@ -95,14 +95,15 @@ impl<'a> Questions<'a> {
         let mut refusals = Refusals::default();
         let rows = || self.agreement.parties.iter().enumerate();
         let stands = |org: &str| {
-            self.standings.get(org).is_some_and(|it| it.kind == Kind::Signed) && self.model.is_active(org, self.at)
+            self.standings.get(org).is_some_and(|it| it.kind == Kind::Signed)
+                && self.model.is_active(org, self.at)
         };
         let mut controllers: BTreeSet<&str> = BTreeSet::new();
         for (_, row) in rows().filter(|(_, row)| row.role == "Controller" && stands(&row.org)) {
             let own = |product: &Product| product.controller == row.org;
-            let fails = rows().filter(|(_, it)| it.org == row.org && it.role == "Controller").any(|(index, it)| {
-                !self.row_rules(it, self.row_flags(index, &own)).is_empty()
-            });
+            let fails = rows()
+                .filter(|(_, it)| it.org == row.org && it.role == "Controller")
+                .any(|(index, it)| !self.row_rules(it, self.row_flags(index, &own)).is_empty());
             if !fails && self.party_rules(&row.org, self.flags(None, None, &own)).is_empty() {
                 controllers.insert(&row.org);
             }
@@ -136,8 +137,14 @@ impl<'a> Questions<'a> {
         self.model.is_active(org, self.at) && self.standings.get(org).is_some_and(|it| !it.is_out())
     }
 
-    fn flags(&self, purpose: Option<&Purpose>, row: Option<&Row>, wanted: &dyn Fn(&Product) -> bool) -> Flags {
-        let purposes = self.agreement.purposes.iter().filter(|it| purpose.is_none_or(|only| only.code == it.code));
+    fn flags(
+        &self,
+        purpose: Option<&Purpose>,
+        row: Option<&Row>,
+        wanted: &dyn Fn(&Product) -> bool,
+    ) -> Flags {
+        let purposes =
+            self.agreement.purposes.iter().filter(|it| purpose.is_none_or(|only| only.code == it.code));
         let purposes = purposes.filter(|it| row.is_none_or(|row| self.receives(row, it)));
         let products = purposes.flat_map(|it| &it.products).filter_map(|it| self.model.products.get(it));
         Flags::of(products.map(|it| &it.spec).filter(|it| wanted(it)))
@@ -146,7 +153,8 @@ impl<'a> Questions<'a> {
     fn receives(&self, row: &Row, purpose: &Purpose) -> bool {
         purpose.recipients.as_ref().is_none_or(|listed| {
             listed.iter().any(|it| {
-                it.org == row.org && (it.function.is_none() || row.function.is_none() || it.function == row.function)
+                it.org == row.org
+                    && (it.function.is_none() || row.function.is_none() || it.function == row.function)
             })
         })
     }
@@ -186,9 +194,9 @@ impl<'a> Questions<'a> {
 
     /// The rules that fire and that no exception lifts.
     fn fired(&self, rules: &[(&'static str, bool)], about: &[&str]) -> Vec<&'static str> {
-        let fired = rules.iter().filter(|(rule, fires)| {
-            *fires && !self.model.is_lifted(rule, self.agreement, about, self.at)
-        });
+        let fired = rules
+            .iter()
+            .filter(|(rule, fires)| *fires && !self.model.is_lifted(rule, self.agreement, about, self.at));
         fired.map(|(rule, _)| *rule).collect()
     }
 
@@ -204,12 +212,10 @@ impl<'a> Questions<'a> {
             ("NF-02", term.end <= term.start || !term_fits || term.review_by <= now || !review_fits),
             (
                 "NF-05",
-                data.personal && it.dpia.as_ref().is_none_or(|it| it.approved_on > now || it.review_by <= now),
+                data.personal
+                    && it.dpia.as_ref().is_none_or(|it| it.approved_on > now || it.review_by <= now),
             ),
-            (
-                "NF-07",
-                data.personal && it.territories.iter().flatten().any(|it| it != "GB"),
-            ),
+            ("NF-07", data.personal && it.territories.iter().flatten().any(|it| it != "GB")),
             ("NF-08", it.retention.days < 0 || (it.retention.days > 0 && it.retention.method.is_none())),
             ("NF-10", it.outcome_measures.is_empty()),
         ];
@@ -228,13 +234,15 @@ impl<'a> Questions<'a> {
     fn party_rules(&self, name: &str, data: Flags) -> Vec<&'static str> {
         let Some(org) = self.org(name) else { return vec!["NF-06"] };
         let fee = org.ico.as_ref().is_some_and(|it| {
-            it.status == "Exempt" || (it.status == "Registered" && it.valid_until.is_some_and(|it| it > self.at))
+            it.status == "Exempt"
+                || (it.status == "Registered" && it.valid_until.is_some_and(|it| it > self.at))
         });
         let people = &org.people;
         let named = !is_blank(people.siro.as_deref())
             && (!org.public_authority || !is_blank(people.dpo.as_deref()))
             && (!org.public_authority || !data.patient || !is_blank(people.caldicott_guardian.as_deref()));
-        let held = (has_role(self.agreement, name, "Controller") || has_role(self.agreement, name, "Recipient"))
+        let held = (has_role(self.agreement, name, "Controller")
+            || has_role(self.agreement, name, "Recipient"))
             && org.sector != "National";
         let crossed = self.agreement.cross_boundary.iter().flat_map(|it| &it.footprints);
         let within = std::iter::once(&self.agreement.footprint)

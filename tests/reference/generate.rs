@@ -22,7 +22,6 @@ pub struct Generated {
 }
 
 pub const PLACES: [&str; 5] = ["county", "north", "south", "hamlet", "afar"];
-pub const CONTROLLERS: [&str; 2] = ["alder", "birch"];
 pub const RECIPIENTS: [&str; 4] = ["care", "help", "watch", "force"];
 pub const ROLES: [&str; 3] = ["Clinician", "CareCoordinator", "Analyst"];
 pub const ACTIONS: [&str; 5] = ["readRecord", "queryAggregate", "extract", "reidentify", "shareOnward"];
@@ -106,7 +105,8 @@ pub fn generate(seed: u64, national: &National) -> Generated {
     manifests.extend(agreements);
     manifests.extend(local);
     if random.chance(6) {
-        let lost = random.pick(&["PartnerOrg care", "PartnerOrg birch", "DataProduct notes", "DataProduct bins"]);
+        let lost =
+            random.pick(&["PartnerOrg care", "PartnerOrg birch", "DataProduct notes", "DataProduct bins"]);
         manifests.retain(|it| format!("{} {}", text(&it["kind"]), text(&it["metadata"]["name"])) != lost);
     }
     let signatures = signatures(random, &mut manifests, national);
@@ -125,7 +125,8 @@ fn beside_a_date(random: &mut Random, manifests: &[Value]) -> Timestamp {
 
 fn footprints(random: &mut Random) -> Vec<Value> {
     let mut place = |name: &str, tier: &str, parents: &[&str]| {
-        let mut spec = json!({"tier": tier, "leadOrg": "registry", "policyNamespaces": [format!("{name}-rules")]});
+        let mut spec =
+            json!({"tier": tier, "leadOrg": "registry", "policyNamespaces": [format!("{name}-rules")]});
         if !parents.is_empty() {
             spec["parents"] = json!(parents);
         }
@@ -157,14 +158,17 @@ fn orgs(random: &mut Random) -> Vec<Value> {
         ("shire", "LocalAuthority", &[("hall", false)], &["county"]),
     ];
     for (name, sector, functions, footprints) in table {
-        let functions: Vec<Value> = functions.iter().map(|(function, care)| {
-            let mut workload = json!({"namespace": format!("{name}-{function}")});
-            if random.chance(15) {
-                workload["serviceAccounts"] = json!(["reader"]);
-                workload["podSelector"] = json!({"matchLabels": {"app": function}});
-            }
-            json!({"name": function, "providesCare": care, "workloads": [workload]})
-        }).collect();
+        let functions: Vec<Value> = functions
+            .iter()
+            .map(|(function, care)| {
+                let mut workload = json!({"namespace": format!("{name}-{function}")});
+                if random.chance(15) {
+                    workload["serviceAccounts"] = json!(["reader"]);
+                    workload["podSelector"] = json!({"matchLabels": {"app": function}});
+                }
+                json!({"name": function, "providesCare": care, "workloads": [workload]})
+            })
+            .collect();
         let public = name != "help" && name != "vendor";
         let mut spec = json!({
             "displayName": format!("The {name}"), "sector": sector, "publicAuthority": public,
@@ -235,7 +239,9 @@ fn change_org(random: &mut Random, name: &str, spec: &mut Value) {
         let until = if random.chance(60) { days(300) } else { random.beside(middle()) };
         let mut delegations = vec![json!({"to": "shire", "purposes": purposes, "until": until})];
         if random.chance(30) && name != "vendor" {
-            delegations.push(json!({"to": "vendor", "purposes": ["DirectCare", "ProactiveCare"], "until": days(90)}));
+            delegations.push(
+                json!({"to": "vendor", "purposes": ["DirectCare", "ProactiveCare"], "until": days(90)}),
+            );
         }
         spec["delegatedSigning"] = json!(delegations);
     }
@@ -254,7 +260,8 @@ fn products(random: &mut Random) -> Vec<Value> {
             "endpoint": {"podSelector": {"matchLabels": {"app": name}}, "ports": [{"port": 8443}]},
         });
         if random.chance(5) {
-            let flag = random.pick(&["legallyRestricted", "childrensData", "specialCategory", "personalData"]);
+            let flag =
+                random.pick(&["legallyRestricted", "childrensData", "specialCategory", "personalData"]);
             let now = spec[flag].as_bool().unwrap();
             spec[flag] = json!(!now);
         }
@@ -361,7 +368,11 @@ fn agreement(random: &mut Random, framework: &Value, index: usize) -> Value {
     let mut basis = json!({"basis": "Section251", "reference": "CAG-1", "validUntil": days(350)});
     if random.chance(22) {
         basis["basis"] = json!(random.pick(&[
-            "ImpliedConsent", "ExplicitConsent", "Statutory", "PublicInterest", "NotConfidential",
+            "ImpliedConsent",
+            "ExplicitConsent",
+            "Statutory",
+            "PublicInterest",
+            "NotConfidential",
         ]));
     }
     let start = [-200, -100, -50][index.min(2)];
@@ -418,6 +429,7 @@ fn change_agreement(random: &mut Random, spec: &mut Value) {
         }
         21 => spec["suspend"] = json!(true),
         22 if random.chance(30) => spec["supersededBy"] = json!({"namespace": "alder", "name": "elsewhere"}),
+        _ if spec["outcomeMeasures"].is_null() => {}
         _ => spec["outcomeMeasures"][0]["reported"] = json!([{"value": "7", "on": days(-5)}]),
     }
 }

@@ -72,7 +72,10 @@ fn clause(random: &mut Random, depth: usize) -> Clause {
         8 => Clause::Role(random.pick(&ROLES).to_owned()),
         9 => Clause::Region(random.pick(&["GB", "FR"]).to_owned()),
         10 => Clause::Action(random.pick(&ACTIONS).to_owned()),
-        11 => Clause::Product(Ref { namespace: "alder".to_owned(), name: random.pick(&["bins", "frailty"]).to_owned() }),
+        11 => Clause::Product(Ref {
+            namespace: "alder".to_owned(),
+            name: random.pick(&["bins", "frailty"]).to_owned(),
+        }),
         12 => Clause::Patient,
         13 => Clause::Care,
         14 => Clause::RecipientIs(org),
@@ -97,7 +100,11 @@ pub fn request(random: &mut Random, agreements: &[Value]) -> Value {
         },
         |listed| listed.iter().map(|it| text(&it["org"])).collect(),
     );
-    let org = if random.chance(93) && !orgs.is_empty() { random.pick(&orgs) } else { random.pick(&RECIPIENTS).to_owned() };
+    let org = if random.chance(93) && !orgs.is_empty() {
+        random.pick(&orgs)
+    } else {
+        random.pick(&RECIPIENTS).to_owned()
+    };
     let function = match org.as_str() {
         "care" => random.pick(&["team", "team", "planning"]),
         "help" => "support",
@@ -107,7 +114,9 @@ pub fn request(random: &mut Random, agreements: &[Value]) -> Value {
     };
     let subject = match random.below(20) {
         0 => json!({"type": "OrgFunction", "id": format!("{org}/nothing")}),
-        1..=4 => json!({"type": "Workload", "id": format!("east/{org}-{function}/{}", random.pick(&["reader", "other"]))}),
+        1..=4 => {
+            json!({"type": "Workload", "id": format!("east/{org}-{function}/{}", random.pick(&["reader", "other"]))})
+        }
         _ => json!({"type": "OrgFunction", "id": format!("{org}/{function}")}),
     };
     let listed: Vec<String> = purpose["actions"].as_array().unwrap().iter().map(text).collect();
@@ -121,7 +130,8 @@ pub fn request(random: &mut Random, agreements: &[Value]) -> Value {
         "legitimateRelationship": random.chance(80), "explicitConsent": random.chance(40),
         "optOutsApplied": random.chance(80), "caseReference": "CASE-1",
     });
-    let roles: Vec<String> = purpose["roles"].as_array().map_or_else(Vec::new, |it| it.iter().map(text).collect());
+    let roles: Vec<String> =
+        purpose["roles"].as_array().map_or_else(Vec::new, |it| it.iter().map(text).collect());
     if !roles.is_empty() && random.chance(85) {
         context["roles"] = json!([random.pick(&roles)]);
     } else if random.chance(50) {
@@ -135,7 +145,10 @@ pub fn request(random: &mut Random, agreements: &[Value]) -> Value {
     }
     for _ in 0..random.pick(&[0, 0, 0, 1, 2]) {
         match random.below(7) {
-            0 => context["purpose"] = json!(random.pick(&["Planning", "DirectCare", "Marketing", "Nonsense", " "])),
+            0 => {
+                context["purpose"] =
+                    json!(random.pick(&["Planning", "DirectCare", "Marketing", "Nonsense", " "]))
+            }
             1 => context["region"] = json!("FR"),
             2 => context["breakGlass"] = json!(true),
             3 => context["caseReference"] = json!(" "),

@@ -98,7 +98,9 @@ fn denies(manifests: &[Value], object: &Value) -> bool {
     match object["kind"].as_str().unwrap() {
         "LocalPolicy" => true,
         "AgreementSignature" => {
-            let same = |it: &&Value| it["spec"]["party"] == spec["party"] && it["spec"]["agreement"] == spec["agreement"];
+            let same = |it: &&Value| {
+                it["spec"]["party"] == spec["party"] && it["spec"]["agreement"] == spec["agreement"]
+            };
             let emergency = of_kind(manifests, "DataSharingAgreement").any(|it| {
                 it["metadata"]["name"] == spec["agreement"]["name"] && !it["spec"]["emergency"].is_null()
             });
@@ -115,7 +117,14 @@ fn denies(manifests: &[Value], object: &Value) -> bool {
 #[test]
 fn taking_an_object_or_an_entry_of_a_list_away_never_opens_anything() {
     const DENYING_LISTS: [&str; 8] = [
-        "ends", "footprints", "parents", "policyNamespaces", "delegatedSigning", "derivedFrom", "tests", "policies",
+        "ends",
+        "footprints",
+        "parents",
+        "policyNamespaces",
+        "delegatedSigning",
+        "derivedFrom",
+        "tests",
+        "policies",
     ];
     for mut case in cases(60) {
         if has_successors(&case.manifests) {
@@ -219,7 +228,8 @@ fn breaking_an_object_never_opens_what_it_closed_when_it_was_whole() {
 /// Whether a blank says the same as leaving the field out, which takes a statement back and breaks nothing.
 fn is_left_out(field: &str, blank: &Value) -> bool {
     let optional_list = blank.as_array().is_some_and(Vec::is_empty)
-        && ["ends", "footprints", "parents", "policyNamespaces", "delegatedSigning", "derivedFrom"].contains(&field);
+        && ["ends", "footprints", "parents", "policyNamespaces", "delegatedSigning", "derivedFrom"]
+            .contains(&field);
     // what says nothing when it is empty: everything in it is optional
     let optional_object = ["suppression", "assurance", "people", "governance", "register"].contains(&field);
     optional_list || optional_object
@@ -234,11 +244,15 @@ fn moving_an_object_to_another_namespace_opens_nothing() {
         let before = case.open(&case.manifests);
         for index in 0..case.manifests.len() {
             let object = case.manifests[index].clone();
-            if object["metadata"]["namespace"].is_null() || denies(&case.manifests, &object) || !case.random.chance(50) {
+            if object["metadata"]["namespace"].is_null()
+                || denies(&case.manifests, &object)
+                || !case.random.chance(50)
+            {
                 continue;
             }
             let mut changed = case.manifests.clone();
-            changed[index]["metadata"]["namespace"] = json!(case.random.pick(&["elsewhere", "help", "alder-desk"]));
+            changed[index]["metadata"]["namespace"] =
+                json!(case.random.pick(&["elsewhere", "help", "alder-desk"]));
             case.never_opens(&before, &changed, &format!("{} moved", name(&object)));
         }
     }
@@ -262,7 +276,8 @@ fn a_stranger_changes_nothing() {
             }
             2 if foreign["kind"] == "AgreementSignature" => foreign["spec"]["state"] = json!("Withdrawn"),
             _ if foreign["kind"] == "DataSharingAgreement" => {
-                foreign["spec"]["supersedes"] = json!({"namespace": "alder", "name": object["metadata"]["name"]});
+                foreign["spec"]["supersedes"] =
+                    json!({"namespace": "alder", "name": object["metadata"]["name"]});
             }
             _ => {}
         }
@@ -294,7 +309,10 @@ fn other_names_change_nothing_but_names() {
         let original = &case.generated.manifests;
         let names: BTreeSet<String> = original
             .iter()
-            .filter(|it| !["PolicyFramework", "AgreementSignature", "LocalPolicy"].contains(&it["kind"].as_str().unwrap()))
+            .filter(|it| {
+                !["PolicyFramework", "AgreementSignature", "LocalPolicy"]
+                    .contains(&it["kind"].as_str().unwrap())
+            })
             .map(|it| text(&it["metadata"]["name"]))
             .collect();
         let mut renamed: Vec<Value> = original.iter().map(|it| rename(it, &names)).collect();
@@ -324,7 +342,8 @@ fn other_names_change_nothing_but_names() {
         let before = case.open(&case.manifests);
         let after = Open::of(&renamed, &requests, case.generated.at);
         assert_eq!(after.allowed, before.allowed, "seed {}", case.generated.seed);
-        let paths: BTreeSet<String> = before.paths.iter().map(|it| rename_text(&format!("{it:?}"), &names)).collect();
+        let paths: BTreeSet<String> =
+            before.paths.iter().map(|it| rename_text(&format!("{it:?}"), &names)).collect();
         let now: BTreeSet<String> = after.paths.iter().map(|it| format!("{it:?}")).collect();
         assert_eq!(now, paths, "seed {}", case.generated.seed);
     }
@@ -376,15 +395,18 @@ fn files_say_the_same_however_they_are_cut_and_the_same_as_a_cluster() {
             let folder = tempfile::tempdir().unwrap();
             for (index, file) in files.iter().enumerate().filter(|(_, it)| !it.is_empty()) {
                 let documents: Vec<String> = file.iter().map(Value::to_string).collect();
-                std::fs::write(folder.path().join(format!("{index}.yaml")), documents.join("\n---\n")).unwrap();
+                std::fs::write(folder.path().join(format!("{index}.yaml")), documents.join("\n---\n"))
+                    .unwrap();
             }
             let (snapshot, _, _) = files::read(&[folder.path().to_owned()]);
             let judgement = Judgement::new(&snapshot, case.generated.at);
             let paths: BTreeSet<FlowKey> = door::open(&judgement).into_keys().map(|(_, it)| it).collect();
             assert_eq!(paths, cluster.paths, "seed {}", case.generated.seed);
             let asked = case.requests.iter().enumerate();
-            let allowed: BTreeSet<usize> =
-                asked.filter(|(_, it)| door::decide(&judgement, it).decision).map(|(index, _)| index).collect();
+            let allowed: BTreeSet<usize> = asked
+                .filter(|(_, it)| door::decide(&judgement, it).decision)
+                .map(|(index, _)| index)
+                .collect();
             assert_eq!(allowed, cluster.allowed, "seed {}", case.generated.seed);
         }
     }
@@ -415,7 +437,11 @@ fn whatever_is_allowed_is_said_by_who_can_and_open_where_it_is_asked_at_its_leve
                     && level <= it.max_identifiability.rank()
                     && Some(it.agreement.to_string()) == answer.agreement
             });
-            assert!(listed, "seed {}: {request} is allowed, and who-can does not say so", case.generated.seed);
+            assert!(
+                listed,
+                "seed {}: {request} is allowed, and who-can does not say so",
+                case.generated.seed
+            );
             let agreement = of_kind(&case.manifests, "DataSharingAgreement")
                 .find(|it| Some(format!("alder/{}", text(&it["metadata"]["name"]))) == answer.agreement)
                 .unwrap();
@@ -462,7 +488,11 @@ fn the_two_agree_on_which_terms_are_the_same() {
             }
             for (ours, theirs) in hashes(&changed) {
                 let known = all.insert(ours.clone(), theirs.clone());
-                assert!(known.is_none_or(|it| it == theirs), "seed {}: {ours} is two hashes", case.generated.seed);
+                assert!(
+                    known.is_none_or(|it| it == theirs),
+                    "seed {}: {ours} is two hashes",
+                    case.generated.seed
+                );
             }
         }
         let distinct: BTreeSet<&String> = all.values().collect();

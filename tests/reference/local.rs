@@ -97,7 +97,8 @@ impl Clause {
 
     pub fn holds(&self, model: &Model<'_>, asked: &Asked<'_>, agreement: &Object<Agreement>) -> bool {
         let local = |at: Timestamp| {
-            let zone = TimeZone::get(&model.framework.limits.time_zone).expect("a time zone of the framework");
+            let zone =
+                TimeZone::get(&model.framework.limits.time_zone).expect("a time zone of the framework");
             at.to_zoned(zone)
         };
         match self {

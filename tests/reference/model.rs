@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::world::{Agreement, Footprint, Framework, Object, Org, Product, Purpose, Ref, World, is_blank, state};
+use super::world::{
+    Agreement, Footprint, Framework, Object, Org, Product, Purpose, Ref, World, is_blank, state,
+};
 
 /// The world, and what of it can be used.
 pub struct Model<'a> {
@@ -129,7 +131,11 @@ impl<'a> Model<'a> {
         let apart = spec.accession;
         let place = |name: &String| self.footprints.contains_key(name.as_str());
         let places = place(&spec.footprint)
-            && spec.cross_boundary.iter().flat_map(|it| &it.footprints).all(|it| place(it) && *it != spec.footprint);
+            && spec
+                .cross_boundary
+                .iter()
+                .flat_map(|it| &it.footprints)
+                .all(|it| place(it) && *it != spec.footprint);
         let rows: BTreeSet<_> = spec.parties.iter().map(|it| (&it.org, &it.role, &it.function)).collect();
         let usable_rows = spec.parties.iter().all(|row| match self.orgs.get(row.org.as_str()) {
             None => apart,
@@ -161,7 +167,8 @@ impl<'a> Model<'a> {
         let dates = spec.term.start < spec.term.end
             && spec.emergency.as_ref().is_none_or(|it| spec.term.start < it.expires)
             && spec.dpia.as_ref().is_none_or(|it| it.approved_on <= it.review_by);
-        let framework = spec.framework.name == self.framework.name && spec.framework.version == self.framework.version;
+        let framework =
+            spec.framework.name == self.framework.name && spec.framework.version == self.framework.version;
         !(places
             && spec.parties.len() >= 2
             && rows.len() == spec.parties.len()

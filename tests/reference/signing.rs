@@ -99,6 +99,8 @@ impl Model<'_> {
                 }
                 Standing::signed(purposes)
             }
+            // a delegate that may speak for none of the purposes has said nothing
+            ([], [(_, limit)]) if limit.is_disjoint(&codes) => Standing::new(Kind::NotSigned),
             ([], [(Some(said), limit)]) => {
                 let mut standing = stands(&said.spec, &codes, at);
                 standing.purposes.retain(|it| limit.contains(it));
@@ -109,7 +111,13 @@ impl Model<'_> {
     }
 
     /// A signature counts on the current terms alone, unless it is a no or the party is assumed to have signed.
-    fn counted(&self, agreement: &Object<Agreement>, org: &str, standing: Standing, assumed: bool) -> Standing {
+    fn counted(
+        &self,
+        agreement: &Object<Agreement>,
+        org: &str,
+        standing: Standing,
+        assumed: bool,
+    ) -> Standing {
         let current = || terms::hash(agreement, org, &|it| self.products.get(it).map(|it| (*it).clone()));
         if standing.kind != Kind::Signed || assumed || standing.hash == current() {
             return standing;
@@ -119,9 +127,11 @@ impl Model<'_> {
 
     /// What is said for a party about an agreement: by itself, and by delegates, each with what it may speak for.
     fn said(&self, agreement: &Ref, org: &str, at: Timestamp) -> (Vec<Said<'_>>, Vec<(Said<'_>, Limit)>) {
-        let whole = self.world.signatures.iter().filter(|it| {
-            !it.deleted && it.spec.agreement == *agreement && it.spec.party == org
-        });
+        let whole = self
+            .world
+            .signatures
+            .iter()
+            .filter(|it| !it.deleted && it.spec.agreement == *agreement && it.spec.party == org);
         let whole = whole.map(|it| (it.key.namespace.as_str(), is_whole(&it.spec).then_some(it)));
         let broken = self.world.broken.iter().filter(|it| may_be_about(it, agreement, org));
         let broken = broken.map(|it| (it.key.namespace.as_str(), None));
@@ -198,7 +208,8 @@ fn is_whole(signature: &Signature) -> bool {
 
 /// Whether a broken signature may speak for a party about an agreement: what can be read of it does not say otherwise.
 fn may_be_about(broken: &Broken, agreement: &Ref, org: &str) -> bool {
-    let says = |value: &Value, expected: &str| value.as_str().is_none_or(|it| it.is_empty() || it == expected);
+    let says =
+        |value: &Value, expected: &str| value.as_str().is_none_or(|it| it.is_empty() || it == expected);
     broken.kind == "AgreementSignature"
         && says(&broken.spec["party"], org)
         && says(&broken.spec["agreement"]["namespace"], &agreement.namespace)

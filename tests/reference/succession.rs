@@ -7,7 +7,7 @@ use jiff::{Span, Timestamp, tz::TimeZone};
 use super::force::{View, is_over};
 use super::model::{Model, circles};
 use super::signing::Kind;
-use super::world::{Agreement, Object, Ref, text};
+use super::world::{Agreement, Object, text};
 
 /// What successors have ended or closed.
 #[derive(Clone, Debug, Default)]
@@ -143,7 +143,8 @@ impl Model<'_> {
             let may_name = |field: &str, expected: &str| {
                 supersedes[field].as_str().is_none_or(|it| it.is_empty() || it == expected)
             };
-            let absent = broken.spec.is_object() && supersedes.is_null() && broken.spec.get("supersedes").is_none();
+            let absent =
+                broken.spec.is_object() && supersedes.is_null() && broken.spec.get("supersedes").is_none();
             let named = may_name("namespace", &old.key.namespace) && may_name("name", &old.key.name);
             let start = text(&broken.spec["term"]["start"]).parse::<Timestamp>();
             if absent || !named || broken.key == old.key {
@@ -186,4 +187,3 @@ impl Model<'_> {
 fn role<'b>(agreement: &'b Agreement, role: &str) -> BTreeSet<&'b str> {
     agreement.parties.iter().filter(|it| it.role == role).map(|it| it.org.as_str()).collect()
 }
-

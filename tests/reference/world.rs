@@ -1,6 +1,8 @@
 //! The objects of a world as the design page names their fields, read from manifests. What cannot be read is kept as broken.
 
-use std::collections::{BTreeMap, BTreeSet};
+#![allow(dead_code, reason = "some fields are here because they must be given")]
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -404,10 +406,7 @@ impl World {
 }
 
 pub fn key(manifest: &Value) -> Ref {
-    Ref {
-        namespace: text(&manifest["metadata"]["namespace"]),
-        name: text(&manifest["metadata"]["name"]),
-    }
+    Ref { namespace: text(&manifest["metadata"]["namespace"]), name: text(&manifest["metadata"]["name"]) }
 }
 
 pub fn text(value: &Value) -> String {
@@ -447,14 +446,24 @@ fn has_flaw(value: &Value) -> bool {
         }
         Value::Object(fields) => {
             const NEVER_EMPTY: [&str; 11] = [
-                "purposes", "products", "recipients", "actions", "roles", "parties", "territories", "dataItems",
-                "identifiers", "ports", "tests",
+                "purposes",
+                "products",
+                "recipients",
+                "actions",
+                "roles",
+                "parties",
+                "territories",
+                "dataItems",
+                "identifiers",
+                "ports",
+                "tests",
             ];
             fields.iter().any(|(name, value)| {
                 let request = name == "request" || name == "expect";
                 !request
                     && (has_flaw(value)
-                        || (NEVER_EMPTY.contains(&name.as_str()) && value.as_array().is_some_and(Vec::is_empty)))
+                        || (NEVER_EMPTY.contains(&name.as_str())
+                            && value.as_array().is_some_and(Vec::is_empty)))
             })
         }
         Value::Bool(_) | Value::Number(_) => false,
@@ -488,9 +497,4 @@ pub fn rank(level: &str) -> i64 {
         "Pseudonymised" => 2,
         _ => 3,
     }
-}
-
-/// By name.
-pub fn by_name<T>(objects: &[Object<T>]) -> BTreeMap<&str, &Object<T>> {
-    objects.iter().map(|it| (it.key.name.as_str(), it)).collect()
 }
