@@ -1,0 +1,185 @@
+//! The reference against the library: a thousand worlds, or as many as `CONCORDAT_REFERENCE_WORLDS` says.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use concordat::core::judge::Judgement;
+use serde_json::Value;
+
+use super::access::{Answer, Judged, Tier};
+use super::door;
+use super::generate::{Generated, National, generate};
+use super::generate_local::request;
+use super::model::Model;
+use super::random::Random;
+use super::signing::Kind;
+
+const WORLDS: u64 = 1000;
+const REQUESTS: usize = 12;
+
+/// What was judged.
+#[derive(Debug, Default)]
+struct Counts {
+    worlds: usize,
+    flows: usize,
+    decisions: usize,
+    allowed: usize,
+    phases: BTreeMap<String, usize>,
+    tiers: BTreeMap<String, usize>,
+}
+
+#[test]
+fn the_library_judges_generated_worlds_as_the_reference_does() {
+    let number = |name: &str| std::env::var(name).ok().map(|it| it.parse::<u64>().expect("a number"));
+    let first = number("CONCORDAT_REFERENCE_SEED").unwrap_or(0);
+    let worlds = number("CONCORDAT_REFERENCE_WORLDS").unwrap_or(WORLDS);
+    let most = number("CONCORDAT_REFERENCE_MISMATCHES").unwrap_or(1);
+    let national = National::read();
+    let mut counts = Counts::default();
+    let mut wrong = 0;
+    for seed in first..first + worlds {
+        let generated = generate(seed, &national);
+        let requests = requests(&generated);
+        if let Some(mismatch) = compare(&generated, &requests, &national, &mut counts) {
+            wrong += 1;
+            if most == 1 {
+                eprintln!("{}", smallest(generated, &requests, &national, &mismatch));
+            } else {
+                eprintln!("seed {seed} at {}: {mismatch}", generated.at);
+            }
+            if wrong >= most {
+                break;
+            }
+        }
+    }
+    eprintln!("{counts:#?}");
+    assert_eq!(wrong, 0, "worlds that the two judge differently");
+}
+
+fn requests(generated: &Generated) -> Vec<Value> {
+    let mut random = Random::new(generated.seed ^ 0xdead_beef);
+    let agreements: Vec<Value> =
+        generated.manifests.iter().filter(|it| it["kind"] == "DataSharingAgreement").cloned().collect();
+    (0..REQUESTS).map(|_| request(&mut random, &agreements)).collect()
+}
+
+/// The first thing that the two see differently.
+fn compare(
+    generated: &Generated,
+    requests: &[Value],
+    national: &National,
+    counts: &mut Counts,
+) -> Option<String> {
+    let Generated { at, manifests, rules, .. } = generated;
+    let world = door::world(manifests);
+    let model = Model::new(&world, &national.built_in);
+    let ours = Judged::new(&model, rules, *at);
+    let snapshot = door::snapshot(&door::translated(manifests, &model, *at));
+    let theirs = Judgement::new(&snapshot, *at);
+    counts.worlds += 1;
+
+    let phases = door::phases(&theirs);
+    for (key, assessment) in &ours.assessments {
+        let phase = phases.get(key).map_or("Invalid", String::as_str);
+        *counts.phases.entry(assessment.phase.to_owned()).or_default() += 1;
+        if phase != assessment.phase {
+            let refusals = &assessment.refusals;
+            let errors: Vec<&String> = theirs.findings.iter().map(|it| &it.message).take(4).collect();
+            return Some(format!(
+                "phase of {key}: reference {}, library {phase} {{{refusals:?} {errors:?}}}",
+                assessment.phase
+            ));
+        }
+    }
+    let standings = door::standings(&theirs);
+    for (key, assessment) in &ours.assessments {
+        if matches!(assessment.phase, "Invalid" | "Terminating" | "Expired") {
+            continue;
+        }
+        for (org, standing) in &assessment.standings {
+            let Some((kind, purposes)) = standings.get(&((*key).clone(), org.clone())) else { continue };
+            // which of the two it is that a signature which does not count is called opens and closes nothing
+            let called = |it: &str| if it == "OtherTerms" { "NotSigned".to_owned() } else { it.to_owned() };
+            let ours = called(&format!("{:?}", standing.kind));
+            if called(kind) != ours || (standing.kind == Kind::Signed && *purposes != standing.purposes) {
+                return Some(format!(
+                    "standing of {org} in {key}: reference {ours} {:?}, library {kind} {purposes:?}",
+                    standing.purposes
+                ));
+            }
+        }
+    }
+    let (ours_open, theirs_open) = (ours.open(), door::open(&theirs));
+    counts.flows += ours_open.len();
+    let theirs_keys: BTreeSet<_> = theirs_open.keys().cloned().collect();
+    if ours_open != theirs_keys {
+        return Some(format!(
+            "open by the reference alone: {:?}\nopen by the library alone: {:?}",
+            ours_open.difference(&theirs_keys).collect::<Vec<_>>(),
+            theirs_keys.difference(&ours_open).collect::<Vec<_>>()
+        ));
+    }
+    for (key, assessment) in &ours.assessments {
+        for (flow, open) in &assessment.flows {
+            let until = theirs_open[&((*key).clone(), flow.clone())];
+            if until != open.not_after {
+                return Some(format!("end of {key} {flow:?}: reference {}, library {until}", open.not_after));
+            }
+        }
+    }
+    for request in requests {
+        let (reference, library) = (ours.decide(request), door::decide(&theirs, request));
+        counts.decisions += 1;
+        counts.allowed += usize::from(reference.decision);
+        *counts.tiers.entry(format!("{:?}", reference.tier)).or_default() += 1;
+        if !agree(&reference, &library) {
+            return Some(format!("request {request}\nreference {reference:?}\nlibrary   {library:?}"));
+        }
+    }
+    None
+}
+
+/// Whether two answers say the same, as far as the design page fixes an answer.
+fn agree(reference: &Answer, library: &Answer) -> bool {
+    let same = reference.decision == library.decision && reference.tier == library.tier;
+    match reference.tier {
+        Tier::None | Tier::Error => same,
+        _ => same && reference.rule == library.rule && reference.agreement == library.agreement,
+    }
+}
+
+/// The world without all that the mismatch does not need, as YAML.
+fn smallest(generated: Generated, requests: &[Value], national: &National, mismatch: &str) -> String {
+    // the same mismatch: without what the two go on to say about it
+    let what = |said: &str| {
+        let first = said.lines().next().unwrap_or_default();
+        first.split(['{', '[']).next().unwrap_or_default().to_owned()
+    };
+    let wanted = what(mismatch);
+    let still = |generated: &Generated, requests: &[Value]| {
+        let found =
+            std::panic::catch_unwind(|| compare(generated, requests, national, &mut Counts::default()));
+        found.ok().flatten().filter(|said| what(said) == wanted)
+    };
+    let (mut world, mut requests) = (generated, requests.to_vec());
+    let mut said = mismatch.to_owned();
+    if !wanted.starts_with("request") {
+        requests.clear();
+    }
+    for index in (0..requests.len()).rev() {
+        let mut fewer = requests.clone();
+        fewer.remove(index);
+        if still(&world, &fewer).is_some() {
+            requests = fewer;
+        }
+    }
+    for index in (0..world.manifests.len()).rev() {
+        let mut fewer = world.clone();
+        fewer.manifests.remove(index);
+        if let Some(now) = still(&fewer, &requests) {
+            (world, said) = (fewer, now);
+        }
+    }
+    let documents: Vec<String> =
+        world.manifests.iter().map(|it| serde_json::to_string(it).unwrap()).collect();
+    format!("seed {} at {}\n{said}\n{}\n", world.seed, world.at, documents.join("\n---\n"))
+}

@@ -1,0 +1,262 @@
+//! When an agreement is in force, which phase it is in, and which flows are open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::gate::{Refusals, Standings};
+use super::model::{Model, Recipient, has_role};
+use super::signing::Kind;
+use super::succession::Succession;
+use super::world::{Agreement, Object, Org, Product, Purpose, Ref, rank, state};
+
+/// What is known of one agreement at one moment.
+pub struct Assessment<'a> {
+    pub agreement: &'a Object<Agreement>,
+    pub phase: &'static str,
+    pub standings: Standings,
+    pub refusals: Refusals,
+    pub succession: Succession,
+    pub flows: BTreeMap<FlowKey, Flow>,
+}
+
+/// Product, recipient function and purpose.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct FlowKey {
+    pub product: Ref,
+    pub recipient: Recipient,
+    pub purpose: String,
+}
+
+/// An open flow.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Flow {
+    pub not_after: Timestamp,
+}
+
+/// Whether the clauses of "in force" that need no successor hold, and if not, the first phase that says why.
+pub struct Clauses {
+    pub phase: &'static str,
+    pub refusals: Refusals,
+}
+
+/// How a moment is looked at: as it is, or as the past of a successor, where whoever has withdrawn since had signed.
+#[derive(Clone, Copy, Eq, PartialEq)]
+pub enum View {
+    Now,
+    Past,
+}
+
+impl<'a> Model<'a> {
+    pub fn assess(&self, agreement: &'a Object<Agreement>, at: Timestamp) -> Assessment<'a> {
+        let spec = &agreement.spec;
+        let standings = self.standings(agreement, at, View::Now);
+        let succession = self.succession(agreement, at);
+        let clauses = self.clauses(agreement, &standings, at);
+        let phase = if agreement.deleted {
+            "Terminating"
+        } else if self.invalid.contains(&agreement.key) {
+            "Invalid"
+        } else if spec.suspend && !self.as_signed {
+            "Suspended"
+        } else if succession.ended {
+            "Superseded"
+        } else {
+            clauses.phase
+        };
+        let mut assessment = Assessment {
+            agreement,
+            phase,
+            standings,
+            refusals: clauses.refusals,
+            succession,
+            flows: BTreeMap::new(),
+        };
+        if phase == "Active" {
+            assessment.flows = self.flows(&assessment, at);
+        }
+        assessment
+    }
+
+    pub fn standings(&self, agreement: &Object<Agreement>, at: Timestamp, view: View) -> Standings {
+        let orgs: BTreeSet<&str> = agreement.spec.parties.iter().map(|it| it.org.as_str()).collect();
+        let mut standings = Standings::new();
+        for org in orgs {
+            let mut standing = self.standing(agreement, org, at);
+            if view == View::Past && standing.may_have_withdrawn() {
+                standing.kind = Kind::Signed;
+                standing.purposes = agreement.spec.purposes.iter().map(|it| it.code.clone()).collect();
+            }
+            standings.insert(org.to_owned(), standing);
+        }
+        standings
+    }
+
+    /// The phase by everything but deletion, validity, the kill switch and successors.
+    pub fn clauses(&self, agreement: &Object<Agreement>, standings: &Standings, at: Timestamp) -> Clauses {
+        let spec = &agreement.spec;
+        let refusals = self.gate(spec, standings, at);
+        let framework = &self.framework;
+        let effective = framework.effective_from <= at && framework.retires_on.is_none_or(|it| at < it);
+        let nobody_left = ["Controller", "Recipient"].iter().any(|role| {
+            let mut rows = spec.parties.iter().filter(|it| it.role == *role);
+            rows.all(|it| standings.get(&it.org).is_some_and(|it| it.is_out()))
+        });
+        let one_in = |role: &str| {
+            spec.parties.iter().any(|it| {
+                it.role == role
+                    && standings.get(&it.org).is_some_and(|it| it.kind == Kind::Signed)
+                    && self.is_active(&it.org, at)
+                    && (!spec.accession || refusals.members.contains(&it.org))
+            })
+        };
+        let all_said = spec.accession || standings.values().all(|it| it.kind == Kind::Signed || it.is_out());
+        let phase = if at >= ends(spec) {
+            "Expired"
+        } else if nobody_left {
+            "Withdrawn"
+        } else if !effective || !refusals.whole.is_empty() {
+            "Refused"
+        } else if !all_said || !one_in("Controller") || !one_in("Recipient") {
+            "AwaitingSignatures"
+        } else if at < spec.term.start {
+            "Scheduled"
+        } else {
+            "Active"
+        };
+        Clauses { phase, refusals }
+    }
+
+    fn flows(&self, assessment: &Assessment<'_>, at: Timestamp) -> BTreeMap<FlowKey, Flow> {
+        let agreement = &assessment.agreement.spec;
+        let mut flows = BTreeMap::new();
+        for purpose in &agreement.purposes {
+            for (key, product) in self.products_of(purpose) {
+                for recipient in self.recipients(agreement, purpose) {
+                    if assessment.is_signed(&product.controller, &purpose.code)
+                        && assessment.is_signed(&recipient.org, &purpose.code)
+                        && self.is_active(&product.controller, at)
+                        && self.is_active(&recipient.org, at)
+                        && !assessment.is_kept_apart(product, &recipient, purpose)
+                        && self.asked_of_flows(agreement, product, &recipient, purpose, at)
+                    {
+                        let not_after = self.not_after(agreement, product, &recipient, purpose, at);
+                        flows.insert(
+                            FlowKey { product: key.clone(), recipient, purpose: purpose.code.clone() },
+                            Flow { not_after },
+                        );
+                    }
+                }
+            }
+        }
+        flows
+    }
+
+    /// The products of a purpose that can be used, with their controllers in their rows.
+    pub fn products_of<'b>(&'b self, purpose: &'b Purpose) -> Vec<(&'b Ref, &'b Product)> {
+        purpose.products.iter().filter_map(|it| Some((it, &self.products.get(it)?.spec))).collect()
+    }
+
+    /// NF-13 and NF-19a, asked for the purpose at its level.
+    fn asked_of_flows(
+        &self,
+        agreement: &Agreement,
+        product: &Product,
+        recipient: &Recipient,
+        purpose: &Purpose,
+        at: Timestamp,
+    ) -> bool {
+        let definitions = &self.framework.vocabulary.purposes;
+        let prohibited = definitions.iter().any(|it| it.code == purpose.code && it.prohibited);
+        let about = [product.controller.as_str(), recipient.org.as_str()];
+        let assured = !self.wants_assurance(product, purpose)
+            || self.is_lifted("NF-13", agreement, &about, at)
+            || self.orgs.get(recipient.org.as_str()).is_some_and(|it| self.assured_until(&it.spec) > at);
+        !prohibited && assured
+    }
+
+    fn wants_assurance(&self, product: &Product, purpose: &Purpose) -> bool {
+        product.confidential_patient_info && rank(&purpose.max_identifiability) >= 2
+    }
+
+    /// Until when the assurance of an organisation counts.
+    pub fn assured_until(&self, org: &Org) -> Timestamp {
+        let dspt = org
+            .assurance
+            .dspt
+            .as_ref()
+            .filter(|it| matches!(it.status.as_str(), "StandardsMet" | "StandardsExceeded"));
+        let dspt = dspt.and_then(|it| it.valid_until);
+        let schemes = &self.framework.vocabulary.assurance_schemes;
+        let equivalent = org.assurance.equivalent.as_ref().filter(|it| schemes.contains(&it.scheme));
+        dspt.max(equivalent.map(|it| it.valid_until)).unwrap_or(Timestamp::MIN)
+    }
+
+    fn not_after(
+        &self,
+        agreement: &Agreement,
+        product: &Product,
+        recipient: &Recipient,
+        purpose: &Purpose,
+        at: Timestamp,
+    ) -> Timestamp {
+        let mut least = ends(agreement).min(agreement.term.review_by);
+        if let Some(dpia) = &agreement.dpia {
+            least = least.min(dpia.review_by);
+        }
+        let about = [product.controller.as_str(), recipient.org.as_str()];
+        if self.wants_assurance(product, purpose) && !self.is_lifted("NF-13", agreement, &about, at) {
+            if let Some(org) = self.orgs.get(recipient.org.as_str()) {
+                least = least.min(self.assured_until(&org.spec));
+            }
+        }
+        least
+    }
+}
+
+impl Assessment<'_> {
+    /// Whether an organisation stands signed in the agreement for a purpose, and has not closed it by a successor.
+    pub fn is_signed(&self, org: &str, purpose: &str) -> bool {
+        self.is_party(org) && self.standings.get(org).is_some_and(|it| it.purposes.contains(purpose))
+    }
+
+    /// Whether an organisation stands signed in the agreement at all.
+    pub fn is_party(&self, org: &str) -> bool {
+        let in_it = !self.agreement.spec.accession || self.refusals.members.contains(org);
+        in_it
+            && !self.succession.closed.contains(org)
+            && self.standings.get(org).is_some_and(|it| it.kind == Kind::Signed)
+    }
+
+    /// With accession: whether a refusal keeps this controller's flows from this recipient, for this purpose.
+    pub fn is_kept_apart(&self, product: &Product, recipient: &Recipient, purpose: &Purpose) -> bool {
+        let agreement = &self.agreement.spec;
+        let controller = &product.controller;
+        if self.succession.ended_for.contains(controller) || !has_role(agreement, controller, "Controller") {
+            return true;
+        }
+        if !agreement.accession {
+            return false;
+        }
+        let rows = agreement.parties.iter().enumerate().filter(|(_, row)| {
+            row.role == "Recipient"
+                && row.org == recipient.org
+                && row.function.as_ref().is_none_or(|it| *it == recipient.function)
+        });
+        let all_closed = rows
+            .map(|(index, _)| index)
+            .all(|index| self.refusals.rows.contains(&(controller.clone(), index)));
+        all_closed || self.refusals.purposes.contains(&(controller.clone(), purpose.code.clone()))
+    }
+}
+
+/// The least of the dates that end an agreement.
+pub fn ends(agreement: &Agreement) -> Timestamp {
+    let least = agreement.term.end.min(agreement.confidentiality.valid_until);
+    agreement.emergency.as_ref().map_or(least, |it| least.min(it.expires))
+}
+
+/// Whether an organisation has ended for good.
+pub fn is_over(org: &Org, at: Timestamp) -> bool {
+    matches!(state(org, at), "Dissolved" | "Merged")
+}

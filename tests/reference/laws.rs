@@ -1,0 +1,513 @@
+//! Laws on generated worlds: what may be done to a world, and what must then be as it was.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use concordat::core::judge::Judgement;
+use concordat::core::policy::{Filter, who_can};
+use concordat::source::files;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::door;
+use super::force::FlowKey;
+use super::generate::{Generated, National, generate};
+use super::generate_local::request;
+use super::model::Model;
+use super::random::Random;
+use super::terms;
+use super::world::{World, rank, text};
+
+/// What can be had in a world: the open paths, and which of some requests are allowed.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Open {
+    paths: BTreeSet<FlowKey>,
+    allowed: BTreeSet<usize>,
+}
+
+impl Open {
+    fn of(manifests: &[Value], requests: &[Value], at: Timestamp) -> Self {
+        let judgement = Judgement::new(&door::snapshot(manifests), at);
+        let allowed = requests.iter().enumerate().filter(|(_, it)| door::decide(&judgement, it).decision);
+        Self {
+            paths: door::open(&judgement).into_keys().map(|(_, flow)| flow).collect(),
+            allowed: allowed.map(|(index, _)| index).collect(),
+        }
+    }
+
+    /// What is open here and was not before.
+    fn beyond(&self, before: &Self, requests: &[Value]) -> Option<String> {
+        let paths: Vec<_> = self.paths.difference(&before.paths).collect();
+        let allowed: Vec<_> = self.allowed.difference(&before.allowed).map(|it| &requests[*it]).collect();
+        (!paths.is_empty() || !allowed.is_empty()).then(|| format!("paths {paths:?}\nrequests {allowed:?}"))
+    }
+}
+
+/// A world with the library's hashes, and requests about it.
+struct Case {
+    generated: Generated,
+    manifests: Vec<Value>,
+    requests: Vec<Value>,
+    random: Random,
+}
+
+fn cases(count: u64) -> impl Iterator<Item = Case> {
+    let national = National::read();
+    let more = std::env::var("CONCORDAT_REFERENCE_LAWS").ok().map(|it| it.parse().expect("a number"));
+    (0..more.unwrap_or(count)).map(move |number| {
+        let generated = generate(number + 1_000_000, &national);
+        let world = World::read(&generated.manifests);
+        let model = Model::new(&world, &national.built_in);
+        let manifests = door::translated(&generated.manifests, &model, generated.at);
+        let mut random = Random::new(number);
+        let agreements: Vec<Value> = of_kind(&manifests, "DataSharingAgreement").cloned().collect();
+        let requests = (0..10).map(|_| request(&mut random, &agreements)).collect();
+        Case { generated, manifests, requests, random }
+    })
+}
+
+impl Case {
+    fn open(&self, manifests: &[Value]) -> Open {
+        Open::of(manifests, &self.requests, self.generated.at)
+    }
+
+    fn never_opens(&self, before: &Open, changed: &[Value], what: &str) {
+        if let Some(opened) = self.open(changed).beyond(before, &self.requests) {
+            panic!("seed {} at {}: {what} opened {opened}", self.generated.seed, self.generated.at);
+        }
+    }
+}
+
+fn of_kind<'a>(manifests: &'a [Value], kind: &'a str) -> impl Iterator<Item = &'a Value> {
+    manifests.iter().filter(move |it| it["kind"] == kind)
+}
+
+fn name(manifest: &Value) -> String {
+    let metadata = &manifest["metadata"];
+    format!("{} {}/{}", text(&manifest["kind"]), text(&metadata["namespace"]), text(&metadata["name"]))
+}
+
+/// Whether something about succession can be lost with an object: what today's objects no longer show is remembered by a
+/// status, which a world of files does not have.
+fn has_successors(manifests: &[Value]) -> bool {
+    of_kind(manifests, "DataSharingAgreement").any(|it| !it["spec"]["supersedes"].is_null())
+}
+
+/// Whether an object is there to deny: without it more may be open, and that is right.
+fn denies(manifests: &[Value], object: &Value) -> bool {
+    let spec = &object["spec"];
+    match object["kind"].as_str().unwrap() {
+        "LocalPolicy" => true,
+        "AgreementSignature" => {
+            let same = |it: &&Value| {
+                it["spec"]["party"] == spec["party"] && it["spec"]["agreement"] == spec["agreement"]
+            };
+            let emergency = of_kind(manifests, "DataSharingAgreement").any(|it| {
+                it["metadata"]["name"] == spec["agreement"]["name"] && !it["spec"]["emergency"].is_null()
+            });
+            emergency || of_kind(manifests, "AgreementSignature").filter(same).count() > 1
+        }
+        // with accession, what is not in stands in no question
+        "PartnerOrg" | "DataProduct" => {
+            of_kind(manifests, "DataSharingAgreement").any(|it| it["spec"]["accession"] == true)
+        }
+        _ => false,
+    }
+}
+
+#[test]
+fn taking_an_object_or_an_entry_of_a_list_away_never_opens_anything() {
+    const DENYING_LISTS: [&str; 8] = [
+        "ends",
+        "footprints",
+        "parents",
+        "policyNamespaces",
+        "delegatedSigning",
+        "derivedFrom",
+        "tests",
+        "policies",
+    ];
+    for mut case in cases(60) {
+        if has_successors(&case.manifests) {
+            continue;
+        }
+        let before = case.open(&case.manifests);
+        for index in 0..case.manifests.len() {
+            let object = &case.manifests[index];
+            if denies(&case.manifests, object) {
+                continue;
+            }
+            if case.random.chance(25) {
+                let mut fewer = case.manifests.clone();
+                fewer.remove(index);
+                case.never_opens(&before, &fewer, &format!("without {}", name(object)));
+            }
+            let mut lists = Vec::new();
+            lists_in(&object["spec"], String::new(), &mut lists);
+            lists.retain(|path| !DENYING_LISTS.iter().any(|it| path.split('/').any(|part| part == *it)));
+            if !lists.is_empty() && case.random.chance(60) {
+                let path = case.random.pick(&lists);
+                let mut changed = case.manifests.clone();
+                let list = changed[index]["spec"].pointer_mut(&path).unwrap().as_array_mut().unwrap();
+                let at = case.random.below(list.len());
+                list.remove(at);
+                case.never_opens(&before, &changed, &format!("{} without an entry of {path}", name(object)));
+            }
+        }
+    }
+}
+
+fn lists_in(value: &Value, path: String, lists: &mut Vec<String>) {
+    match value {
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                lists_in(item, format!("{path}/{index}"), lists);
+            }
+            if !items.is_empty() {
+                lists.push(path);
+            }
+        }
+        Value::Object(fields) => {
+            for (field, value) in fields {
+                lists_in(value, format!("{path}/{}", field.replace('/', "~1")), lists);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn breaking_an_object_never_opens_what_it_closed_when_it_was_whole() {
+    for mut case in cases(60) {
+        let before = case.open(&case.manifests);
+        for index in 0..case.manifests.len() {
+            let object = case.manifests[index].clone();
+            if object["kind"] == "PolicyFramework" {
+                continue;
+            }
+            let mut broken = object.clone();
+            let what = match case.random.below(5) {
+                // no spec that can be read at all
+                0 => {
+                    broken["spec"] = json!([]);
+                    "with nothing that can be read".to_owned()
+                }
+                1 => {
+                    broken["spec"]["unheardOf"] = json!(1);
+                    let fields: Vec<String> = broken["spec"].as_object().unwrap().keys().cloned().collect();
+                    let field = case.random.pick(&fields);
+                    broken["spec"][&field] = json!({"not": "this"});
+                    format!("with another thing in {field}")
+                }
+                2 | 3 => {
+                    let fields: Vec<String> = broken["spec"].as_object().unwrap().keys().cloned().collect();
+                    let field = case.random.pick(&fields);
+                    let blank = match &broken["spec"][&field] {
+                        Value::Array(_) => json!([]),
+                        Value::Object(_) => json!({}),
+                        _ => json!(" "),
+                    };
+                    if !is_left_out(&field, &blank) {
+                        broken["spec"][&field] = blank;
+                    }
+                    format!("with a blank {field}")
+                }
+                _ => {
+                    let mut doubled = case.manifests.clone();
+                    doubled.push(object.clone());
+                    case.never_opens(&before, &doubled, &format!("{} twice", name(&object)));
+                    continue;
+                }
+            };
+            let mut changed = case.manifests.clone();
+            changed[index] = broken;
+            case.never_opens(&before, &changed, &format!("{} {what}", name(&object)));
+        }
+    }
+}
+
+/// Whether a blank says the same as leaving the field out, which takes a statement back and breaks nothing.
+fn is_left_out(field: &str, blank: &Value) -> bool {
+    let optional_list = blank.as_array().is_some_and(Vec::is_empty)
+        && ["ends", "footprints", "parents", "policyNamespaces", "delegatedSigning", "derivedFrom"]
+            .contains(&field);
+    // what says nothing when it is empty: everything in it is optional
+    let optional_object = ["suppression", "assurance", "people", "governance", "register"].contains(&field);
+    optional_list || optional_object
+}
+
+#[test]
+fn moving_an_object_to_another_namespace_opens_nothing() {
+    for mut case in cases(40) {
+        if has_successors(&case.manifests) {
+            continue;
+        }
+        let before = case.open(&case.manifests);
+        for index in 0..case.manifests.len() {
+            let object = case.manifests[index].clone();
+            if object["metadata"]["namespace"].is_null()
+                || denies(&case.manifests, &object)
+                || !case.random.chance(50)
+            {
+                continue;
+            }
+            let mut changed = case.manifests.clone();
+            changed[index]["metadata"]["namespace"] =
+                json!(case.random.pick(&["elsewhere", "help", "alder-desk"]));
+            case.never_opens(&before, &changed, &format!("{} moved", name(&object)));
+        }
+    }
+}
+
+#[test]
+fn a_stranger_changes_nothing() {
+    for mut case in cases(80) {
+        let before = case.open(&case.manifests);
+        let object = case.random.pick(&case.manifests);
+        if object["metadata"]["namespace"].is_null() {
+            continue;
+        }
+        let mut foreign = object.clone();
+        foreign["metadata"] = json!({"namespace": "stranger", "name": "anything"});
+        match case.random.below(4) {
+            0 => foreign["spec"] = json!([]),
+            1 => {
+                let fields: Vec<String> = foreign["spec"].as_object().unwrap().keys().cloned().collect();
+                foreign["spec"][case.random.pick(&fields)] = json!({"not": "this"});
+            }
+            2 if foreign["kind"] == "AgreementSignature" => foreign["spec"]["state"] = json!("Withdrawn"),
+            _ if foreign["kind"] == "DataSharingAgreement" => {
+                foreign["spec"]["supersedes"] =
+                    json!({"namespace": "alder", "name": object["metadata"]["name"]});
+            }
+            _ => {}
+        }
+        let mut more = case.manifests.clone();
+        more.push(foreign.clone());
+        let after = case.open(&more);
+        assert_eq!(after, before, "seed {}: {foreign}", case.generated.seed);
+    }
+}
+
+#[test]
+fn the_order_of_objects_changes_nothing() {
+    for mut case in cases(30) {
+        let mut shuffled = case.manifests.clone();
+        for index in (1..shuffled.len()).rev() {
+            shuffled.swap(index, case.random.below(index + 1));
+        }
+        let at = case.generated.at;
+        let plan = |manifests: &[Value]| Judgement::new(&door::snapshot(manifests), at).plan();
+        assert_eq!(plan(&shuffled), plan(&case.manifests), "seed {}", case.generated.seed);
+        assert_eq!(case.open(&shuffled), case.open(&case.manifests), "seed {}", case.generated.seed);
+    }
+}
+
+#[test]
+fn other_names_change_nothing_but_names() {
+    let national = National::read();
+    for case in cases(40) {
+        let original = &case.generated.manifests;
+        let names: BTreeSet<String> = original
+            .iter()
+            .filter(|it| {
+                !["PolicyFramework", "AgreementSignature", "LocalPolicy"]
+                    .contains(&it["kind"].as_str().unwrap())
+            })
+            .map(|it| text(&it["metadata"]["name"]))
+            .collect();
+        let mut renamed: Vec<Value> = original.iter().map(|it| rename(it, &names)).collect();
+        // who has signed the terms has signed the renamed ones
+        let (old, new) = (World::read(original), World::read(&renamed));
+        let (old, new) = (Model::new(&old, &national.built_in), Model::new(&new, &national.built_in));
+        let mut hashes = BTreeMap::new();
+        for (before, after) in old.world.agreements.iter().zip(&new.world.agreements) {
+            for row in &before.spec.parties {
+                let was = terms::hash(before, &row.org, &|it| old.products.get(it).map(|it| (*it).clone()));
+                let renamed = rename_text(&row.org, &names);
+                let is = terms::hash(after, &renamed, &|it| new.products.get(it).map(|it| (*it).clone()));
+                if let (Some(was), Some(is)) = (was, is) {
+                    hashes.insert(was, is);
+                }
+            }
+        }
+        for signature in renamed.iter_mut().filter(|it| it["kind"] == "AgreementSignature") {
+            if let Some(hash) = hashes.get(&text(&signature["spec"]["termsHash"])) {
+                signature["spec"]["termsHash"] = json!(hash);
+            }
+        }
+        let renamed_world = World::read(&renamed);
+        let model = Model::new(&renamed_world, &national.built_in);
+        let renamed = door::translated(&renamed, &model, case.generated.at);
+        let requests: Vec<Value> = case.requests.iter().map(|it| rename(it, &names)).collect();
+        let before = case.open(&case.manifests);
+        let after = Open::of(&renamed, &requests, case.generated.at);
+        assert_eq!(after.allowed, before.allowed, "seed {}", case.generated.seed);
+        let paths: BTreeSet<String> =
+            before.paths.iter().map(|it| rename_text(&format!("{it:?}"), &names)).collect();
+        let now: BTreeSet<String> = after.paths.iter().map(|it| format!("{it:?}")).collect();
+        assert_eq!(now, paths, "seed {}", case.generated.seed);
+    }
+}
+
+fn rename(value: &Value, names: &BTreeSet<String>) -> Value {
+    match value {
+        Value::String(it) => json!(rename_text(it, names)),
+        Value::Array(items) => Value::Array(items.iter().map(|it| rename(it, names)).collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(name, value)| (name.clone(), rename(value, names))).collect())
+        }
+        _ => value.clone(),
+    }
+}
+
+fn rename_text(text: &str, names: &BTreeSet<String>) -> String {
+    let mut renamed = String::new();
+    let mut word = String::new();
+    for letter in text.chars().chain(['\n']) {
+        if letter.is_ascii_alphanumeric() {
+            word.push(letter);
+            continue;
+        }
+        if names.contains(&word) {
+            renamed.push('x');
+        }
+        renamed.push_str(&word);
+        word.clear();
+        renamed.push(letter);
+    }
+    renamed.pop();
+    renamed
+}
+
+#[test]
+fn files_say_the_same_however_they_are_cut_and_the_same_as_a_cluster() {
+    for mut case in cases(25) {
+        let mut manifests = case.manifests.clone();
+        // a status is what a cluster has
+        manifests.iter_mut().for_each(|it| drop(it.as_object_mut().unwrap().remove("status")));
+        let cluster = case.open(&manifests);
+        let one = vec![manifests.clone()];
+        let mut several: Vec<Vec<Value>> = vec![Vec::new(); 4];
+        for it in &manifests {
+            several[case.random.below(4)].push(it.clone());
+        }
+        for files in [one, several] {
+            let folder = tempfile::tempdir().unwrap();
+            for (index, file) in files.iter().enumerate().filter(|(_, it)| !it.is_empty()) {
+                let documents: Vec<String> = file.iter().map(Value::to_string).collect();
+                std::fs::write(folder.path().join(format!("{index}.yaml")), documents.join("\n---\n"))
+                    .unwrap();
+            }
+            let (snapshot, _, _) = files::read(&[folder.path().to_owned()]);
+            let judgement = Judgement::new(&snapshot, case.generated.at);
+            let paths: BTreeSet<FlowKey> = door::open(&judgement).into_keys().map(|(_, it)| it).collect();
+            assert_eq!(paths, cluster.paths, "seed {}", case.generated.seed);
+            let asked = case.requests.iter().enumerate();
+            let allowed: BTreeSet<usize> = asked
+                .filter(|(_, it)| door::decide(&judgement, it).decision)
+                .map(|(index, _)| index)
+                .collect();
+            assert_eq!(allowed, cluster.allowed, "seed {}", case.generated.seed);
+        }
+    }
+}
+
+#[test]
+fn whatever_is_allowed_is_said_by_who_can_and_open_where_it_is_asked_at_its_level() {
+    let mut seen = 0;
+    for case in cases(150) {
+        let judgement = Judgement::new(&door::snapshot(&case.manifests), case.generated.at);
+        let permissions = who_can(&judgement, &Filter::default()).unwrap();
+        let open = door::open(&judgement);
+        for request in &case.requests {
+            let answer = door::decide(&judgement, request);
+            if !answer.decision || request["subject"]["type"] != "OrgFunction" {
+                continue;
+            }
+            seen += 1;
+            let id = text(&request["subject"]["id"]);
+            let (org, function) = id.split_once('/').unwrap();
+            let level = request["context"]["identifiability"].as_str().map_or(3, rank);
+            let listed = permissions.iter().any(|it| {
+                it.org == org
+                    && it.function == function
+                    && it.product.to_string() == text(&request["resource"]["id"])
+                    && it.purpose == text(&request["context"]["purpose"])
+                    && it.actions.iter().any(|it| it.as_str() == text(&request["action"]["name"]))
+                    && level <= it.max_identifiability.rank()
+                    && Some(it.agreement.to_string()) == answer.agreement
+            });
+            assert!(
+                listed,
+                "seed {}: {request} is allowed, and who-can does not say so",
+                case.generated.seed
+            );
+            let agreement = of_kind(&case.manifests, "DataSharingAgreement")
+                .find(|it| Some(format!("alder/{}", text(&it["metadata"]["name"]))) == answer.agreement)
+                .unwrap();
+            let purposes = agreement["spec"]["purposes"].as_array().unwrap();
+            let purpose = purposes.iter().find(|it| it["code"] == request["context"]["purpose"]).unwrap();
+            if rank(&text(&purpose["maxIdentifiability"])) == level {
+                let is_open = open.keys().any(|(key, flow)| {
+                    Some(key.to_string()) == answer.agreement
+                        && flow.recipient.org == org
+                        && flow.recipient.function == function
+                        && flow.product.to_string() == text(&request["resource"]["id"])
+                        && flow.purpose == text(&purpose["code"])
+                });
+                assert!(is_open, "seed {}: {request} is allowed over a closed path", case.generated.seed);
+            }
+        }
+    }
+    assert!(seen > 100, "{seen}");
+}
+
+#[test]
+fn the_two_agree_on_which_terms_are_the_same() {
+    let national = National::read();
+    for mut case in cases(40) {
+        let hashes = |manifests: &[Value]| {
+            let world = World::read(manifests);
+            let model = Model::new(&world, &national.built_in);
+            door::hashes(manifests, &model, case.generated.at)
+        };
+        let original = case.generated.manifests.clone();
+        let mut all = hashes(&original);
+        for _ in 0..6 {
+            let mut changed = original.clone();
+            let index = case.random.below(changed.len());
+            let mut lists = Vec::new();
+            lists_in(&changed[index]["spec"], String::new(), &mut lists);
+            if let Some(path) = (!lists.is_empty()).then(|| case.random.pick(&lists)) {
+                let list = changed[index]["spec"].pointer_mut(&path).unwrap().as_array_mut().unwrap();
+                if case.random.chance(50) {
+                    list.reverse();
+                } else {
+                    list.pop();
+                }
+            }
+            for (ours, theirs) in hashes(&changed) {
+                let known = all.insert(ours.clone(), theirs.clone());
+                assert!(
+                    known.is_none_or(|it| it == theirs),
+                    "seed {}: {ours} is two hashes",
+                    case.generated.seed
+                );
+            }
+        }
+        let distinct: BTreeSet<&String> = all.values().collect();
+        assert_eq!(distinct.len(), all.len(), "seed {}: one hash for two terms", case.generated.seed);
+    }
+}
+
+#[test]
+fn the_laws_see_what_opens() {
+    let mut paths = 0;
+    let mut allowed = 0;
+    for case in cases(100) {
+        let open = case.open(&case.manifests);
+        paths += open.paths.len();
+        allowed += open.allowed.len();
+    }
+    assert!(paths > 100 && allowed > 60, "{paths} paths, {allowed} requests allowed");
+}

@@ -1,0 +1,30 @@
+//! A second engine, small and slow, that judges generated worlds by the design page alone, and laws on the same worlds.
+//!
+//! It shares no code with the library but the door: no model, no Cedar, no terms. What the design page leaves open is in
+//! `QUESTIONS.md` beside this file, with the reading that was chosen.
+
+#![cfg(feature = "cli")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    reason = "a test may fail loudly, and says how far it has come"
+)]
+
+mod access;
+mod differential;
+mod door;
+mod force;
+mod gate;
+mod generate;
+mod generate_local;
+mod laws;
+mod local;
+mod model;
+mod random;
+mod signing;
+mod succession;
+mod terms;
+mod world;

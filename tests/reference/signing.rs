@@ -1,0 +1,217 @@
+//! How an organisation stands in an agreement at a moment: by its own signature, by a delegate's, or by none.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::model::{Model, has_role};
+use super::terms;
+use super::world::{Agreement, Broken, Object, Ref, Signature, is_blank};
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    Signed,
+    Withdrawn,
+    Declined,
+    OtherTerms,
+    NotSigned,
+}
+
+/// How an organisation stands.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub kind: Kind,
+    /// The purposes that it stands signed for.
+    pub purposes: BTreeSet<String>,
+    /// Something of it is broken or doubled, which may have been a signature or a withdrawal.
+    pub doubt: bool,
+    /// The hash that it wrote, where it wrote one.
+    pub hash: Option<String>,
+}
+
+impl Standing {
+    fn new(kind: Kind) -> Self {
+        Self { kind, purposes: BTreeSet::new(), doubt: false, hash: None }
+    }
+
+    fn signed(purposes: BTreeSet<String>) -> Self {
+        Self { purposes, ..Self::new(Kind::Signed) }
+    }
+
+    fn doubt() -> Self {
+        Self { doubt: true, ..Self::new(Kind::NotSigned) }
+    }
+
+    /// Whether it has signed, as supersession asks: signed, withdrawn since, or perhaps either.
+    pub fn has_signed(&self) -> bool {
+        matches!(self.kind, Kind::Signed | Kind::Withdrawn) || self.doubt
+    }
+
+    /// Whether it has withdrawn, or perhaps has.
+    pub fn may_have_withdrawn(&self) -> bool {
+        self.kind == Kind::Withdrawn || self.doubt
+    }
+
+    pub fn is_out(&self) -> bool {
+        matches!(self.kind, Kind::Withdrawn | Kind::Declined)
+    }
+}
+
+/// What is said for a party by a signature object: the object, or none where it is broken.
+type Said<'a> = Option<&'a Object<Signature>>;
+
+/// What a delegate may speak for.
+type Limit = BTreeSet<String>;
+
+impl Model<'_> {
+    /// How an organisation stands in an agreement, by today's signatures as they count at a moment.
+    pub fn standing(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
+        let spec = &agreement.spec;
+        if !spec.parties.iter().any(|it| it.org == org) {
+            return Standing::new(Kind::NotSigned);
+        }
+        let codes: BTreeSet<String> = spec.purposes.iter().map(|it| it.code.clone()).collect();
+        if self.as_signed {
+            return Standing::signed(codes);
+        }
+        let assumed = spec.emergency.is_some() && !has_role(spec, org, "Controller");
+        let (own, delegates) = self.said(&agreement.key, org, at);
+        match (own.as_slice(), delegates.as_slice()) {
+            ([], []) if assumed => Standing::signed(codes),
+            ([], []) => Standing::new(Kind::NotSigned),
+            ([Some(own)], _) => {
+                let standing = stands(&own.spec, &codes, at);
+                self.counted(agreement, org, standing, assumed)
+            }
+            ([_, ..], _) => Standing::doubt(),
+            ([], delegates) if assumed => {
+                let mut purposes = codes.clone();
+                for (said, limit) in delegates {
+                    let kept = match (said, delegates) {
+                        (Some(said), [_]) => {
+                            let standing = stands(&said.spec, &codes, at);
+                            if standing.kind == Kind::Signed { standing.purposes } else { Limit::new() }
+                        }
+                        _ => Limit::new(),
+                    };
+                    purposes.retain(|it| !limit.contains(it) || kept.contains(it));
+                }
+                Standing::signed(purposes)
+            }
+            // a delegate that may speak for none of the purposes has said nothing
+            ([], [(_, limit)]) if limit.is_disjoint(&codes) => Standing::new(Kind::NotSigned),
+            ([], [(Some(said), limit)]) => {
+                let mut standing = stands(&said.spec, &codes, at);
+                standing.purposes.retain(|it| limit.contains(it));
+                self.counted(agreement, org, standing, false)
+            }
+            ([], _) => Standing::doubt(),
+        }
+    }
+
+    /// A signature counts on the current terms alone, unless it is a no or the party is assumed to have signed.
+    fn counted(
+        &self,
+        agreement: &Object<Agreement>,
+        org: &str,
+        standing: Standing,
+        assumed: bool,
+    ) -> Standing {
+        let current = || terms::hash(agreement, org, &|it| self.products.get(it).map(|it| (*it).clone()));
+        if standing.kind != Kind::Signed || assumed || standing.hash == current() {
+            return standing;
+        }
+        Standing { kind: Kind::OtherTerms, purposes: BTreeSet::new(), ..standing }
+    }
+
+    /// What is said for a party about an agreement: by itself, and by delegates, each with what it may speak for.
+    fn said(&self, agreement: &Ref, org: &str, at: Timestamp) -> (Vec<Said<'_>>, Vec<(Said<'_>, Limit)>) {
+        let whole = self
+            .world
+            .signatures
+            .iter()
+            .filter(|it| !it.deleted && it.spec.agreement == *agreement && it.spec.party == org);
+        let whole = whole.map(|it| (it.key.namespace.as_str(), is_whole(&it.spec).then_some(it)));
+        let broken = self.world.broken.iter().filter(|it| may_be_about(it, agreement, org));
+        let broken = broken.map(|it| (it.key.namespace.as_str(), None));
+        let (mut own, mut delegates) = (Vec::new(), Vec::new());
+        let Some(party) = self.orgs.get(org) else { return (own, delegates) };
+        for (namespace, said) in whole.chain(broken) {
+            if party.spec.home_namespace == namespace {
+                own.push(said);
+                continue;
+            }
+            let valid = party.spec.delegated_signing.iter().filter(|delegation| {
+                let delegate = self.orgs.get(delegation.to.as_str());
+                delegate.is_some_and(|it| it.spec.home_namespace == namespace)
+                    && at < delegation.until
+                    && self.is_active(&delegation.to, at)
+            });
+            let limit: Limit = valid.flat_map(|it| it.purposes.iter().cloned()).collect();
+            if !limit.is_empty() {
+                delegates.push((said, limit));
+            }
+        }
+        (own, delegates)
+    }
+
+    /// Whether an organisation has signed, and whether it has withdrawn from, an agreement that cannot be read.
+    pub fn said_of_unreadable(&self, agreement: &Ref, org: &str, at: Timestamp) -> (bool, bool) {
+        let (own, delegates) = self.said(agreement, org, at);
+        let (mut signed, mut withdrawn) = (false, false);
+        for said in own.into_iter().chain(delegates.into_iter().map(|(said, _)| said)) {
+            let kind = said.map(|it| stands(&it.spec, &Limit::new(), at).kind);
+            signed |= kind != Some(Kind::Declined);
+            withdrawn |= kind.is_none_or(|it| it == Kind::Withdrawn);
+        }
+        (signed, withdrawn)
+    }
+}
+
+/// What one signature says, whatever the terms.
+fn stands(signature: &Signature, codes: &BTreeSet<String>, at: Timestamp) -> Standing {
+    let mut kind = match signature.state.as_deref() {
+        Some("Withdrawn") => Kind::Withdrawn,
+        Some("Declined") => Kind::Declined,
+        _ => Kind::Signed,
+    };
+    let mut purposes = codes.clone();
+    if let Some(listed) = &signature.purposes {
+        purposes.retain(|it| listed.contains(it));
+    }
+    for end in signature.ends.iter().filter(|it| it.on <= at) {
+        match &end.purpose {
+            Some(purpose) => {
+                purposes.remove(purpose);
+            }
+            None if kind == Kind::Signed => kind = Kind::Withdrawn,
+            None => {}
+        }
+    }
+    if kind != Kind::Signed {
+        purposes.clear();
+    }
+    Standing { kind, purposes, doubt: false, hash: Some(signature.terms_hash.clone()) }
+}
+
+/// Whether what is written in a signature can be a signature at all.
+fn is_whole(signature: &Signature) -> bool {
+    let hex = signature.terms_hash.strip_prefix("sha256:").unwrap_or_default();
+    let ends: BTreeSet<_> = signature.ends.iter().map(|it| &it.purpose).collect();
+    hex.len() == 64
+        && hex.bytes().all(|it| it.is_ascii_digit() || (b'a'..=b'f').contains(&it))
+        && ends.len() == signature.ends.len()
+        && matches!(signature.state.as_deref(), None | Some("Signed" | "Withdrawn" | "Declined"))
+        && !is_blank(Some(&signature.party))
+}
+
+/// Whether a broken signature may speak for a party about an agreement: what can be read of it does not say otherwise.
+fn may_be_about(broken: &Broken, agreement: &Ref, org: &str) -> bool {
+    let says =
+        |value: &Value, expected: &str| value.as_str().is_none_or(|it| it.is_empty() || it == expected);
+    broken.kind == "AgreementSignature"
+        && says(&broken.spec["party"], org)
+        && says(&broken.spec["agreement"]["namespace"], &agreement.namespace)
+        && says(&broken.spec["agreement"]["name"], &agreement.name)
+}
