@@ -18,7 +18,8 @@ use super::remedy::World;
 use super::{LocalPolicy, LocalRule, names};
 use crate::api::{
     Assurance, ConfidentialityBasis, DataAction, Dspt, DsptStatus, EquivalentAssurance, Ico, IcoStatus,
-    Identifiability, ObjectRef, OrgState, Party, PartyRole, People, RecipientRef, SignatureState, SubjectType,
+    Identifiability, ObjectRef, OrgState, Party, PartyRole, People, RecipientRef, SignatureState,
+    SubjectType,
 };
 use crate::core::model::{Agreement, FunctionRef, Said, Signer, Word, Words};
 use crate::core::validate::shape::nearest;
@@ -459,10 +460,10 @@ impl Change {
                         function: Some(function),
                         ..row
                     }));
-                    agreement.signers.entry(org).or_insert_with(|| Signer {
-                        terms_hash: String::new(),
-                        words: signed("", None),
-                    });
+                    agreement
+                        .signers
+                        .entry(org)
+                        .or_insert_with(|| Signer { terms_hash: String::new(), words: signed("", None) });
                 }
             }
             (Self::ListProduct { product, .. }, Some(terms)) => terms.products.push(product.clone()),

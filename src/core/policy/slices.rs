@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::assess::assess;
-use super::signing::Signing;
 use super::authorize::Question;
 use super::context::AccessContext;
 use super::entities::{EntityStore, Linked};
 use super::schema::SCHEMA_TEXT;
+use super::signing::Signing;
 use super::{built_in, names};
 use crate::api::{DataAction, Identifiability, ObjectRef};
 use crate::core::model::{FunctionRef, Model};

@@ -21,7 +21,9 @@
 //! | directives (`%`) | kubectl cuts the text between them and the document |
 //! | control characters, U+FEFF within, U+0085, U+2028, U+2029 and a lone carriage return | kubectl refuses them, or ends a line there |
 //! | spaces that are no plain ones in keys, names and codes | they cannot be seen |
-//! | tabs between things | allowed here by one reader and there by the other |
+//! | tabs at the beginning or the end of a line, or before a comment | allowed here by one reader and there by the other |
+//! | `?` in plain text between brackets, and `\/` in quotes | a key, or no escape, to kubectl |
+//! | a document that begins with `...` | kubectl refuses it |
 //!
 //! `tests/yaml.rs` holds this against kubectl's own reader.
 
@@ -135,6 +137,7 @@ fn yaml_documents(text: &str, first: u32, budget: &mut Budget, documents: &mut V
         let mut problems: Vec<Problem> = separator.into_iter().collect();
         problems.extend(directive(text, line));
         problems.extend(characters::refused(text, line));
+        problems.extend(ended_before_it_begins(text, line));
         let mut read = Vec::new();
         let ended = yaml::read(text, line, budget, &mut read);
         for (index, yaml::Read { root, problems: within }) in read.into_iter().enumerate() {
@@ -205,6 +208,19 @@ fn directive(text: &str, first: u32) -> Option<Problem> {
         (line, 1),
         "a line begins with `%`, which makes it a directive, and kubectl refuses those",
         "take the line out, or indent it where it is text",
+    ))
+}
+
+/// A chunk that begins with `...`, which kubectl refuses.
+fn ended_before_it_begins(text: &str, first: u32) -> Option<Problem> {
+    let is_empty = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
+    let (line, _) =
+        (first..).zip(text.lines()).find(|(_, line)| !is_empty(line)).filter(|(_, line)| line.starts_with("..."))?;
+    Some(Problem::new(
+        Code::OtherMeaning,
+        (line, 1),
+        "the document ends with `...` before it begins, and kubectl refuses it",
+        "take the line out",
     ))
 }
 

@@ -44,10 +44,16 @@ pub(super) fn read(
         problems: Vec::new(),
         own: 0,
         aliased: 0,
+        flow: 0,
+        blocks: Vec::new(),
         budget,
     };
     while let Some(document) = reader.document()? {
         documents.push(document);
+    }
+    let tab = reader.tab();
+    if let Some((problem, last)) = tab.zip(documents.last_mut()) {
+        last.problems.push(problem);
     }
     Ok(())
 }
@@ -63,10 +69,66 @@ struct Reader<'text, 'budget> {
     /// How many values are written in the document, and how many come from aliases.
     own: usize,
     aliased: usize,
+    /// How many brackets are open around a value.
+    flow: usize,
+    /// The first and last line of each text that is written as a block, from 1 within the chunk. Tabs are text there.
+    blocks: Vec<(usize, usize)>,
     budget: &'budget mut Budget,
 }
 
 impl<'text> Reader<'text, '_> {
+    /// The line of a mark, as it is written.
+    fn written(&self, marker: &Marker) -> &'text str {
+        marker.line().checked_sub(1).and_then(|line| self.lines.get(line)).copied().unwrap_or_default()
+    }
+
+    fn begins_with(&self, span: &Span, bracket: char) -> bool {
+        self.written(&span.start).chars().nth(span.start.col()) == Some(bracket)
+    }
+
+    /// Notes what kubectl reads otherwise in a scalar, and where blocks are.
+    fn look_at(&mut self, text: &str, style: ScalarStyle, span: &Span, at: Place) {
+        match style {
+            ScalarStyle::Literal | ScalarStyle::Folded => {
+                self.blocks.push((span.start.line(), span.end.line()));
+            }
+            ScalarStyle::Plain if self.flow > 0 && text.contains('?') => self.problem(
+                at,
+                "a `?` between brackets begins a key for some readers",
+                "put the text into quotes",
+            ),
+            ScalarStyle::DoubleQuoted => {
+                let lines = span.start.line()..=span.end.line();
+                let mut written = lines.filter_map(|line| self.lines.get(line.checked_sub(1)?));
+                if written.any(|line| line.contains("\\/")) {
+                    self.problem(at, "`\\/` is no escape to kubectl", "write `/`, which needs none");
+                }
+            }
+            ScalarStyle::Plain | ScalarStyle::SingleQuoted => {}
+        }
+    }
+
+    /// The first tab that readers take differently: at the beginning of a line, at its end, or before a comment, outside of
+    /// texts that are blocks.
+    fn tab(&self) -> Option<Problem> {
+        let in_block = |line: usize| self.blocks.iter().any(|(first, last)| *first < line && line <= *last);
+        let (line, text) = (1_usize..).zip(&self.lines).find(|(line, text)| {
+            let blank = |text: &str| text.trim_matches([' ', '\t', '\r']).is_empty();
+            let lead = text.len() - text.trim_start_matches([' ', '\t']).len();
+            let leads = text.get(..lead).is_some_and(|lead| lead.contains('\t'));
+            let trails = text.trim_end_matches('\r').ends_with('\t');
+            (leads || trails || text.contains("\t#") || (blank(text) && text.contains('\t'))) && !in_block(*line)
+        })?;
+        let column = text.find('\t').map_or(1, |at| at + 1);
+        let place = (self.above.saturating_add(u32::try_from(line).ok()?), u32::try_from(column).ok()?);
+        Some(Problem::new(
+            Code::OtherMeaning,
+            place,
+            "a tab is used as space here, which some readers refuse",
+            "write spaces",
+        ))
+    }
+
     fn document(&mut self) -> Result<Option<Read>, Problem> {
         loop {
             let Some((event, span)) = self.next()? else {
@@ -116,6 +178,7 @@ impl<'text> Reader<'text, '_> {
         }
         match event {
             Event::Scalar(text, style, anchor, tag) => {
+                self.look_at(&text, style, &span, at);
                 let content = self.scalar(&text, style, tag.as_deref(), at);
                 let length = if let Content::Text(text) = &content { text.len() } else { 0 };
                 let block = if style == ScalarStyle::Literal { self.block(&text, at) } else { None };
@@ -125,6 +188,8 @@ impl<'text> Reader<'text, '_> {
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", at);
                 self.open(anchor);
+                let flow = self.begins_with(&span, '[');
+                self.flow += usize::from(flow);
                 let mut items = Vec::new();
                 let mut weight = Weight { nodes: 1, text: 0, height: 1 };
                 loop {
@@ -136,13 +201,17 @@ impl<'text> Reader<'text, '_> {
                     weight.hold(item.weight);
                     items.push(item);
                 }
+                self.flow -= usize::from(flow);
                 self.finish(Node { at, content: Content::List(items), block: None, weight }, anchor)
             }
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map", at);
                 self.open(anchor);
                 let mut weight = Weight { nodes: 1, text: 0, height: 1 };
+                let flow = self.begins_with(&span, '{');
+                self.flow += usize::from(flow);
                 let entries = self.entries(at, depth, &mut weight)?;
+                self.flow -= usize::from(flow);
                 self.finish(Node { at, content: Content::Map(entries), block: None, weight }, anchor)
             }
             Event::Alias(id) => self.alias(id, at, depth),
