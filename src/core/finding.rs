@@ -103,6 +103,7 @@ codes! {
     SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
     RecordAhead "CON412" Warning "something that has been is dated in the future";
     FinerThanSigned "CON413" Warning "a date is finer than the milliseconds that parties sign";
+    ListedTwice "CON414" Error "an agreement lists one thing twice";
 
     SignatureNamespace "CON501" Error "a signature stands outside the party's home namespace";
     SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";

@@ -56,6 +56,7 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     orgs::check(snapshot, &mut checked);
     products::check(snapshot, &mut checked);
     agreements::check(snapshot, now, &mut checked);
+    contradictions::doubles(snapshot, &mut checked);
     signatures::check(snapshot, now, &mut checked);
     policies::check(snapshot, &mut checked);
     overlaps::check(snapshot, &mut checked);
