@@ -67,7 +67,24 @@ fn a_field_with_nothing_behind_it_is_refused_because_left_out_may_mean_everybody
 }
 
 /// The lists in which the schema lets a thing stand twice, and why.
-const NOT_SETS: [(&str, &str, &str); 3] = [
+const NOT_SETS: [(&str, &str, &str); 8] = [
+    (
+        "DataSharingAgreement",
+        "spec.purposes[].recipients",
+        "CON414 refuses it: too many to compare in CEL, and no key in each",
+    ),
+    ("DataSharingAgreement", "spec.outcomeMeasures[].reported", "CON414 refuses it, likewise"),
+    (
+        "PartnerOrg",
+        "spec.functions[].workloads",
+        "CON212 refuses it: too many to compare in CEL, and no key in each",
+    ),
+    (
+        "PartnerOrg",
+        "spec.functions[].workloads[].podSelector.matchExpressions",
+        "a requirement twice is that requirement",
+    ),
+    ("DataProduct", "spec.endpoint.podSelector.matchExpressions", "a requirement twice is that requirement"),
     (
         "DataSharingAgreement",
         "spec.parties",

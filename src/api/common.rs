@@ -51,7 +51,7 @@ pub struct PodSelector {
     pub match_labels: BTreeMap<String, String>,
     /// Further requirements, all of which must hold. Left out, there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::set(0, 16, shape::choice))]
+    #[schemars(transform = shape::list(0, 16, shape::choice))]
     pub match_expressions: Vec<PodSelectorRequirement>,
 }
 

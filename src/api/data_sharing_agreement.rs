@@ -263,11 +263,11 @@ pub struct Purpose {
     #[schemars(transform = shape::text)]
     pub justification: String,
     /// The products that are shared for it, at least one. Each one's controller must be a Controller here.
-    #[schemars(transform = shape::set(1, 2048, shape::choice))]
+    #[schemars(transform = shape::keyed(1, 2048, &["namespace", "name"]))]
     pub products: Vec<ObjectRef>,
     /// Who receives it. Left out, every Recipient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(transform = shape::set(1, 2048, shape::choice))]
+    #[schemars(transform = shape::list(1, 2048, shape::choice))]
     pub recipients: Option<Vec<RecipientRef>>,
     /// What may be done, at least one.
     #[schemars(transform = shape::list(1, 8, shape::values))]
@@ -427,7 +427,7 @@ pub struct OutcomeMeasure {
     pub review_on: Timestamp,
     /// What was found, so far. Not part of the terms. Left out, nothing yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::set(0, 256, shape::choice))]
+    #[schemars(transform = shape::list(0, 256, shape::choice))]
     pub reported: Vec<ReportedOutcome>,
 }
 

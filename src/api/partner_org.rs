@@ -238,7 +238,7 @@ pub struct Function {
     pub provides_care: bool,
     /// Where it runs. Left out, nothing of it can receive data.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(transform = shape::set(0, 64, shape::choice))]
+    #[schemars(transform = shape::list(0, 64, shape::choice))]
     pub workloads: Vec<Workload>,
     /// Whether the operator limits what its workloads may reach. Left out, `Unmanaged`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

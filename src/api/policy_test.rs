@@ -15,7 +15,7 @@ pub const POLICY_TEST_KIND: &str = "PolicyTest";
 #[serde(rename_all = "camelCase")]
 pub struct PolicyTestSpec {
     /// Questions and the answers that are expected.
-    #[schemars(transform = shape::named(1, 4096, shape::choice))]
+    #[schemars(transform = shape::keyed(1, 4096, &["name"]))]
     pub tests: Vec<PolicyTestCase>,
 }
 

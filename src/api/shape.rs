@@ -261,30 +261,26 @@ pub(super) fn list(min: u64, max: u64, item: Shape) -> impl FnMut(&mut Schema) {
     }
 }
 
-/// A list as [`list`] has it that holds nothing twice, where that is too dear to say in CEL.
+/// A list of texts that holds nothing twice, where that is too dear to say in CEL.
 ///
 /// Only for a list inside another one, or inside what [`whole`] keeps whole: both are replaced as a whole. On its own, a
 /// set is merged by server-side apply, and a line that somebody has taken out stays as long as another manager has it.
+/// Objects have no place in a set: server-side apply refuses them.
 pub(super) fn set(min: u64, max: u64, item: Shape) -> impl FnMut(&mut Schema) {
     let mut list = list(min, max, item);
     move |schema| {
         list(schema);
         schema.insert("x-kubernetes-list-type".to_owned(), "set".into());
-        if let Some(items) = schema.get_mut("items").and_then(Value::as_object_mut)
-            && items.get("type").is_some_and(|kind| kind == "object")
-        {
-            items.insert("x-kubernetes-map-type".to_owned(), "atomic".into());
-        }
     }
 }
 
-/// A list of which no two items have one `name`; for what is never applied to a cluster.
-pub(super) fn named(min: u64, max: u64, item: Shape) -> impl FnMut(&mut Schema) {
-    let mut list = list(min, max, item);
+/// A list of objects of which no two have the same in these fields, all of them required. Where it may stand, [`set`] says.
+pub(super) fn keyed(min: u64, max: u64, keys: &'static [&'static str]) -> impl FnMut(&mut Schema) {
+    let mut list = list(min, max, choice);
     move |schema| {
         list(schema);
         schema.insert("x-kubernetes-list-type".to_owned(), "map".into());
-        schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(["name"]));
+        schema.insert("x-kubernetes-list-map-keys".to_owned(), json!(keys));
     }
 }
 

@@ -108,6 +108,7 @@ codes! {
     SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
     RecordAhead "CON412" Warning "something that has been is dated in the future";
     FinerThanSigned "CON413" Warning "a date is finer than the milliseconds that parties sign";
+    ListedTwice "CON414" Error "an agreement lists one thing twice";
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
     EndsSoon "CON441" Warning "an agreement, or a path of it, ends soon by itself";
 

@@ -256,7 +256,7 @@ fn world(namespaces: &[String; 2], long: &str) -> (Snapshot, ObjectRef) {
             "actions": ["readRecord"], "maxIdentifiability": "Identifiable"}],
         "term": {"start": "2026-10-01T00:00:00+01:00", "end": "2027-10-01T00:00:00Z", "reviewBy": "2027-10-01T00:00:00Z"},
         "dpia": {"reference": "d", "approvedOn": "2026-09-01T00:00:00Z", "reviewBy": "2027-10-01T00:00:00Z"},
-        "retention": {"days": 1}, "onwardSharing": {"allowed": false},
+        "retention": {"days": 1, "method": "Destroy"}, "onwardSharing": {"allowed": false},
         "privacyNotice": "https://a.example/p", "register": {"publish": true},
         "publicInvolvement": [{"who": "w", "method": "m", "date": "2026-09-01T00:00:00Z", "changed": "c"}],
         "outcomeMeasures": [{"name": "n", "baseline": "1", "target": "2", "reviewOn": "2027-01-01T00:00:00Z"}],

@@ -2,11 +2,13 @@
 //!
 //! None of these opens or closes anything. Whoever reads the record would be misled, or the date was mistyped.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
-use super::Checked;
 use super::check::Check;
-use crate::api::{DataSharingAgreement, IcoStatus, OrgState, PartnerOrg};
+use super::{Checked, reference};
+use crate::api::{DataSharingAgreement, IcoStatus, OrgState, PartnerOrg, RecipientRef};
 use crate::core::finding::Code;
 use crate::core::snapshot::Snapshot;
 
@@ -21,6 +23,42 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         if let Some(mut check) = checked.start(sourced) {
             agreement(&mut check, now);
             checked.finish(check);
+        }
+    }
+}
+
+/// Lists of an agreement that hold a thing twice, and are too long to compare in CEL.
+pub(super) fn doubles(snapshot: &Snapshot, checked: &mut Checked<'_>) {
+    for sourced in &snapshot.agreements {
+        let Some(mut check) = checked.start(sourced) else { continue };
+        let spec = &check.object().spec;
+        let mut twice: Vec<(String, String)> = Vec::new();
+        for (index, purpose) in spec.purposes.iter().enumerate() {
+            let mut seen = BTreeSet::new();
+            for (at, RecipientRef { org, function }) in purpose.recipients.iter().flatten().enumerate() {
+                if !seen.insert((org, function)) {
+                    let recipient =
+                        function.as_ref().map_or(org.clone(), |function| format!("{org}/{function}"));
+                    twice.push((format!("spec.purposes[{index}].recipients[{at}]"), recipient));
+                }
+            }
+        }
+        for (index, measure) in spec.outcome_measures.iter().enumerate() {
+            let mut seen = BTreeSet::new();
+            for (at, reported) in measure.reported.iter().enumerate() {
+                if !seen.insert((reported.on, &reported.value)) {
+                    let field = format!("spec.outcomeMeasures[{index}].reported[{at}]");
+                    twice.push((field, format!("{} on {}", reported.value, reported.on)));
+                }
+            }
+        }
+        for (field, what) in twice {
+            check
+                .finding(Code::ListedTwice, &field, format!("`{what}` is listed twice"))
+                .help("keep one: this list holds nothing twice");
+        }
+        if !checked.finish(check) {
+            checked.model.agreements.remove(&reference(&*sourced.object));
         }
     }
 }

@@ -61,6 +61,7 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     let signed = signatures::collect(snapshot, now, &mut checked);
     checked.findings.extend(clusters::check(snapshot));
     agreements::check(snapshot, now, &mut checked);
+    contradictions::doubles(snapshot, &mut checked);
     signatures::check(snapshot, &signed, now, &mut checked);
     policies::check(snapshot, &mut checked);
     overlaps::check(snapshot, &mut checked);
