@@ -14,7 +14,7 @@ use super::clauses::Clauses;
 use super::entities::{Value, long, record, text, texts};
 use super::load::{PolicyProblem, Rule, load};
 use super::reads::Reads;
-use super::{clock, names};
+use super::{clock, lint, names};
 use crate::api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
 use crate::core::terms;
 
@@ -197,7 +197,7 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
     });
     let mut policies: BTreeMap<String, (String, Rule)> = BTreeMap::new();
     for (file, text) in &spec.policies {
-        match load(text, |_| Vec::new()) {
+        match load(text, |rules| rules.iter().flat_map(lint::can_fail).collect()) {
             Ok(loaded) => {
                 for rule in loaded {
                     let id = rule.policy.id().to_string();

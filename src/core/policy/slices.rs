@@ -53,7 +53,8 @@ impl Schema {
     }
 
     fn read(&self, shape: &Value) -> Type {
-        let name = shape["name"].as_str().unwrap_or_default().trim_start_matches("Concordat::");
+        let name = shape["name"].as_str().or_else(|| shape["type"].as_str()).unwrap();
+        let name = name.trim_start_matches("Concordat::");
         let name = name.trim_start_matches("__cedar::").to_owned();
         match shape["type"].as_str().unwrap() {
             "Record" => {
@@ -63,7 +64,6 @@ impl Schema {
             "Set" => Type::Set(Box::new(self.read(&shape["element"]))),
             _ if self.0["commonTypes"].get(&name).is_some() => self.read(&self.0["commonTypes"][&name]),
             _ if self.0["entityTypes"].get(&name).is_some() || name == "Action" => Type::Entity(name),
-            plain if name.is_empty() => Type::Plain(plain.to_owned()),
             _ => Type::Plain(name),
         }
     }
