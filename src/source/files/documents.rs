@@ -214,8 +214,10 @@ fn directive(text: &str, first: u32) -> Option<Problem> {
 /// A chunk that begins with `...`, which kubectl refuses.
 fn ended_before_it_begins(text: &str, first: u32) -> Option<Problem> {
     let is_empty = |line: &str| line.trim().is_empty() || line.trim_start().starts_with('#');
-    let (line, _) =
-        (first..).zip(text.lines()).find(|(_, line)| !is_empty(line)).filter(|(_, line)| line.starts_with("..."))?;
+    let (line, _) = (first..)
+        .zip(text.lines())
+        .find(|(_, line)| !is_empty(line))
+        .filter(|(_, line)| line.starts_with("..."))?;
     Some(Problem::new(
         Code::OtherMeaning,
         (line, 1),

@@ -117,7 +117,8 @@ impl<'text> Reader<'text, '_> {
             let lead = text.len() - text.trim_start_matches([' ', '\t']).len();
             let leads = text.get(..lead).is_some_and(|lead| lead.contains('\t'));
             let trails = text.trim_end_matches('\r').ends_with('\t');
-            (leads || trails || text.contains("\t#") || (blank(text) && text.contains('\t'))) && !in_block(*line)
+            (leads || trails || text.contains("\t#") || (blank(text) && text.contains('\t')))
+                && !in_block(*line)
         })?;
         let column = text.find('\t').map_or(1, |at| at + 1);
         let place = (self.above.saturating_add(u32::try_from(line).ok()?), u32::try_from(column).ok()?);
