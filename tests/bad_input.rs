@@ -125,7 +125,16 @@ fn faults(finding: &Finding) -> Vec<String> {
     // text that cannot be read, and comments, are nobody's fields; a kind that is not known has no name to go by
     let text = matches!(
         code,
-        Code::InvalidYaml | Code::TooLarge | Code::UnreadableFile | Code::DuplicateKey | Code::NhsNumber
+        Code::InvalidYaml
+            | Code::TooLarge
+            | Code::UnreadableFile
+            | Code::DuplicateKey
+            | Code::NhsNumber
+            | Code::OtherMeaning
+            | Code::WrappedObject
+            | Code::Encrypted
+            | Code::IgnoredManifest
+            | Code::IgnorePattern
     ) || message.starts_with("kubectl reads");
     // nor is there a field for a rule about a name and a spec together
     if !text && *code != Code::ShapeRule && origin.field.is_none() {

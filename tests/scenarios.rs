@@ -67,7 +67,10 @@ fn what_must_be_allowed_is_allowed_and_what_must_be_refused_is_refused() {
                 // a refusal that does not say what refuses would pass for any reason
                 let names = (case.expect.tier, case.expect.rule.as_deref());
                 assert!(
-                    matches!(names, (Some(DecisionTier::None), None) | (Some(_), Some(_))),
+                    matches!(
+                        names,
+                        (Some(DecisionTier::None | DecisionTier::Error), None) | (Some(_), Some(_))
+                    ),
                     "{told} names no tier, or no rule"
                 );
                 *seen.entry(expected).or_insert(0) += 1;

@@ -38,8 +38,8 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
         let closed: BTreeSet<&str> =
             assessment.closed.iter().filter_map(|flow| Some(flow.reason.split_once(": ")?.0)).collect();
         for (rule, over) in closed.into_iter().filter_map(|rule| Some((rule, over(rule)?))) {
-            let message = format!("{rule} closes paths of the agreement: {over}");
-            findings.push(sourced.finding(Code::ExceptionOver, "", message).help(
+            let message = format!("rule {rule} closes paths of the agreement: {over}");
+            findings.push(sourced.finding(Code::ExceptionOver, "spec.purposes", message).help(
                 "meet the rule, or ask the national body for a further exception; `concordat explain --agreement` \
                  shows the paths",
             ));

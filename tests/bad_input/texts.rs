@@ -67,7 +67,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             let number = super::numbers::numbers().next().unwrap();
             place(&format!("\"seen under {number}\""))
         }),
-        ("a picture", file, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR".to_vec()),
+        ("a picture", file, b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR concordat.dev".to_vec()),
         ("aliases of aliases of aliases", file, bomb().into_bytes()),
         ("lists in lists, a thousand deep", file, place(&nested("[", "]", 1000))),
         ("lists in lists, seventy deep", file, place(&nested("[", "]", 70))),
@@ -78,7 +78,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
             }
             text.into_bytes()
         }),
-        ("a file of five megabytes", file, vec![b'#'; 5 << 20]),
+        ("a file of five megabytes", file, [vec![b'#'; 5 << 20], b"concordat.dev".to_vec()].concat()),
         ("a word of a megabyte", file, place(&"a".repeat(1 << 20))),
         ("ten thousand words", file, {
             let words: Vec<String> = (0..10_000).map(|n| format!("w{n}: x")).collect();

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use concordat::core::endings::endings;
 use concordat::core::finding::{self, Finding};
 use concordat::core::judge::Judgement;
 use concordat::core::plan::PlannedObject;
@@ -135,6 +136,7 @@ impl World {
         let judgement = Judgement::new(&snapshot, at);
         let plan = judgement.plan();
         findings.extend(plan.findings.clone());
+        findings.extend(endings(&snapshot, &judgement, 90));
         for finding in &mut findings {
             for root in &roots {
                 finding.origin.file = finding.origin.file.as_ref().map(|file| file.replace(root, ""));

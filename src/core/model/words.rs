@@ -143,6 +143,13 @@ impl Words {
         }
     }
 
+    /// Whether something that cannot be used may be its word at a moment.
+    pub fn in_doubt(&self, at: Timestamp) -> bool {
+        let purposes =
+            || self.delegated.iter().flat_map(|it| &it.delegations).flat_map(|it| &it.purposes).cloned();
+        self.at(at, &purposes().collect(), "").in_doubt
+    }
+
     /// Whether it may have signed: it has, or something that cannot be read may be its signature.
     pub fn may_have_signed(&self) -> bool {
         let Self { own, delegated } = self;

@@ -13,7 +13,7 @@ use super::flows::{ClosedFlow, Flow};
 use super::gate::Forms;
 use super::signing::{PartyState, Signing};
 use super::since::Since;
-use super::succession::{Ended, Succession, succession};
+use super::succession::{Ended, Succession, assumed, succession};
 use crate::api::{ObjectRef, Phase};
 use crate::core::model::{Agreement, FunctionRef, Model};
 use crate::core::parallel;
@@ -221,14 +221,18 @@ impl<'a> Assessor<'a> {
         assessments
     }
 
-    /// What successors have done to an agreement by a moment: from specs and signatures as they are, whoever is assumed
-    /// to have signed.
+    /// What successors have done to an agreement by a moment.
     fn succession(&self, agreement: &Agreement, at: Timestamp) -> Succession {
-        succession(self.model, agreement, at, &|new, at, signing| {
+        let in_force = |new: &Agreement, at: Timestamp, signing: Signing| {
             let gate = self.gate(new, at, signing);
             let in_force = gate.broken.is_empty() && gate.fully_signed;
             in_force.then(|| gate.signed.orgs)
-        })
+        };
+        let mut found = succession(self.model, agreement, at, &in_force);
+        if self.signing == Signing::Assumed && found.by.is_none() {
+            found.by = assumed(self.model, agreement, at, &in_force);
+        }
+        found
     }
 
     /// The first moment at which an agreement in force is so no more, everything else staying as it is.

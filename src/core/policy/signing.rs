@@ -14,8 +14,10 @@ use crate::core::model::{Agreement, Model, Voice};
 pub enum Signing {
     /// Signatures as they are.
     AsSigned,
-    /// Every agreement is taken as signed by all and unsuspended: for the tests of local policies.
+    /// Every agreement is taken as signed by all and unsuspended, successors too: for the tests of local policies.
     Assumed,
+    /// Likewise, but what has replaced what is as signed: a draft that nobody has signed replaces nothing.
+    AssumedInPlace,
     /// Signatures as they are, but who has withdrawn counts as having signed: for whether an agreement was in force once.
     Past,
 }
@@ -52,7 +54,7 @@ pub(super) fn party_state(agreement: &Agreement, org: &str, signing: Signing, at
         in_doubt: false,
         broken: Vec::new(),
     };
-    if signing == Signing::Assumed {
+    if matches!(signing, Signing::Assumed | Signing::AssumedInPlace) {
         return signed(terms_hash);
     }
     let voice = signer.map(|signer| signer.words.at(at, &all, &terms_hash));
@@ -64,7 +66,8 @@ pub(super) fn party_state(agreement: &Agreement, org: &str, signing: Signing, at
         in_doubt: false,
     });
     let Voice { standing, purposes, against, twice, in_doubt } = voice;
-    if signing == Signing::Past && standing == Standing::Withdrawn {
+    // what cannot be read may have signed, or withdrawn since
+    if signing == Signing::Past && (standing == Standing::Withdrawn || in_doubt) {
         return signed(terms_hash);
     }
     PartyState { standing, purposes, against, terms_hash, twice, in_doubt, broken: Vec::new() }

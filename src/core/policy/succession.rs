@@ -85,6 +85,25 @@ pub(super) fn succession(
     found
 }
 
+/// What has replaced `old` if everybody has signed everything.
+pub(super) fn assumed(
+    model: &Model,
+    old: &Agreement,
+    now: Timestamp,
+    in_force: &InForce<'_>,
+) -> Option<ObjectRef> {
+    let successors = model.successors.get(&old.reference).into_iter().flatten();
+    let mut replaced = successors.filter(|it| !it.is_void && it.starts <= now).filter(|it| {
+        let until = now.min(before(it.ends));
+        model.agreements.get(&it.reference).is_some_and(|new| {
+            moments(model, new, it.starts, until)
+                .into_iter()
+                .any(|at| in_force(new, at, Signing::Assumed).is_some())
+        })
+    });
+    replaced.next().map(|it| it.reference.clone())
+}
+
 /// What the agreement itself, or its status, says has replaced it. Status may close, and never open.
 fn remembered(old: &Agreement) -> Option<ObjectRef> {
     old.spec.superseded_by.clone().or_else(|| old.remembered_successor.clone())
@@ -133,11 +152,15 @@ impl Replaced<'_> {
         self.model.agreements.get(&self.successor.reference)
     }
 
-    /// The state and hash of what an organisation once signed of the successor.
+    /// The state and hash of what an organisation once signed of the successor. What cannot be read counts as a
+    /// withdrawal, which counts on any hash: corruption never opens.
     fn signed_once(&self, org: &str) -> Option<(SignatureState, &str)> {
         let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()))?;
-        let said = words.signed_once(self.successor.starts).or_else(|| words.signed_once(self.now))?;
-        Some((said.state, &said.terms_hash))
+        if let Some(said) = words.signed_once(self.successor.starts).or_else(|| words.signed_once(self.now)) {
+            return Some((said.state, &said.terms_hash));
+        }
+        let in_doubt = words.in_doubt(self.successor.starts) || words.in_doubt(self.now);
+        in_doubt.then_some((SignatureState::Withdrawn, ""))
     }
 
     /// Whether the successor has been in force with every one of these Controllers.

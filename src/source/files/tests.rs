@@ -149,7 +149,10 @@ spec: {tier: Place, leadOrg: chorley-council}
 fn tags_and_merge_keys_are_refused_in_objects_of_ours() {
     assert_eq!(codes(PLACE.replace("tier: Place", "tier: !Tier Place")), ["CON002"]);
     assert_eq!(codes(PLACE.replace("tier: Place", "tier: !!str Place")), [""; 0]);
-    assert_eq!(codes(PLACE.replace("{name: chorley}", "{name: chorley, labels: {<<: {a: b}}}")), ["CON002", "CON006"]);
+    assert_eq!(
+        codes(PLACE.replace("{name: chorley}", "{name: chorley, labels: {<<: {a: b}}}")),
+        ["CON002", "CON006"]
+    );
 }
 
 #[test]
@@ -159,7 +162,11 @@ fn a_kind_or_version_that_there_is_not_is_never_skipped() {
         ("v1alpha1", "v1", "`concordat.dev` has no version `v1`"),
         ("/v1alpha1", "", "`apiVersion: concordat.dev` names no version"),
         ("concordat.dev", "concordat.de", "no group is called `concordat.de`"),
-        ("apiVersion: concordat.dev/v1alpha1\n", "", "the `PlaceFootprint` does not name a group in its `apiVersion`"),
+        (
+            "apiVersion: concordat.dev/v1alpha1\n",
+            "",
+            "the `PlaceFootprint` does not name a group in its `apiVersion`",
+        ),
         ("kind: PlaceFootprint\n", "", "the object does not say its `kind`"),
     ] {
         let findings = found(PLACE.replace(from, to));
@@ -408,4 +415,20 @@ fn mutilated_manifests_never_bring_the_reader_down() {
             let _ = (root.value(), root.certain(), root.positions());
         }
     }
+}
+
+#[test]
+fn a_list_of_what_to_ignore_leaves_files_out_but_never_one_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    write("ours.yaml", PLACE);
+    write("other.yaml", "kind: [\n");
+    write(".concordatignore", "*.yaml\n");
+    let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+    assert_eq!(snapshot.footprints.len(), 1);
+    assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::IgnoredManifest]);
+    write(".concordatignore", "a[\n");
+    let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+    assert_eq!(snapshot.footprints.len(), 1);
+    assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::IgnorePattern]);
 }
