@@ -167,13 +167,13 @@ struct Chunk<'text> {
     /// The number of its first line.
     line: u32,
     /// What is wrong with the `---` line before it.
-    separator: Option<Problem>,
+    separator: Vec<Problem>,
 }
 
 /// Cuts a text at every line that begins with `---`, wherever it is, as kubectl does.
 fn chunks(text: &str, first: u32) -> Vec<Chunk<'_>> {
     let mut chunks = Vec::new();
-    let mut separator = None;
+    let mut separator = Vec::new();
     let (mut start, mut started, mut offset) = (0, first, 0);
     let mut line = first;
     for whole in text.split_inclusive('\n') {
@@ -181,17 +181,19 @@ fn chunks(text: &str, first: u32) -> Vec<Chunk<'_>> {
             chunks.push(Chunk {
                 text: text.get(start..offset).unwrap_or_default(),
                 line: started,
-                separator: separator.take(),
+                separator: std::mem::take(&mut separator),
             });
+            // what ends a line for some readers ends it here too
+            separator.extend(characters::refused(whole.trim_end_matches(['\r', '\n']), line));
             let after = after.trim();
-            separator = (!after.is_empty() && !after.starts_with('#')).then(|| {
+            separator.extend((!after.is_empty() && !after.starts_with('#')).then(|| {
                 Problem::new(
                     Code::OtherMeaning,
                     (line, 4),
                     "there is text after `---`, and kubectl refuses it",
                     "begin the document on the line below",
                 )
-            });
+            }));
             (start, started) = (offset + whole.len(), line.saturating_add(1));
         }
         offset += whole.len();

@@ -51,9 +51,10 @@ pub(super) fn read(
     while let Some(document) = reader.document()? {
         documents.push(document);
     }
-    let tab = reader.tab();
-    if let Some((problem, last)) = tab.zip(documents.last_mut()) {
-        last.problems.push(problem);
+    match (reader.tab(), documents.last_mut()) {
+        (Some(problem), Some(last)) => last.problems.push(problem),
+        (Some(problem), None) => return Err(problem),
+        (None, _) => {}
     }
     Ok(())
 }
@@ -92,11 +93,15 @@ impl<'text> Reader<'text, '_> {
             ScalarStyle::Literal | ScalarStyle::Folded => {
                 self.blocks.push((span.start.line(), span.end.line()));
             }
-            ScalarStyle::Plain if self.flow > 0 && text.contains('?') => self.problem(
-                at,
-                "a `?` between brackets begins a key for some readers",
-                "put the text into quotes",
-            ),
+            ScalarStyle::Plain
+                if self.flow > 0 && (text.contains('?') || text.starts_with(['|', '>', ':', '\\'])) =>
+            {
+                self.problem(
+                    at,
+                    "between brackets, plain text with a `?`, or that begins with a sign, is another thing to kubectl",
+                    "put the text into quotes",
+                );
+            }
             ScalarStyle::DoubleQuoted => {
                 let lines = span.start.line()..=span.end.line();
                 let mut written = lines.filter_map(|line| self.lines.get(line.checked_sub(1)?));
@@ -108,10 +113,24 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
+    /// Names of anchors that kubectl does not take.
+    fn anchor_name(&mut self, span: &Span, at: Place) {
+        let line = self.written(&span.start);
+        let named =
+            |after: &str| after.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if line.split('&').skip(1).any(|after| !named(after)) {
+            self.problem(
+                at,
+                "the name of an anchor is letters, digits, `_` and `-` to kubectl",
+                "give it such a name",
+            );
+        }
+    }
+
     /// The first tab that readers take differently: at the beginning of a line, at its end, or before a comment, outside of
     /// texts that are blocks.
     fn tab(&self) -> Option<Problem> {
-        let in_block = |line: usize| self.blocks.iter().any(|(first, last)| *first < line && line <= *last);
+        let in_block = |line: usize| self.blocks.iter().any(|(first, last)| *first < line && line < *last);
         let (line, text) = (1_usize..).zip(&self.lines).find(|(line, text)| {
             let blank = |text: &str| text.trim_matches([' ', '\t', '\r']).is_empty();
             let lead = text.len() - text.trim_start_matches([' ', '\t']).len();
@@ -180,6 +199,16 @@ impl<'text> Reader<'text, '_> {
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.look_at(&text, style, &span, at);
+                if depth == 1 && matches!(style, ScalarStyle::Literal | ScalarStyle::Folded) {
+                    self.problem(
+                        at,
+                        "a document that is a block of text ends elsewhere for kubectl",
+                        "write an object",
+                    );
+                }
+                if anchor > 0 {
+                    self.anchor_name(&span, at);
+                }
                 let content = self.scalar(&text, style, tag.as_deref(), at);
                 let length = if let Content::Text(text) = &content { text.len() } else { 0 };
                 let block = if style == ScalarStyle::Literal { self.block(&text, at) } else { None };
