@@ -10,6 +10,8 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::print_stderr,
+    clippy::type_complexity,
+    clippy::collapsible_if,
     reason = "a test may fail loudly, and says how far it has come"
 )]
 

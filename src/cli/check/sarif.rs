@@ -264,7 +264,7 @@ mod tests {
         let one = finding(Code::UnlistedRole, 1);
         let mut moved = one.clone();
         moved.origin.line = Some(70);
-        assert_eq!(print(&run(&[one.clone()]), 0), print(&run(&[moved.clone()]), 0));
+        assert_eq!(print(&run(std::slice::from_ref(&one)), 0), print(&run(std::slice::from_ref(&moved)), 0));
         let both = run(&[one, moved, finding(Code::UnlistedRole, 2)]);
         let prints: BTreeSet<String> = (0..3).map(|index| print(&both, index).to_string()).collect();
         assert_eq!(prints.len(), 3);

@@ -226,7 +226,7 @@ impl<'a> Assessor<'a> {
         let in_force = |new: &Agreement, at: Timestamp, signing: Signing| {
             let gate = self.gate(new, at, signing);
             let in_force = gate.broken.is_empty() && gate.fully_signed;
-            in_force.then(|| gate.signed.orgs)
+            in_force.then_some(gate.signed.orgs)
         };
         let mut found = succession(self.model, agreement, at, &in_force);
         if self.signing == Signing::Assumed && found.by.is_none() {

@@ -541,8 +541,7 @@ impl Change {
             who: CALLER.to_owned(),
         };
         let now = |value: bool| value.to_string();
-        let or_none =
-            |text: &Option<String>| text.as_ref().map_or("left out".to_owned(), |text| ticked(text));
+        let or_none = |text: &Option<String>| text.as_ref().map_or("left out".to_owned(), ticked);
         let terms = |clause: String, saw: String, wants: String| Step {
             clause,
             saw,

@@ -324,7 +324,7 @@ impl Candidate<'_> {
                     self.verdict(true, DecisionTier::Agreement, national, reason)
                 }
             }
-            Outcome::Silent => self.nothing_permits(&local, &question, &entities),
+            Outcome::Silent => self.nothing_permits(local, &question, &entities),
         })
     }
 

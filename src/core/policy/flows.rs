@@ -74,8 +74,11 @@ struct Ceiling<'a> {
     lifts: Lifts<'a>,
     entities: Result<Entities, String>,
     /// A question for each purpose and moment, of one of its flows.
-    questions: Mutex<BTreeMap<(&'a str, Timestamp), Result<Arc<Question>, String>>>,
+    questions: Mutex<FlowQuestions<'a>>,
 }
+
+/// Questions by purpose and moment.
+type FlowQuestions<'a> = BTreeMap<(&'a str, Timestamp), Result<Arc<Question>, String>>;
 
 /// One purpose of one listed flow.
 #[derive(Clone, Copy)]

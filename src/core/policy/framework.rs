@@ -61,7 +61,7 @@ pub(super) struct RuleSet {
 }
 
 impl RuleSet {
-    fn add(&mut self, policy: &Policy, reads: &Reads) -> Result<(), PolicySetError> {
+    fn add(&mut self, policy: &Policy, reads: &Reads) -> Result<(), Box<PolicySetError>> {
         self.policies.add(policy.clone())?;
         self.reads.merge(reads);
         let named = policy.entity_literals();
@@ -255,7 +255,12 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
 
 impl Framework {
     /// Puts a rule into the sets that it is asked in.
-    fn sort_in(&mut self, policy: &Policy, said: &RuleText, reads: &Reads) -> Result<(), PolicySetError> {
+    fn sort_in(
+        &mut self,
+        policy: &Policy,
+        said: &RuleText,
+        reads: &Reads,
+    ) -> Result<(), Box<PolicySetError>> {
         match said.tier {
             Tier::Gate => self.gate.add(policy.clone())?,
             Tier::Ceiling | Tier::Floor => self.national.add(policy.clone())?,

@@ -110,7 +110,9 @@ impl Calendar {
 /// The questions about one model that have been put together and checked, by what they state: thousands of agreements
 /// state the same few things.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Forms(Arc<Mutex<HashMap<(FrameworkRef, Calendar, Stated), Question>>>);
+pub(super) struct Forms(Arc<Mutex<Put>>);
+
+type Put = HashMap<(FrameworkRef, Calendar, Stated), Question>;
 
 impl Forms {
     fn question(

@@ -308,6 +308,13 @@ impl<'text> Reader<'text, '_> {
                 self.own += 1;
                 if style == ScalarStyle::Plain {
                     self.plain_key(&text, at);
+                    if text.contains('?') {
+                        self.problem(
+                            at,
+                            "a `?` in a key is another thing to some readers",
+                            "put the key into quotes",
+                        );
+                    }
                 }
                 Some(text.into_owned())
             }
