@@ -190,7 +190,7 @@ async fn the_server_refuses_changes_to_what_cannot_change() {
         let name = good["metadata"]["name"].as_str().expect("a name");
         server.api(cases.kind()).delete(name, &DeleteParams::default()).await.expect("it can be deleted");
     }
-    assert_eq!(seen, 5);
+    assert_eq!(seen, 6);
     server.stop().await;
 }
 

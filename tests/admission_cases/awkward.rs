@@ -160,6 +160,11 @@ fn refused(kind: &str, object: &Value) -> Vec<String> {
     problems.map(|it| format!("{}: {}", it.field, it.message)).collect()
 }
 
+/// Every seventh variant, so that each field has its share of the values; all of them take minutes.
+fn step() -> usize {
+    if std::env::var("CONCORDAT_STRESS").is_ok_and(|length| length == "long") { 1 } else { 7 }
+}
+
 /// Both ways: what `check` passes is taken, and what it refuses is refused, so that no good manifest is called bad.
 #[tokio::test]
 async fn what_check_passes_the_server_takes_and_nothing_else() {
@@ -178,6 +183,7 @@ async fn what_check_passes_the_server_takes_and_nothing_else() {
                 variants.push((format!("{path} = {value:.80}"), object));
             }
         }
+        let mut variants: Vec<_> = variants.into_iter().step_by(step()).collect();
         for more in metadata() {
             let told = format!("metadata {more:.80}");
             variants.push((told, admission_cases::patched(&full, &json!({ "metadata": more }))));
@@ -192,7 +198,7 @@ async fn what_check_passes_the_server_takes_and_nothing_else() {
         }
     }
     assert!(wrong.is_empty(), "{} of {seen}:\n{}", wrong.len(), wrong.join("\n"));
-    assert!(seen > 3_000 && taken > 300, "{seen} tried and {taken} taken");
+    assert!(seen > 2_000 && taken > 100, "{seen} tried and {taken} taken");
     server.stop().await;
 }
 

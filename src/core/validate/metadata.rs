@@ -99,8 +99,10 @@ fn generate_name(metadata: &Map<String, Value>, found: &mut Vec<ShapeProblem>) {
         return;
     };
     // a hyphen at its end is followed by what is generated
-    let stem =
-        value.as_str().map(|text| text.strip_suffix('-').map_or(text.to_owned(), |stem| format!("{stem}a")));
+    let stem = value.as_str().map(|text| match text.strip_suffix('-') {
+        Some(stem) if !stem.is_empty() => format!("{stem}a"),
+        _ => text.to_owned(),
+    });
     if !stem.is_some_and(|stem| stem.is_empty() || is_subdomain(&stem)) {
         found.push(problem(
             "generateName",
@@ -215,6 +217,7 @@ mod tests {
             (json!({"annotations": {"a": true}}), "metadata.annotations.a"),
             (json!({"annotations": {"a": "x".repeat(MOST_ANNOTATIONS)}}), "metadata.annotations"),
             (json!({"generateName": "A-"}), "metadata.generateName"),
+            (json!({"generateName": "-"}), "metadata.generateName"),
             (json!({"finalizers": "x"}), "metadata.finalizers"),
             (json!({"finalizers": ["no name"]}), "metadata.finalizers[0]"),
             (json!({"finalizers": ["orphan", "foregroundDeletion"]}), "metadata.finalizers"),
