@@ -217,13 +217,27 @@ impl Replaced<'_> {
     /// Whether the successor today is not what it was signed as: it or something that it names is gone or cannot be used,
     /// or its terms have changed.
     fn is_changed(&self) -> bool {
-        self.usable().is_none_or(|new| new.orgs().into_iter().any(|org| self.is_changed_in(new, org)))
+        self.usable().is_none_or(|new| {
+            self.lacks_something(new) || new.orgs().into_iter().any(|org| self.is_changed_in(new, org))
+        })
+    }
+
+    /// Whether an organisation or product that it names is gone or cannot be used.
+    fn lacks_something(&self, new: &Agreement) -> bool {
+        let Self { model, now, .. } = self;
+        let is_active =
+            |org: &str| model.orgs.get(org).is_some_and(|org| org.state(*now) == OrgState::Active);
+        let mut products = new.spec.purposes.iter().flat_map(|purpose| &purpose.products);
+        !new.orgs().into_iter().all(is_active)
+            || products.any(|product| !model.products.contains_key(product))
     }
 
     fn is_changed_for(&self, org: &str) -> bool {
         self.usable().is_none_or(|new| {
             let recipients = new.orgs_as(PartyRole::Recipient);
-            self.is_changed_in(new, org) || recipients.into_iter().all(|org| self.is_changed_in(new, org))
+            self.lacks_something(new)
+                || self.is_changed_in(new, org)
+                || recipients.into_iter().all(|org| self.is_changed_in(new, org))
         })
     }
 

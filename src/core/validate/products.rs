@@ -45,6 +45,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                 }
             }
         }
+        implied_flags(&mut check);
         orgs::cluster(&mut check, &checked.model.cluster, spec.cluster.as_deref(), "spec.cluster");
         derived(&mut check, &all);
         selectors::check(&mut check, &spec.endpoint.pod_selector, "spec.endpoint.podSelector");
@@ -52,6 +53,25 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
         if checked.finish(check) {
             checked.model.products.insert(reference.clone(), Product { reference, spec: spec.clone() });
         }
+    }
+}
+
+/// Flags that imply each other. A cluster whose definitions are older than this rule holds objects that break it.
+fn implied_flags(check: &mut Check<'_, DataProduct>) {
+    let spec = &check.object().spec;
+    let special = spec.special_category || spec.confidential_patient_info;
+    let implied = [
+        ("specialCategory", spec.special_category, spec.confidential_patient_info),
+        ("personalData", spec.personal_data, special || spec.legally_restricted || spec.childrens_data),
+    ];
+    for (flag, _, _) in implied.into_iter().filter(|(_, is, has_to_be)| *has_to_be && !is) {
+        check
+            .finding(
+                Code::ShapeRule,
+                &format!("spec.{flag}"),
+                format!("`{flag}` is false, and other flags imply it"),
+            )
+            .help(format!("write `{flag}: true`, or take the flag out that implies it"));
     }
 }
 
