@@ -9,6 +9,8 @@ use crate::world::{ALL, EVERYBODY, Judged, World, care, care_2, moment, nothing,
 
 const START: &str = "2026-11-01T00:00:00Z";
 
+type Change = Box<dyn Fn(World) -> World>;
+
 fn replaced() -> World {
     World::signed().followed_and_signed_from(START)
 }
@@ -30,7 +32,7 @@ fn old_flows(judged: &Judged) -> usize {
 
 #[test]
 fn nothing_that_becomes_of_the_successor_revives_the_old_one() {
-    let changes: Vec<(&str, Box<dyn Fn(World) -> World>)> = vec![
+    let changes: Vec<(&str, Change)> = vec![
         ("suspended", Box::new(|it| it.with_next("/spec/suspend", json!(true)))),
         ("expired", Box::new(|it| it.with_next("/spec/term/end", json!("2026-11-10T00:00:00Z")))),
         (
