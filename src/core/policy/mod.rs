@@ -34,6 +34,7 @@ mod signing;
 mod since;
 #[cfg(test)]
 mod slices;
+mod step;
 mod succession;
 mod test;
 mod validator;

@@ -11,13 +11,14 @@ use jiff::Timestamp;
 
 use super::asked::Asked;
 use super::assess::{Assessment, Assessments, assess};
-use super::change::{Change, Step};
+use super::change::Change;
 use super::clauses::{Clause, Demand};
 use super::decide::{Candidate, Verdict, decide};
 use super::entities::EntityStore;
 use super::near_miss;
 use super::rule_order;
 use super::signing::Signing;
+use super::step::Step;
 use crate::api::{AccessRequest, DecisionTier, NearMiss, NearMissStep, ObjectRef, Phase};
 use crate::core::model::{Agreement, Model};
 
