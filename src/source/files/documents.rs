@@ -13,7 +13,7 @@
 //! | `010`, `0X1F`, `0b11`, `1_000`, `+0x1F` without quotes | other numbers to kubectl |
 //! | `.inf`, `.nan`, whole numbers past 63 bits, floats past 2^53 | JSON cannot hold them, or not exactly |
 //! | keys that are such a word or number, lists, mappings, aliases, or have a tag or an anchor | kubectl makes another text of them |
-//! | keys after `?` | read differently by different readers |
+//! | keys after `?`, and keys of several lines | read differently by different readers |
 //! | `<<` | kubectl merges it, YAML 1.2 does not |
 //! | tags other than `!!str` | they change what a value is, for some readers |
 //! | duplicate keys | the last wins for kubectl, the API server refuses them |
@@ -21,8 +21,10 @@
 //! | directives (`%`) | kubectl cuts the text between them and the document |
 //! | control characters, U+FEFF within, U+0085, U+2028, U+2029 and a lone carriage return | kubectl refuses them, or ends a line there |
 //! | spaces that are no plain ones in keys, names and codes | they cannot be seen |
-//! | tabs at the beginning or the end of a line, or before a comment | allowed here by one reader and there by the other |
-//! | `?` in plain text between brackets, and `\/` in quotes | a key, or no escape, to kubectl |
+//! | tabs outside of quotes, comments and blocks of text, and at the beginning or end of a line | taken for space here by one reader and there by the other |
+//! | between brackets: a key without its `:` on the same line, or with a `:` and no value | another key, or nothing, to kubectl |
+//! | names of anchors other than letters, digits, `_` and `-` | kubectl refuses them |
+//! | `?` in plain text between brackets, text there that begins with a sign, and `\/` in quotes | a key, or no escape, to kubectl |
 //! | a document that begins with `...` | kubectl refuses it |
 //!
 //! `tests/yaml.rs` holds this against kubectl's own reader.
@@ -185,8 +187,8 @@ fn chunks(text: &str, first: u32) -> Vec<Chunk<'_>> {
             });
             // what ends a line for some readers ends it here too
             separator.extend(characters::refused(whole.trim_end_matches(['\r', '\n']), line));
-            let after = after.trim();
-            separator.extend((!after.is_empty() && !after.starts_with('#')).then(|| {
+            let is_comment = after.starts_with([' ', '\t']) && after.trim_start().starts_with('#');
+            separator.extend((!after.trim().is_empty() && !is_comment).then(|| {
                 Problem::new(
                     Code::OtherMeaning,
                     (line, 4),

@@ -90,7 +90,7 @@ fn kubectl(text: &str) -> Plain {
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" => return Plain::Bool(false),
         _ => {}
     }
-    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-')) {
+    if !text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '+' | '-' | '.')) {
         return plain(text);
     }
     let joined = text.replace('_', "");
@@ -203,6 +203,7 @@ mod tests {
             ("1_000", "the number 1000"),
             ("-_1", "the number -1"),
             ("1_0.5", "the number 10.5"),
+            (".8_1", "the number 0.81"),
             ("0xFFFF_FFFF_FFFF_FFFF", "a number that cannot be held"),
         ] {
             assert_eq!(kubectl_reads(text).as_deref(), Some(read), "{text}");

@@ -46,6 +46,9 @@ pub(super) fn read(
         aliased: 0,
         flow: 0,
         blocks: Vec::new(),
+        quoted: Vec::new(),
+        last: Marker::default(),
+        current: Marker::default(),
         budget,
     };
     while let Some(document) = reader.document()? {
@@ -72,8 +75,14 @@ struct Reader<'text, 'budget> {
     aliased: usize,
     /// How many brackets are open around a value.
     flow: usize,
-    /// The first and last line of each text that is written as a block, from 1 within the chunk. Tabs are text there.
+    /// The first line of each text that is written as a block, and the line after it, from 1 within the chunk. Tabs are
+    /// text there.
     blocks: Vec<(usize, usize)>,
+    /// Where each text in quotes begins and ends.
+    quoted: Vec<(Marker, Marker)>,
+    /// Where what was read before the last ended, and where the last ended.
+    last: Marker,
+    current: Marker,
     budget: &'budget mut Budget,
 }
 
@@ -89,16 +98,31 @@ impl<'text> Reader<'text, '_> {
 
     /// Notes what kubectl reads otherwise in a scalar, and where blocks are.
     fn look_at(&mut self, text: &str, style: ScalarStyle, span: &Span, at: Place) {
+        if matches!(style, ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted) {
+            self.quoted.push((span.start, span.end));
+        }
         match style {
+            ScalarStyle::Literal | ScalarStyle::Folded if text.trim().is_empty() => {}
+            ScalarStyle::Literal | ScalarStyle::Folded if text.trim_start_matches('\n').starts_with('\t') => {
+                self.problem(
+                    at,
+                    "a block of text begins with a tab, and kubectl refuses it",
+                    "begin with a letter",
+                );
+            }
             ScalarStyle::Literal | ScalarStyle::Folded => {
                 self.blocks.push((span.start.line(), span.end.line()));
             }
             ScalarStyle::Plain
-                if self.flow > 0 && (text.contains('?') || text.starts_with(['|', '>', ':', '\\'])) =>
+                if self.flow > 0
+                    && (text.contains('?')
+                        || text.starts_with(['|', '>', ':', '\\'])
+                        || text.ends_with(':')) =>
             {
                 self.problem(
                     at,
-                    "between brackets, plain text with a `?`, or that begins with a sign, is another thing to kubectl",
+                    "between brackets, plain text with a `?`, or with a sign at its beginning or a `:` at its end, is \
+                     another thing to kubectl",
                     "put the text into quotes",
                 );
             }
@@ -113,12 +137,19 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
-    /// Names of anchors that kubectl does not take.
-    fn anchor_name(&mut self, span: &Span, at: Place) {
-        let line = self.written(&span.start);
-        let named =
-            |after: &str| after.starts_with(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
-        if line.split('&').skip(1).any(|after| !named(after)) {
+    /// Names of anchors that kubectl does not take, between what was read last and the value at this place.
+    fn anchor_name(&mut self, anchor: usize, span: &Span, at: Place) {
+        if anchor == 0 {
+            return;
+        }
+        let lines = self.last.line().max(1) - 1..span.start.line().max(self.last.line());
+        let lines: Vec<&str> = lines.filter_map(|line| self.lines.get(line).copied()).collect();
+        let named = |after: &str| {
+            let name = after.split([' ', '\t', ',', '[', ']', '{', '}']).next().unwrap_or_default();
+            !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))
+        };
+        let mut anchors = lines.iter().flat_map(|line| line.split('&').skip(1));
+        if anchors.any(|after| !named(after)) {
             self.problem(
                 at,
                 "the name of an anchor is letters, digits, `_` and `-` to kubectl",
@@ -127,26 +158,43 @@ impl<'text> Reader<'text, '_> {
         }
     }
 
-    /// The first tab that readers take differently: at the beginning of a line, at its end, or before a comment, outside of
-    /// texts that are blocks.
+    /// The first tab that is no part of a text in quotes, of a block of text or of a comment. Readers differ in where they
+    /// take those for space.
     fn tab(&self) -> Option<Problem> {
-        let in_block = |line: usize| self.blocks.iter().any(|(first, last)| *first < line && line < *last);
-        let (line, text) = (1_usize..).zip(&self.lines).find(|(line, text)| {
-            let blank = |text: &str| text.trim_matches([' ', '\t', '\r']).is_empty();
-            let lead = text.len() - text.trim_start_matches([' ', '\t']).len();
-            let leads = text.get(..lead).is_some_and(|lead| lead.contains('\t'));
-            let trails = text.trim_end_matches('\r').ends_with('\t');
-            (leads || trails || text.contains("\t#") || (blank(text) && text.contains('\t')))
-                && !in_block(*line)
+        let (line, column) = (1_usize..).zip(&self.lines).find_map(|(line, text)| {
+            let tab = text.char_indices().enumerate().find(|(column, (at, c))| {
+                *c == '\t' && !self.is_text(line, *column, text.get(..*at).unwrap_or_default(), text)
+            });
+            tab.map(|(column, _)| (line, column + 1))
         })?;
-        let column = text.find('\t').map_or(1, |at| at + 1);
         let place = (self.above.saturating_add(u32::try_from(line).ok()?), u32::try_from(column).ok()?);
         Some(Problem::new(
             Code::OtherMeaning,
             place,
             "a tab is used as space here, which some readers refuse",
-            "write spaces",
+            "write spaces, or put a text with a tab into quotes",
         ))
+    }
+
+    /// Whether what stands in a line, from 1, at a column, from 0, after this text is text to every reader.
+    fn is_text(&self, line: usize, column: usize, before: &str, whole: &str) -> bool {
+        let is_blank = |text: &str| text.trim_matches([' ', '\t', '\r']).is_empty();
+        if self.blocks.iter().any(|(first, last)| (*first..*last).contains(&line)) {
+            return !is_blank(whole);
+        }
+        let after = whole.split_at(before.len()).1;
+        if is_blank(before) || is_blank(after) || after.trim_start_matches([' ', '\t']).starts_with('#') {
+            return false;
+        }
+        let within = |(line, column): (usize, usize)| {
+            self.quoted.iter().any(|(start, end)| {
+                (start.line(), start.col()) < (line, column) && (line, column) < (end.line(), end.col())
+            })
+        };
+        let comments = before.char_indices().enumerate().filter(|(_, (at, c))| {
+            *c == '#' && (*at == 0 || before.get(..*at).is_some_and(|it| it.ends_with(' ')))
+        });
+        within((line, column)) || comments.into_iter().any(|(column, _)| !within((line, column)))
     }
 
     fn document(&mut self) -> Result<Option<Read>, Problem> {
@@ -178,7 +226,11 @@ impl<'text> Reader<'text, '_> {
     }
 
     fn next(&mut self) -> Result<Option<(Event<'text>, Span)>, Problem> {
-        self.parser.next_event().transpose().map_err(|error| self.syntax(&error))
+        let next = self.parser.next_event().transpose().map_err(|error| self.syntax(&error))?;
+        if let Some((_, span)) = &next {
+            self.last = std::mem::replace(&mut self.current, span.end);
+        }
+        Ok(next)
     }
 
     /// The next event within a value.
@@ -206,9 +258,7 @@ impl<'text> Reader<'text, '_> {
                         "write an object",
                     );
                 }
-                if anchor > 0 {
-                    self.anchor_name(&span, at);
-                }
+                self.anchor_name(anchor, &span, at);
                 let content = self.scalar(&text, style, tag.as_deref(), at);
                 let length = if let Content::Text(text) = &content { text.len() } else { 0 };
                 let block = if style == ScalarStyle::Literal { self.block(&text, at) } else { None };
@@ -217,6 +267,7 @@ impl<'text> Reader<'text, '_> {
             }
             Event::SequenceStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "seq", at);
+                self.anchor_name(anchor, &span, at);
                 self.open(anchor);
                 let flow = self.begins_with(&span, '[');
                 self.flow += usize::from(flow);
@@ -236,6 +287,7 @@ impl<'text> Reader<'text, '_> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.collection_tag(tag.as_deref(), "map", at);
+                self.anchor_name(anchor, &span, at);
                 self.open(anchor);
                 let mut weight = Weight { nodes: 1, text: 0, height: 1 };
                 let flow = self.begins_with(&span, '{');
@@ -275,8 +327,16 @@ impl<'text> Reader<'text, '_> {
             }
             let key = self.key(event, span, depth)?;
             weight.text = weight.text.saturating_add(key.text.len());
+            let written = self.current;
             let (event, span) = self.inner(opened)?;
             let mut value = self.node(event, span, depth + 1)?;
+            if self.flow > 0 && matches!(value.content, Content::Null) && self.is_missing(&written) {
+                self.problem(
+                    key.at,
+                    "between brackets, a key with a `:` and without a value is another thing to kubectl",
+                    "write the value, or `null`",
+                );
+            }
             if matches!(value.content, Content::Null) && value.at.0 <= self.above {
                 // an absent value has no place of its own
                 value =
@@ -306,6 +366,14 @@ impl<'text> Reader<'text, '_> {
             Event::Scalar(text, style, 0, None) => {
                 self.budget.spend(1, text.len(), at)?;
                 self.own += 1;
+                self.look_at(&text, style, &span, at);
+                if self.flow > 0 && !self.is_on_one_line(&span) {
+                    self.problem(
+                        at,
+                        "a key and its `:` on several lines are read by some readers and not by others",
+                        "write `key: value` on one line",
+                    );
+                }
                 if style == ScalarStyle::Plain {
                     self.plain_key(&text, at);
                     if text.contains('?') {
@@ -334,6 +402,21 @@ impl<'text> Reader<'text, '_> {
             self.invisible(&invisible, at);
         }
         Ok(Key { text, at })
+    }
+
+    /// Whether there is a `:` after this mark, and nothing after that.
+    fn is_missing(&self, mark: &Marker) -> bool {
+        let after: String = self.written(mark).chars().skip(mark.col()).collect();
+        after.trim_start().strip_prefix(':').is_some_and(|rest| {
+            let rest = rest.trim_start();
+            rest.is_empty() || rest.starts_with([',', '}', ']', '#'])
+        })
+    }
+
+    /// Whether a key and what follows it between brackets are on one line.
+    fn is_on_one_line(&self, span: &Span) -> bool {
+        let after: String = self.written(&span.end).chars().skip(span.end.col()).collect();
+        span.start.line() == span.end.line() && after.trim_start().starts_with([':', ',', '}', ']'])
     }
 
     fn plain_key(&mut self, text: &str, at: Place) {
@@ -425,6 +508,9 @@ impl<'text> Reader<'text, '_> {
             Some(tag) => {
                 if !(tag.is_yaml_core_schema() && tag.suffix == "str") {
                     self.foreign_tag(tag, at);
+                }
+                if style == ScalarStyle::Plain && text.is_empty() {
+                    self.problem(at, "a tag without a value is read differently", "write `\"\"`");
                 }
                 Content::Text(text.to_owned())
             }
