@@ -530,6 +530,9 @@ pub struct SupersededFor {
     pub org: String,
     /// The agreement that it has joined.
     pub by: ObjectRef,
+    /// Whether it has withdrawn from that one, which closes its flows here for as long as that signature stands.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub withdrawn: bool,
 }
 
 /// Where an agreement stands, in one word: the first that holds, top to bottom.

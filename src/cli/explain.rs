@@ -114,7 +114,7 @@ fn explain_request(
             printer.answer_json(&answer);
         }
     }
-    if loaded.is_partial() {
+    if loaded.is_partial() || verdict.is_in_doubt(&judgement.model) {
         Exit::Unknown
     } else if verdict.answer.decision {
         Exit::Yes
@@ -238,7 +238,7 @@ fn meaning(tier: DecisionTier, allowed: bool) -> &'static str {
         (DecisionTier::Local, false) => "a rule of the place forbids it",
         (DecisionTier::Agreement, _) => "the terms that the parties signed permit it",
         (DecisionTier::None, _) => "nothing permits it",
-        (DecisionTier::Error, _) => "a rule could not be evaluated, and what is in doubt is denied",
+        (DecisionTier::Error, _) => "it could not be told, and what is in doubt is denied",
     }
 }
 

@@ -116,6 +116,18 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Tally { passed, failed, not_run } = tally;
     let total = passed + failed + not_run;
     if total == 0 {
+        // whoever reads the report finds one, and in it what kept tests from being read
+        match output {
+            Format::Human => {}
+            Format::Junit => {
+                if let Ok(text) = junit::document(&loaded.snapshot, &failures, &own, &loaded.findings) {
+                    printer.answer(text.trim_end());
+                }
+            }
+            Format::Json => printer.answer_json(&json!({
+                "passed": 0, "failed": 0, "notRun": 0, "failures": [], "findings": findings(&loaded.findings),
+            })),
+        }
         loaded.talk_about(&[], printer);
         let help = "write them as `kind: PolicyTest`, or into a LocalPolicy's `spec.tests`";
         printer.error("there are no policy tests", Some(help));
@@ -145,7 +157,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             coverage.summary(printer);
         }
     } else if *output == Format::Junit {
-        match junit::document(&loaded.snapshot, &failures, &own) {
+        match junit::document(&loaded.snapshot, &failures, &own, &loaded.findings) {
             Ok(text) => printer.answer(text.trim_end()),
             Err(error) => {
                 printer.error(format!("the tests cannot be written as XML: {error}"), None);
@@ -166,6 +178,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             .collect();
         let answer = json!({
             "passed": passed, "failed": failed, "notRun": not_run, "failures": failures,
+            "findings": findings(&loaded.findings),
             "coverage": { "fired": reached, "rules": all, "percent": percent, "each": coverage.rules() },
         });
         printer.answer_json(&answer);
@@ -181,6 +194,11 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         );
     }
     if failed > 0 || not_run > 0 || broken || short.is_some() { Exit::No } else { Exit::Yes }
+}
+
+/// The errors of files, which may keep tests from being read.
+fn findings(all: &[Finding]) -> Vec<&Finding> {
+    all.iter().filter(|finding| finding.is_error()).collect()
 }
 
 /// One judgement for each moment that a test asks about.

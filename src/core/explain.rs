@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::finding::{Code, Finding};
 use super::judge::Judgement;
-use super::model::{Agreement, FunctionRef, Model};
+use super::model::{Agreement, FunctionRef, Model, Remembered};
 use super::policy::{Assessment, BrokenRule, ClosedFlow, PartyState, levels, written_dates};
 use super::report;
 use super::sign::{self, SignatureRequest};
@@ -199,7 +199,10 @@ pub fn explain(
     let found = model.agreements.get(reference).zip(judgement.assessments.agreements.get(reference));
     let status = match found {
         Some((agreement, assessment)) => report::agreement_status(model, agreement, assessment),
-        None => report::invalid_status(None, wire.metadata.deletion_timestamp.is_some(), &own),
+        None => {
+            let deleting = wire.metadata.deletion_timestamp.is_some();
+            report::invalid_status(None, deleting, &Remembered::default(), &own)
+        }
     };
     let DataSharingAgreementStatus { phase, conditions, .. } = status;
     let phase = phase.unwrap_or(Phase::Invalid);

@@ -102,13 +102,14 @@ codes! {
     ProhibitedPurpose "CON405" Warning "the framework never allows this purpose";
     UnlistedRole "CON406" Warning "the framework does not list this role";
     DuplicateReference "CON407" Error "two agreements have the same reference";
-    SupersedesCycle "CON408" Error "an agreement supersedes itself";
+    SupersedesCycle "CON408" Error "agreements supersede each other in a circle";
     FrameworkNotEffective "CON409" Error "the framework is not in effect at this moment";
     RuleBroken "CON410" Error "the agreement breaks a national rule, and is refused";
     SuccessorUnreadable "CON411" Error "an agreement that cannot be read may have taken this one's place";
     RecordAhead "CON412" Warning "something that has been is dated in the future";
     FinerThanSigned "CON413" Warning "a date is finer than the milliseconds that parties sign";
     ListedTwice "CON414" Error "an agreement lists one thing twice";
+    SupersedesItself "CON415" Error "an agreement names itself as the one that it replaces";
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
     EndsSoon "CON441" Warning "an agreement, or a path of it, ends soon by itself";
 
@@ -119,7 +120,6 @@ codes! {
     PurposeNotInAgreement "CON505" Error "a signature names a purpose that the agreement does not have";
     PurposeNotDelegated "CON506" Warning "a delegate signs for a purpose that is not delegated to it";
 
-    FrameworkName "CON601" Error "a framework's object is not named `NAME-VERSION`";
     FrameworkPolicies "CON602" Error "a framework's policies cannot be loaded";
     FrameworkText "CON603" Error "a framework has the name and version of the built-in one, but another text";
     ExceptionRefused "CON604" Error "the framework does not let this rule be lifted";

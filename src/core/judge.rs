@@ -68,12 +68,7 @@ impl Judgement {
 
     /// Decides a request (the access gate), and says why.
     pub fn decide(&self, request: &AccessRequest) -> Verdict {
-        let verdict =
-            policy::decide(&self.model, self.model.policies.values(), &self.assessments, request, self.at);
-        match self.model.unknown_texts.first() {
-            Some(text) if verdict.answer.decision => verdict.in_doubt(text),
-            _ => verdict,
-        }
+        policy::decide(&self.model, self.model.policies.values(), &self.assessments, request, self.at)
     }
 
     /// What ought to exist, where names are resolved as is usual.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Code, Finding, ObjectKey, Severity};
-use super::model::{Agreement, Model};
-use super::policy::{Assessment, Assessments, BrokenRule, PartyState, exception_over};
+use super::model::{Agreement, Model, Remembered};
+use super::policy::{Assessment, Assessments, BrokenRule, PartyState, Succession, exception_over};
 use super::sign;
 use super::snapshot::Snapshot;
 use crate::api::{
-    Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef,
+    Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef, OrgState,
     PartyStanding, Phase, Purpose, Standing, SupersededFor,
 };
 
@@ -176,15 +176,18 @@ pub fn agreement_status(
         grants: Some(i64::try_from(grants).unwrap_or(i64::MAX)),
         next_transition: assessment.next,
         superseded_by: assessment.succession.by.clone(),
-        superseded_for: assessment
-            .succession
-            .ended
-            .iter()
-            .filter(|(_, ended)| !ended.withdrawn)
-            .map(|(org, ended)| SupersededFor { org: org.clone(), by: ended.by.clone() })
-            .collect(),
+        superseded_for: superseded_for(assessment),
         conditions: conditions.all(),
     }
+}
+
+/// The Controllers for whom it has ended, so that it stays so whatever becomes of the successor.
+fn superseded_for(assessment: &Assessment) -> Vec<SupersededFor> {
+    let Succession { ended, withdrawn, .. } = &assessment.succession;
+    let entry = |withdrawn: bool| {
+        move |(org, by): (&String, &ObjectRef)| SupersededFor { org: org.clone(), by: by.clone(), withdrawn }
+    };
+    ended.iter().map(entry(false)).chain(withdrawn.iter().map(entry(true))).collect()
 }
 
 /// `signed/needed`: organisations that stand signed, of those that are parties and have not withdrawn.
@@ -194,9 +197,12 @@ fn parties_column(assessment: &Assessment) -> String {
 }
 
 /// The status of an agreement that cannot be used, from its findings.
+///
+/// What its status remembers of successors stays: it may be valid again, and what has ended has ended.
 pub fn invalid_status(
     generation: Option<i64>,
     deleting: bool,
+    remembered: &Remembered,
     findings: &[&Finding],
 ) -> DataSharingAgreementStatus {
     let errors: Vec<&&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
@@ -227,6 +233,8 @@ pub fn invalid_status(
         reason: Some(reason.to_owned()),
         grants: Some(0),
         conditions,
+        superseded_by: remembered.superseded_by.clone(),
+        superseded_for: remembered.superseded_for.clone(),
         ..DataSharingAgreementStatus::default()
     }
 }
@@ -381,7 +389,7 @@ impl Conditions<'_> {
     }
 
     fn signed_message(&self) -> String {
-        let Self { model: _, agreement, assessment } = self;
+        let Self { model, agreement, assessment } = self;
         let waiting: Vec<String> = assessment
             .parties
             .iter()
@@ -403,7 +411,13 @@ impl Conditions<'_> {
         if assessment.fully_signed {
             "every party has signed".to_owned()
         } else {
-            "no Controller or no Recipient stands signed".to_owned()
+            let idle = assessment.signed.orgs.iter().filter_map(|org| {
+                let state = model.orgs.get(org)?.state(assessment.at);
+                (state != OrgState::Active).then(|| format!("`{org}` is {}", state.as_str().to_lowercase()))
+            });
+            let idle: Vec<String> = idle.collect();
+            let why = if idle.is_empty() { String::new() } else { format!(": {}", idle.join(", ")) };
+            format!("no Controller or no Recipient stands signed and is active{why}")
         }
     }
 

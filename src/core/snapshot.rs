@@ -9,6 +9,7 @@ use kube::{Resource, ResourceExt as _};
 use serde_json::Value;
 
 use super::finding::{Code, Finding, ObjectKey, Origin};
+use super::names;
 use super::shared::Shared;
 use crate::api::{
     AgreementSignature, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy, ObjectRef,
@@ -163,30 +164,38 @@ impl Unreadable {
         }
     }
 
+    /// Namespace and name.
+    pub fn reference(&self) -> ObjectRef {
+        let ObjectMeta { namespace, name, .. } = &self.meta;
+        ObjectRef { namespace: namespace.clone().unwrap_or_default(), name: name.clone().unwrap_or_default() }
+    }
+
     /// A text of its spec, such as `/party`; none where there is none.
     pub fn text(&self, pointer: &str) -> Option<&str> {
         self.spec.pointer(pointer)?.as_str()
     }
 
-    /// A reference in its spec, such as `/agreement`; none where it is not whole.
-    pub fn reference(&self, pointer: &str) -> Option<ObjectRef> {
-        let part = |name: &str| self.text(&format!("{pointer}/{name}")).map(str::to_owned);
-        Some(ObjectRef { namespace: part("namespace")?, name: part("name")? })
+    /// A name in its spec, such as `/party`; none where there is none that an object could have.
+    pub fn name(&self, pointer: &str) -> Option<&str> {
+        self.text(pointer).filter(|name| names::is_subdomain(name))
     }
 
-    /// The agreement that a signature is about.
+    /// Whether a reference in its spec, such as `/agreement`, may mean an object: each part that is a name has to be its.
+    pub fn may_mean(&self, pointer: &str, object: &ObjectRef) -> bool {
+        let may =
+            |part: &str, own: &str| self.name(&format!("{pointer}/{part}")).is_none_or(|named| named == own);
+        may("namespace", &object.namespace) && may("name", &object.name)
+    }
+
+    /// The agreement that a signature is about, where it says so in whole.
     pub fn agreement(&self) -> Option<ObjectRef> {
-        self.reference("/agreement")
+        let part = |name: &str| self.name(&format!("/agreement/{name}")).map(str::to_owned);
+        Some(ObjectRef { namespace: part("namespace")?, name: part("name")? })
     }
 
     /// The party that a signature speaks for.
     pub fn party(&self) -> Option<&str> {
-        self.text("/party")
-    }
-
-    /// The agreement that an agreement replaces.
-    pub fn supersedes(&self) -> Option<ObjectRef> {
-        self.reference("/supersedes")
+        self.name("/party")
     }
 
     /// When an agreement's term starts.

@@ -26,7 +26,7 @@ pub const NO_TERMS: &str = "sha256:000000000000000000000000000000000000000000000
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 pub enum TermsError {
     /// A listed product is not there, so what would be signed is not known.
-    #[error("the agreement lists product `{0}`, which does not exist")]
+    #[error("the agreement lists product `{0}`, which does not exist, or cannot be used")]
     ProductNotFound(ObjectRef),
     /// A number or text that canonical JSON cannot carry.
     #[error("the terms cannot be written as canonical JSON: {0}")]

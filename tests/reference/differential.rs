@@ -7,15 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use concordat::core::finding::Code;
 use concordat::core::judge::Judgement;
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::access::{Answer, Judged, Tier};
 use super::door;
+use super::force::FlowKey;
 use super::generate::{Generated, National, generate};
 use super::generate_local::request;
 use super::model::Model;
 use super::random::Random;
 use super::signing::Kind;
+use super::world::Ref;
 
 const WORLDS: u64 = 120;
 const REQUESTS: usize = 12;
@@ -114,7 +117,8 @@ fn compare(
     for (key, assessment) in &ours.assessments {
         let phase = phases.get(key).map_or("Invalid", String::as_str);
         *counts.phases.entry(assessment.phase.to_owned()).or_default() += 1;
-        if phase != assessment.phase {
+        // one that is going, and cannot be used besides, is no part of the library's judgement
+        if phase != assessment.phase && !(phase == "Invalid" && assessment.phase == "Terminating") {
             let refusals = &assessment.refusals;
             let errors: Vec<&String> = theirs.findings.iter().map(|it| &it.message).take(4).collect();
             return Some(format!(
@@ -125,7 +129,7 @@ fn compare(
     }
     let standings = door::standings(&theirs);
     for (key, assessment) in &ours.assessments {
-        if matches!(assessment.phase, "Invalid" | "Terminating" | "Expired") {
+        if matches!(assessment.phase, "Invalid" | "Terminating" | "Expired" | "Superseded") {
             continue;
         }
         for (org, standing) in &assessment.standings {
@@ -151,12 +155,10 @@ fn compare(
             theirs_keys.difference(&ours_open).collect::<Vec<_>>()
         ));
     }
-    for (key, assessment) in &ours.assessments {
-        for (flow, open) in &assessment.flows {
-            let until = theirs_open[&((*key).clone(), flow.clone())];
-            if until != open.not_after {
-                return Some(format!("end of {key} {flow:?}: reference {}, library {until}", open.not_after));
-            }
+    for (flow, end) in ends(&ours) {
+        let until = theirs_open[&flow];
+        if until != end {
+            return Some(format!("end of {flow:?}: reference {end}, library {until}"));
         }
     }
     for request in requests {
@@ -169,6 +171,26 @@ fn compare(
         }
     }
     None
+}
+
+/// When each open flow ends: the first moment at which it is not open any more, everything else staying as it is.
+fn ends(judged: &Judged<'_>) -> BTreeMap<(Ref, FlowKey), Timestamp> {
+    let mut ends = BTreeMap::new();
+    for (key, assessment) in &judged.assessments {
+        let flows = assessment.flows.iter();
+        ends.extend(flows.map(|(flow, open)| (((*key).clone(), flow.clone()), open.not_after)));
+    }
+    let Some(last) = ends.values().max().copied() else { return ends };
+    let dates = judged.model.world.dates.range(judged.at..last).filter(|it| **it > judged.at);
+    for date in dates {
+        let open = Judged::new(judged.model, judged.rules, *date).open();
+        for (flow, end) in &mut ends {
+            if !open.contains(flow) {
+                *end = (*end).min(*date);
+            }
+        }
+    }
+    ends
 }
 
 /// Whether two answers say the same, as far as the design page fixes an answer.

@@ -1,14 +1,13 @@
 //! The door of the library: manifests to a snapshot, and its answers in the reference's words.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use concordat::api::AccessRequest;
 use concordat::core::judge::Judgement;
-use concordat::core::snapshot::{Snapshot, Sourced, Unreadable};
+use concordat::core::snapshot::{ClusterView, Snapshot};
+use concordat::source::cluster::{Incoming, Store, Stores};
 use jiff::Timestamp;
 use kube::Resource;
-use kube::core::ObjectMeta;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -18,41 +17,28 @@ use super::model::{Model, Recipient};
 use super::terms;
 use super::world::{Ref, World};
 
-/// The snapshot that a cluster with these objects gives: what a type does not take is unreadable.
+/// The snapshot that a cluster with these objects gives.
 pub fn snapshot(manifests: &[Value]) -> Snapshot {
-    fn read<K: Resource<DynamicType = ()> + DeserializeOwned>(
-        manifests: &[Value],
-        unreadable: &mut Vec<Unreadable>,
-    ) -> Vec<Sourced<K>> {
-        let mut read = Vec::new();
-        for manifest in manifests.iter().filter(|it| it["kind"] == *K::kind(&())) {
-            match serde_json::from_value::<K>(manifest.clone()) {
-                Ok(object) => read.push(Sourced::live(object)),
-                Err(error) => unreadable.push(Unreadable {
-                    kind: K::kind(&()).into_owned(),
-                    meta: serde_json::from_value(manifest["metadata"].clone())
-                        .unwrap_or_else(|_| ObjectMeta::default()),
-                    error: error.to_string(),
-                    spec: manifest["spec"].clone(),
-                    source: Arc::default(),
-                }),
-            }
-        }
-        read
+    fn put<K>(store: &Store<K>, manifests: &[Value])
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned,
+    {
+        let own = manifests.iter().filter(|it| it["kind"] == *K::kind(&()));
+        store.replace(own.map(|it| serde_json::from_value::<Incoming<K>>(it.clone()).unwrap()).collect());
     }
-    let mut unreadable = Vec::new();
-    let snapshot = Snapshot {
-        frameworks: read(manifests, &mut unreadable),
-        exceptions: read(manifests, &mut unreadable),
-        footprints: read(manifests, &mut unreadable),
-        orgs: read(manifests, &mut unreadable),
-        products: read(manifests, &mut unreadable),
-        agreements: read(manifests, &mut unreadable),
-        signatures: read(manifests, &mut unreadable),
-        policies: read(manifests, &mut unreadable),
-        ..Snapshot::default()
-    };
-    Snapshot { unreadable, ..snapshot }
+    let stores = Stores::default();
+    put(&stores.frameworks, manifests);
+    put(&stores.exceptions, manifests);
+    put(&stores.footprints, manifests);
+    put(&stores.orgs, manifests);
+    put(&stores.products, manifests);
+    put(&stores.agreements, manifests);
+    put(&stores.signatures, manifests);
+    put(&stores.policies, manifests);
+    put(&stores.grants, manifests);
+    put(&stores.network_policies, manifests);
+    let (snapshot, _) = stores.read(ClusterView::default()).unwrap();
+    snapshot
 }
 
 /// The manifests with the hashes that the library takes over terms in place of the reference's.

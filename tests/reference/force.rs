@@ -83,7 +83,7 @@ impl<'a> Model<'a> {
         let mut standings = Standings::new();
         for org in orgs {
             let mut standing = self.standing(agreement, org, at);
-            if view == View::Past && standing.may_have_withdrawn() {
+            if view == View::Past && (standing.kind == Kind::Withdrawn || standing.doubt) {
                 standing.kind = Kind::Signed;
                 standing.purposes = agreement.spec.purposes.iter().map(|it| it.code.clone()).collect();
             }

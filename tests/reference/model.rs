@@ -118,9 +118,9 @@ impl<'a> Model<'a> {
     }
 
     fn find_invalid(&mut self) {
-        let circles = circles(self.world);
         for agreement in &self.world.agreements {
-            if circles.contains(&agreement.key) || self.is_invalid(agreement) {
+            let supersedes_itself = agreement.spec.supersedes.as_ref() == Some(&agreement.key);
+            if supersedes_itself || self.is_invalid(agreement) {
                 self.invalid.insert(&agreement.key);
             }
         }

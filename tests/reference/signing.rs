@@ -26,21 +26,25 @@ pub struct Standing {
     pub purposes: BTreeSet<String>,
     /// Something of it is broken or doubled, which may have been a signature or a withdrawal.
     pub doubt: bool,
+    /// What is in doubt may be a withdrawal: it is broken, or one of several that is one.
+    pub maybe_no: bool,
     /// The hash that it wrote, where it wrote one.
     pub hash: Option<String>,
 }
 
 impl Standing {
     fn new(kind: Kind) -> Self {
-        Self { kind, purposes: BTreeSet::new(), doubt: false, hash: None }
+        Self { kind, purposes: BTreeSet::new(), doubt: false, maybe_no: false, hash: None }
     }
 
     fn signed(purposes: BTreeSet<String>) -> Self {
         Self { purposes, ..Self::new(Kind::Signed) }
     }
 
-    fn doubt() -> Self {
-        Self { doubt: true, ..Self::new(Kind::NotSigned) }
+    fn doubt<'a>(said: impl Iterator<Item = &'a Said<'a>>, codes: &BTreeSet<String>, at: Timestamp) -> Self {
+        let mut kinds = said.map(|it| it.map(|it| stands(&it.spec, codes, at).kind));
+        let maybe_no = kinds.any(|it| it.is_none_or(|it| it == Kind::Withdrawn));
+        Self { doubt: true, maybe_no, ..Self::new(Kind::NotSigned) }
     }
 
     /// Whether it has signed, as supersession asks: signed, withdrawn since, or perhaps either.
@@ -50,7 +54,7 @@ impl Standing {
 
     /// Whether it has withdrawn, or perhaps has.
     pub fn may_have_withdrawn(&self) -> bool {
-        self.kind == Kind::Withdrawn || self.doubt
+        self.kind == Kind::Withdrawn || self.maybe_no
     }
 
     pub fn is_out(&self) -> bool {
@@ -78,13 +82,17 @@ impl Model<'_> {
         let assumed = spec.emergency.is_some() && !has_role(spec, org, "Controller");
         let (own, delegates) = self.said(&agreement.key, org, at);
         match (own.as_slice(), delegates.as_slice()) {
-            ([], []) if assumed => Standing::signed(codes),
+            ([], []) if assumed => {
+                let mut purposes = codes.clone();
+                self.keep_lapsed_noes(&agreement.key, org, at, &codes, &mut purposes);
+                Standing::signed(purposes)
+            }
             ([], []) => Standing::new(Kind::NotSigned),
             ([Some(own)], _) => {
                 let standing = stands(&own.spec, &codes, at);
                 self.counted(agreement, org, standing, assumed)
             }
-            ([_, ..], _) => Standing::doubt(),
+            (own, _) if !own.is_empty() => Standing::doubt(own.iter(), &codes, at),
             ([], delegates) if assumed => {
                 let mut purposes = codes.clone();
                 for (said, limit) in delegates {
@@ -97,6 +105,7 @@ impl Model<'_> {
                     };
                     purposes.retain(|it| !limit.contains(it) || kept.contains(it));
                 }
+                self.keep_lapsed_noes(&agreement.key, org, at, &codes, &mut purposes);
                 Standing::signed(purposes)
             }
             // a delegate that may speak for none of the purposes has said nothing
@@ -106,7 +115,7 @@ impl Model<'_> {
                 standing.purposes.retain(|it| limit.contains(it));
                 self.counted(agreement, org, standing, false)
             }
-            ([], _) => Standing::doubt(),
+            (_, delegates) => Standing::doubt(delegates.iter().map(|(said, _)| said), &codes, at),
         }
     }
 
@@ -156,6 +165,40 @@ impl Model<'_> {
         (own, delegates)
     }
 
+    /// Takes out of what a recipient is assumed to have signed, in an emergency, what a delegate had said no to before its
+    /// delegation ended.
+    fn keep_lapsed_noes(
+        &self,
+        agreement: &Ref,
+        org: &str,
+        at: Timestamp,
+        codes: &BTreeSet<String>,
+        purposes: &mut BTreeSet<String>,
+    ) {
+        let Some(party) = self.orgs.get(org) else { return };
+        for signature in &self.world.signatures {
+            let Signature { agreement: about, party: of, .. } = &signature.spec;
+            if about != agreement || of != org || !is_whole(&signature.spec) {
+                continue;
+            }
+            let to = |it: &str| {
+                let home = self.world.orgs.iter().find(|org| org.key.name == it);
+                home.is_some_and(|org| org.spec.home_namespace == signature.key.namespace)
+            };
+            let (valid, lapsed): (Vec<_>, Vec<_>) = party
+                .spec
+                .delegated_signing
+                .iter()
+                .filter(|it| to(&it.to))
+                .partition(|it| at < it.until && self.is_active(&it.to, at) && !signature.deleted);
+            if valid.is_empty() {
+                let limit: Limit = lapsed.iter().flat_map(|it| it.purposes.iter().cloned()).collect();
+                let kept = stands(&signature.spec, codes, at).purposes;
+                purposes.retain(|it| !limit.contains(it) || kept.contains(it));
+            }
+        }
+    }
+
     /// Whether an organisation has signed, and whether it has withdrawn from, an agreement that cannot be read.
     pub fn said_of_unreadable(&self, agreement: &Ref, org: &str, at: Timestamp) -> (bool, bool) {
         let (own, delegates) = self.said(agreement, org, at);
@@ -192,7 +235,7 @@ fn stands(signature: &Signature, codes: &BTreeSet<String>, at: Timestamp) -> Sta
     if kind != Kind::Signed {
         purposes.clear();
     }
-    Standing { kind, purposes, doubt: false, hash: Some(signature.terms_hash.clone()) }
+    Standing { kind, purposes, doubt: false, maybe_no: false, hash: Some(signature.terms_hash.clone()) }
 }
 
 /// Whether what is written in a signature can be a signature at all.

@@ -35,7 +35,7 @@ impl Model<'_> {
                 continue;
             }
             for moment in self.moments(&new.spec, now) {
-                self.judge(old, new, &controllers, moment, &mut found);
+                self.judge(old, new, &controllers, (moment, now), &mut found);
             }
             let withdrawn = controllers.iter().filter(|it| self.standing(new, it, now).may_have_withdrawn());
             found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
@@ -67,28 +67,41 @@ impl Model<'_> {
         old: &Object<Agreement>,
         new: &Object<Agreement>,
         controllers: &BTreeSet<&str>,
-        at: Timestamp,
+        (at, now): (Timestamp, Timestamp),
         found: &mut Succession,
     ) {
         let was = self.in_old(old, controllers, at);
         let signed: BTreeSet<&str> =
             was.iter().copied().filter(|it| self.standing(new, it, at).has_signed()).collect();
         let apart = old.spec.accession && new.spec.accession;
-        if self.invalid.contains(&new.key) || self.terms_have_changed(old, new, at) {
+        if self.invalid.contains(&new.key)
+            || self.lacks_something(new, now)
+            || self.terms_have_changed(old, new, at)
+        {
             self.judge_changed(old, new, &was, at, found);
             if self.invalid.contains(&new.key) {
                 return;
             }
         }
         let standings = self.standings(new, at, View::Past);
-        if self.clauses(new, &standings, at).phase != "Active" {
+        let clauses = self.clauses(new, &standings, at);
+        if clauses.phase != "Active" {
             return;
         }
         if apart {
-            found.ended_for.extend(signed.into_iter().map(str::to_owned));
+            // for a Controller that a rule keeps out of the new one, it is not in force yet
+            let members = signed.into_iter().filter(|it| clauses.refusals.members.contains(*it));
+            found.ended_for.extend(members.map(str::to_owned));
         } else if !was.is_empty() && was == signed {
             found.ended = true;
         }
+    }
+
+    /// Whether an organisation or product that a successor names is gone or cannot be used.
+    fn lacks_something(&self, new: &Object<Agreement>, now: Timestamp) -> bool {
+        let mut products = new.spec.purposes.iter().flat_map(|it| &it.products);
+        new.spec.parties.iter().any(|it| !self.is_active(&it.org, now))
+            || products.any(|it| !self.products.contains_key(it))
     }
 
     /// Whether somebody has signed the successor on other terms than it has now.

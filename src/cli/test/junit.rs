@@ -7,6 +7,7 @@ use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStat
 use super::{Own, OwnOutcome, expected, got};
 use crate::api::PolicyTestCase;
 use crate::cli::output::unique;
+use crate::core::finding::Finding;
 use crate::core::policy::TestOutcome;
 use crate::core::snapshot::{Snapshot, TestFile};
 use crate::core::text::visible;
@@ -18,6 +19,7 @@ pub(super) fn document(
     snapshot: &Snapshot,
     failures: &[Failure<'_>],
     own: &Own,
+    findings: &[Finding],
 ) -> Result<String, SerializeError> {
     let mut report = Report::new("concordat test");
     let mut names = BTreeSet::new();
@@ -68,6 +70,23 @@ pub(super) fn document(
             suite.add_test_case(case);
         }
         suites.push(suite);
+    }
+    // a file that cannot be read may hold tests, and they are not green
+    let errors = findings.iter().filter(|finding| finding.is_error());
+    let mut files = TestSuite::new("files");
+    for finding in errors {
+        let Finding { code, message, help, origin, .. } = finding;
+        let place = origin.file.clone().unwrap_or_default();
+        let name = unique(&format!("{place}: {code}"), &mut names);
+        let text = format!("{message}\nhelp: {}", help.as_deref().unwrap_or_default());
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(visible(message)).set_description(visible(&text));
+        let mut case = TestCase::new(name, status);
+        case.set_classname("files");
+        files.add_test_case(case);
+    }
+    if !files.test_cases.is_empty() {
+        suites.push(files);
     }
     report.add_test_suites(suites);
     report.to_string()

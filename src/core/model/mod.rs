@@ -16,10 +16,10 @@ pub use workloads::{Claim, WorkloadIndex, clusters_meet};
 
 use super::finding::ObjectKey;
 use super::policy::{Framework, LocalPolicy, PolicyInDoubt};
-use super::snapshot::ClusterView;
+use super::snapshot::{ClusterView, Unreadable};
 use crate::api::{
     DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, OrgState, PartnerOrgSpec,
-    PartyRole, Purpose, RecipientRef, SignatureState,
+    PartyRole, Purpose, RecipientRef, SignatureState, SupersededFor,
 };
 
 /// One function of one organisation.
@@ -56,6 +56,13 @@ pub struct Model {
     pub successors: BTreeMap<ObjectRef, Vec<Successor>>,
     /// Texts that may hold anything: while they cannot be read, nothing is open.
     pub unknown_texts: Vec<String>,
+    /// The objects that cannot be read at all.
+    pub unreadable: BTreeSet<ObjectKey>,
+    /// Objects in a cluster that its API server let in, or had before, and that do not have the shape of their kind: they
+    /// are held against what they may be about, like those that cannot be read at all.
+    pub misshapen: BTreeMap<ObjectKey, Unreadable>,
+    /// The home namespace of every organisation that exists, whether it can be used or not: its word was given there.
+    pub homes: BTreeMap<String, String>,
     /// What has to be isolated, used or not: an object with a mistake in it must not open anything.
     pub isolated: Isolated,
     /// Every object of ours that was looked at, used or not.
@@ -80,6 +87,16 @@ pub struct Looked {
     pub deleting: bool,
     /// The uid and the version in which none of its texts is refused; nothing where it has none, or where one is.
     pub clean: Option<(String, String)>,
+    pub remembered: Remembered,
+}
+
+/// What the status of an object says that its cluster shows no more. It stays while the object cannot be used.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Remembered {
+    pub superseded_by: Option<ObjectRef>,
+    pub superseded_for: Vec<SupersededFor>,
+    /// The text of a local policy that was loaded last.
+    pub loaded: Option<String>,
 }
 
 /// An organisation.
@@ -130,6 +147,8 @@ pub struct Agreement {
     pub remembered_successor: Option<ObjectRef>,
     /// The Controllers that, as its status remembers, have gone over to another agreement.
     pub remembered_ended: BTreeMap<String, ObjectRef>,
+    /// The same of Controllers that had withdrawn from a successor.
+    pub remembered_withdrawn: BTreeMap<String, ObjectRef>,
     /// Other agreements with the same reference, which closes nothing: anybody can copy a reference.
     pub same_reference: Vec<String>,
     /// Each organisation's signature, and the hash that it has to sign.
@@ -252,6 +271,11 @@ impl Model {
     pub fn is_local(&self, product: &ObjectRef) -> bool {
         let product = self.products.get(product);
         product.is_some_and(|product| self.cluster.is_local(product.spec.cluster.as_deref()))
+    }
+
+    /// Whether an object is there, whether it can be used or not.
+    pub fn exists(&self, key: &ObjectKey) -> bool {
+        self.objects.contains_key(key) || self.unreadable.contains(key)
     }
 
     /// Whether an object is used: it was looked at, and no finding keeps it out.

@@ -150,6 +150,19 @@ impl Words {
         self.at(at, &purposes().collect(), "").in_doubt
     }
 
+    /// Whether it has withdrawn, or may have: something that cannot be read may be a withdrawal, and a second copy takes
+    /// none away.
+    pub fn may_have_withdrawn(&self, at: Timestamp, all: &BTreeSet<String>) -> bool {
+        let voice = self.at(at, all, "");
+        let mut words = self.own.iter().chain(self.delegated.iter().map(|it| &it.word));
+        voice.standing == Standing::Withdrawn
+            || (voice.in_doubt
+                && words.any(|word| match word {
+                    Word::Said(said) => said.at(at, all, all, "").standing == Standing::Withdrawn,
+                    Word::Unknown => true,
+                }))
+    }
+
     /// Whether it may have signed: it has, or something that cannot be read may be its signature.
     pub fn may_have_signed(&self) -> bool {
         let Self { own, delegated } = self;
@@ -203,6 +216,7 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
     let mut said: Vec<(&Said, BTreeSet<String>)> = Vec::new();
     let mut unknown: BTreeSet<String> = BTreeSet::new();
     let mut lapsed: BTreeSet<String> = BTreeSet::new();
+    let mut has_left = false;
     let mut in_one: BTreeMap<&str, usize> = BTreeMap::new();
     for DelegatedWord { namespace, delegations, word } in words {
         let of = |in_date: bool| -> BTreeSet<String> {
@@ -219,9 +233,13 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
                     Word::Unknown => unknown.extend(may),
                 }
             }
-            // no passing of time takes a no away
-            Word::Said(word) if word.at(at, all, all, "").standing.is_out() => lapsed.extend(of(false)),
-            Word::Said(_) | Word::Unknown => {}
+            // no passing of time takes a no away, to the whole or to a part
+            Word::Said(word) => {
+                let Voice { standing, against, .. } = word.at(at, all, &of(false), "");
+                lapsed.extend(against);
+                has_left |= standing.is_out();
+            }
+            Word::Unknown => {}
         }
     }
     let doubled = in_one.values().any(|count| *count > 1);
@@ -240,7 +258,7 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
             voice.against.extend(lapsed.difference(&voice.purposes).cloned().collect::<Vec<_>>());
             voice
         }
-        [] if unknown.is_empty() && lapsed.is_empty() => Voice::silent(),
+        [] if unknown.is_empty() && !has_left => Voice { against: lapsed, ..Voice::silent() },
         [] => Voice::unclear(unknown.into_iter().chain(lapsed).collect(), doubled),
         several => {
             let may = several.iter().flat_map(|(_, may)| may).cloned();

@@ -206,13 +206,19 @@ fn statuses(judgement: &Judgement, drafts: &Drafts, findings: &[Finding]) -> Vec
             "DataSharingAgreement" => match drafts.agreements.get(&reference) {
                 Some(draft) => draft.status.clone(),
                 None => {
-                    let status = report::invalid_status(generation, looked.deleting, findings);
+                    let status =
+                        report::invalid_status(generation, looked.deleting, &looked.remembered, findings);
                     StatusBody::Agreement(Box::new(status)).into()
                 }
             },
             "LocalPolicy" => StatusBody::Policy(LocalPolicyStatus {
                 observed_generation: generation,
-                loaded: judgement.model.policies.get(&reference).map(|policy| policy.text.clone()),
+                loaded: judgement
+                    .model
+                    .policies
+                    .get(&reference)
+                    .map(|policy| policy.text.clone())
+                    .or_else(|| looked.remembered.loaded.clone()),
                 conditions: report::simple_conditions(generation, findings),
             })
             .into(),

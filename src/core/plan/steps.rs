@@ -12,11 +12,11 @@
 //! 4. **Hold**: put the finalizer on agreements, before anything stands that would have to be taken away.
 //! 5. **Grant**: write the grants, which own the ingress policies beside them.
 //! 6. **Open**: write the policies that allow.
-//! 7. **Retire**: let go of isolation that is not in the plan. A product's isolation outlives the product: it loses
-//!    our labels and goes on denying, and is then no longer ours. A Managed function that is Managed no longer
-//!    loses its isolation. That is the only deletion that opens anything, so it comes last, and it asks for more
-//!    than absence from the plan: a function whose organisation has become invalid or unreadable, and so has left
-//!    the plan, stays isolated.
+//! 7. **Retire**: let go of isolation that is not in the plan. It outlives its product, or its Managed function: it
+//!    loses our labels and goes on denying, and is then no longer ours. A function that is there and is Managed no
+//!    longer loses its isolation. That is the only deletion that opens anything, so it comes last, and it asks for
+//!    more than absence from the plan: a function whose organisation has become invalid or unreadable, and so has
+//!    left the plan, stays isolated.
 //! 8. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing stands
 //!    that names them.
 //! 9. **Report**: write the statuses ([`report`]), knowing what failed.
@@ -519,25 +519,52 @@ fn retire(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut
             if observed.undecodable_products.contains(product) {
                 continue;
             }
-            let labels = vec![MANAGED_BY.0.to_owned(), PART.to_owned()];
-            let act = Act::Unlabel { policy: at.clone(), uid: meta.uid.clone(), labels };
-            steps.push(Step::new(Stage::Retire, act));
-        } else if meta.deletion_timestamp.is_none() && !may_be_managed(present, wanted, observed) {
-            let act = Act::Delete { object: policy_key(at), uid: meta.uid.clone() };
-            let after = relies.isolation_in(&at.namespace);
-            steps.push(Step { stage: Stage::Retire, act, after });
+            steps.push(let_go(at, present));
+        } else if meta.deletion_timestamp.is_none() {
+            match left(present, wanted, observed) {
+                Left::Managed => {}
+                Left::Gone => steps.push(let_go(at, present)),
+                Left::Free => {
+                    let act = Act::Delete { object: policy_key(at), uid: meta.uid.clone() };
+                    let after = relies.isolation_in(&at.namespace);
+                    steps.push(Step { stage: Stage::Retire, act, after });
+                }
+            }
         }
     }
 }
 
-/// Whether a function may still be Managed although this isolation of it is not in the plan.
-fn may_be_managed(isolation: &NetworkPolicy, wanted: &Wanted<'_>, observed: &Observed) -> bool {
+/// Isolation that goes on denying and is no longer ours.
+fn let_go(at: &ObjectRef, isolation: &NetworkPolicy) -> Step {
+    let labels = vec![MANAGED_BY.0.to_owned(), PART.to_owned()];
+    let act = Act::Unlabel { policy: at.clone(), uid: isolation.metadata.uid.clone(), labels };
+    Step::new(Stage::Retire, act)
+}
+
+/// What has become of a function whose isolation is not in the plan.
+enum Left {
+    /// It may still be Managed.
+    Managed,
+    /// It is there, and not Managed any more, or no longer on these pods.
+    Free,
+    /// It is not there.
+    Gone,
+}
+
+fn left(isolation: &NetworkPolicy, wanted: &Wanted<'_>, observed: &Observed) -> Left {
     let Some(function) = isolation.annotations().get(RECIPIENT) else {
-        return false;
+        return Left::Gone;
     };
     let org = function.split('/').next().unwrap_or_default();
-    let planned = wanted.isolation.values().any(|it| it.annotations().get(RECIPIENT) == Some(function));
-    observed.undecodable_orgs.contains(org) || (observed.managed.contains(function) && !planned)
+    if observed.undecodable_orgs.contains(org) {
+        return Left::Managed;
+    }
+    let is_planned = || wanted.isolation.values().any(|it| it.annotations().get(RECIPIENT) == Some(function));
+    match observed.functions.get(function) {
+        None => Left::Gone,
+        Some(true) if !is_planned() => Left::Managed,
+        Some(_) => Left::Free,
+    }
 }
 
 fn release(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {

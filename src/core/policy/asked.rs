@@ -19,6 +19,10 @@ pub(super) struct Asked<'a> {
     pub(super) purpose: &'a str,
     pub(super) identifiability: Identifiability,
     pub(super) context: &'a RequestContext,
+    /// The organisation that it is for; to share onward, where that one is known.
+    pub(super) onward: Option<&'a str>,
+    /// What is wanted, where it is for one that is not known: then nothing permits, whatever is asked.
+    pub(super) unknown_onward: Option<Box<NearMiss>>,
 }
 
 impl<'a> Asked<'a> {
@@ -34,7 +38,15 @@ impl<'a> Asked<'a> {
                     ("`org/function` of an organisation", near_function(model, &subject.id))
                 }
             };
-            let saw = format!("the unknown subject `{}`", subject.id);
+            let org = subject.id.split('/').next().unwrap_or_default();
+            let is_there = subject.type_ == SubjectType::OrgFunction
+                && !model.orgs.contains_key(org)
+                && model.exists(&ObjectKey::new("PartnerOrg", None, org));
+            let saw = if is_there {
+                format!("`{}`, whose organisation exists, but cannot be used", subject.id)
+            } else {
+                format!("the unknown subject `{}`", subject.id)
+            };
             miss(SUBJECT, saw, did_you_mean(shape, near), "the registry of the system")
         })?;
         let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
@@ -98,18 +110,27 @@ impl<'a> Asked<'a> {
                 CALLER,
             ));
         }
-        let onward = context.onward_to.as_deref().filter(|org| !is_blank(org));
-        if let Some(onward) = onward.filter(|org| !model.orgs.contains_key(*org)) {
-            let saw = format!("`{onward}`, which is no organisation that can be used");
-            return Err(miss(
-                "the body that it is for",
-                saw,
-                "an Active organisation of the registry",
-                CALLER,
-            ));
-        }
+        let named = context.onward_to.as_deref().filter(|org| !is_blank(org));
+        let is_known = |org: &&str| model.orgs.contains_key(*org);
+        let is_onward = action == DataAction::ShareOnward;
+        // for another action it is only what rules may read
+        let onward = named.filter(|org| !is_onward || is_known(org));
+        let unknown_onward = named.filter(|org| is_onward && !is_known(org)).map(|org| {
+            let saw = format!("`{org}`, which is no organisation that can be used");
+            miss("the body that it is for", saw, "an Active organisation of the registry", CALLER)
+        });
         let workload = (subject.type_ == SubjectType::Workload).then_some(subject.id.as_str());
-        Ok(Self { function, workload, action, product, purpose, identifiability, context })
+        Ok(Self {
+            function,
+            workload,
+            action,
+            product,
+            purpose,
+            identifiability,
+            context,
+            onward,
+            unknown_onward,
+        })
     }
 }
 
@@ -133,7 +154,7 @@ fn did_you_mean(wants: &str, near: Option<String>) -> String {
 
 /// Whether there is such a product, used or not.
 fn exists(model: &Model, namespace: &str, name: &str) -> bool {
-    model.objects.contains_key(&ObjectKey::new("DataProduct", Some(namespace), name))
+    model.exists(&ObjectKey::new("DataProduct", Some(namespace), name))
 }
 
 /// The function that a mistyped one was probably meant to be.

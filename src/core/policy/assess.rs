@@ -13,8 +13,8 @@ use super::flows::{ClosedFlow, Flow};
 use super::gate::Forms;
 use super::signing::{PartyState, Signing};
 use super::since::Since;
-use super::succession::{Ended, Succession, assumed, succession};
-use crate::api::{ObjectRef, Phase};
+use super::succession::{Ended, Succession, TookPart, assumed, succession};
+use crate::api::{ObjectRef, Phase, Standing};
 use crate::core::model::{Agreement, FunctionRef, Model};
 use crate::core::parallel;
 
@@ -70,16 +70,16 @@ impl Assessment {
         model: &Model,
         product: &ObjectRef,
         recipient: &FunctionRef,
-    ) -> Option<(String, &Ended)> {
-        if self.succession.ended.is_empty() {
+    ) -> Option<(String, Ended<'_>)> {
+        let Succession { ended, withdrawn, .. } = &self.succession;
+        if ended.is_empty() && withdrawn.is_empty() {
             return None;
         }
-        let controller = model.products.get(product).map(|product| product.spec.controller.clone());
-        let by_controller = controller.and_then(|org| Some((org.clone(), self.succession.ended.get(&org)?)));
-        by_controller.or_else(|| {
-            let ended = self.succession.ended.get(&recipient.org).filter(|ended| ended.withdrawn)?;
-            Some((recipient.org.clone(), ended))
-        })
+        let controller = model.products.get(product).map(|product| &product.spec.controller);
+        let has_withdrawn = |org: &String| Some((org.clone(), Ended::Withdrawn(withdrawn.get(org)?)));
+        let is_over = |org: &String| Some((org.clone(), Ended::GoneOver(ended.get(org)?)));
+        let by_controller = controller.and_then(|org| has_withdrawn(org).or_else(|| is_over(org)));
+        by_controller.or_else(|| has_withdrawn(&recipient.org))
     }
 }
 
@@ -226,7 +226,10 @@ impl<'a> Assessor<'a> {
         let in_force = |new: &Agreement, at: Timestamp, signing: Signing| {
             let gate = self.gate(new, at, signing);
             let in_force = gate.broken.is_empty() && gate.fully_signed;
-            in_force.then_some(gate.signed.orgs)
+            in_force.then(|| {
+                let signed = gate.parties.iter().filter(|(_, it)| it.standing == Standing::Signed);
+                TookPart { signed: signed.map(|(org, _)| org.clone()).collect(), members: gate.signed.orgs }
+            })
         };
         let mut found = succession(self.model, agreement, at, &in_force);
         if self.signing == Signing::Assumed && found.by.is_none() {

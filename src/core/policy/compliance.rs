@@ -87,7 +87,7 @@ pub struct Lapse {
 /// What the agreement gate says, and who has signed, before one agreement's fate touches another's.
 #[derive(Clone)]
 pub(super) struct Gate {
-    parties: BTreeMap<String, PartyState>,
+    pub(super) parties: BTreeMap<String, PartyState>,
     pub(super) signed: Signed,
     pub(super) fully_signed: bool,
     pub(super) broken: Vec<BrokenRule>,

@@ -15,7 +15,9 @@ use super::exceptions::{About, Lifts};
 use super::flows::{Obstacle, Parties};
 use super::framework::Framework;
 use super::local::PolicyInDoubt;
-use super::near_miss::{closest_agreement, nothing_permits};
+use super::near_miss::{closest_agreement, miss, nothing_permits};
+use super::remedy::wire;
+use super::step::Step;
 use super::{LocalPolicy, LocalRule, names, rule_order};
 use crate::api::{
     AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss,
@@ -32,14 +34,34 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The same where a text that cannot be read may hold a no: it cannot be told, and is denied.
-    pub(in crate::core) fn in_doubt(mut self, text: &str) -> Self {
-        let reason = format!("could not be told: `{text}` cannot be read, and may hold a withdrawal");
+    /// The same where texts that cannot be read may hold a no: it cannot be told, and is denied.
+    fn in_doubt(mut self, texts: &[String]) -> Self {
+        let Some(text) = texts.first().filter(|_| self.answer.decision) else {
+            return self;
+        };
+        let mend = |text: &String| Step {
+            clause: text.clone(),
+            saw: "a text that cannot be read".to_owned(),
+            wants: "one that can, or no text at all".to_owned(),
+            who: "whoever keeps it".to_owned(),
+        };
+        let Step { clause, saw, wants, who } = mend(text);
+        let mut first = *miss(&clause, saw, wants, &who);
+        first.then = texts.iter().skip(1).map(|text| wire(mend(text))).collect();
+        first.agreement.clone_from(&self.answer.context.agreement);
         let context = &mut self.answer.context;
-        (context.tier, context.rule, context.reason) = (DecisionTier::Error, None, reason);
+        context.tier = DecisionTier::Error;
+        context.reason = format!("could not be told: `{text}` cannot be read, and may hold a withdrawal");
+        context.rule = None;
         context.rules.clear();
+        context.near_miss = Some(first);
         self.answer.decision = false;
         self
+    }
+
+    /// Whether it could not be told, because a text cannot be read.
+    pub fn is_in_doubt(&self, model: &Model) -> bool {
+        self.answer.context.tier == DecisionTier::Error && !model.unknown_texts.is_empty()
     }
 }
 
@@ -66,6 +88,17 @@ pub struct CandidateVerdict {
 
 /// Decides a request at `now`, under these local policies.
 pub fn decide<'m>(
+    model: &'m Model,
+    policies: impl IntoIterator<Item = &'m LocalPolicy>,
+    assessments: &Assessments,
+    request: &AccessRequest,
+    now: Timestamp,
+) -> Verdict {
+    readable(model, policies, assessments, request, now).in_doubt(&model.unknown_texts)
+}
+
+/// The same by what can be read.
+fn readable<'m>(
     model: &'m Model,
     policies: impl IntoIterator<Item = &'m LocalPolicy>,
     assessments: &Assessments,
@@ -251,11 +284,10 @@ impl Candidate<'_> {
             Some(id) => names::workload(id),
             None => names::function(&asked.function),
         };
-        let onward = asked.context.onward_to.as_deref().filter(|org| !is_blank(org));
         let product = &asked.product.reference;
         let named = self.framework.literals.iter().chain(local.iter().flat_map(|rule| &*rule.literals));
         let entities =
-            self.assessments.store.access_slice(&principal, product, entity, onward, named.cloned())?;
+            self.assessments.store.access_slice(&principal, product, entity, asked.onward, named.cloned())?;
         let action = names::action(asked.action);
         let question = Question::new(principal, action, names::product(product), self.context())?;
         let about =
@@ -289,6 +321,9 @@ impl Candidate<'_> {
                 let mut verdict = self.verdict(false, DecisionTier::Ceiling, rules, reason);
                 verdict.near_miss = near_miss;
                 return Ok(verdict);
+            }
+            Outcome::Allowed(_) | Outcome::Silent if self.asked.unknown_onward.is_some() => {
+                return Ok(self.for_nobody());
             }
             Outcome::Allowed(rules) => {
                 if let Some(closed) = self.closed() {
@@ -328,6 +363,19 @@ impl Candidate<'_> {
         })
     }
 
+    /// A deny where what is asked for is for a body that is not known.
+    fn for_nobody(&self) -> CandidateVerdict {
+        let near_miss = self.asked.unknown_onward.as_deref().cloned();
+        let mut verdict = self.verdict(
+            false,
+            DecisionTier::None,
+            Vec::new(),
+            near_miss.iter().map(|it| format!("{} is {}", it.clause, it.saw)).collect(),
+        );
+        verdict.near_miss = near_miss;
+        verdict
+    }
+
     /// The context that rules read: what the caller said, with the safe value for what it left out.
     fn context(&self) -> Vec<(&'static str, Value)> {
         let RequestContext {
@@ -341,7 +389,7 @@ impl Candidate<'_> {
             case_reference,
             break_glass,
             region,
-            onward_to,
+            onward_to: _, // resolved
         } = self.asked.context;
         let is_table = match self.asked.action {
             DataAction::QueryAggregate => true,
@@ -364,7 +412,7 @@ impl Candidate<'_> {
             case_reference: case_reference.clone().filter(|text| !is_blank(text)).unwrap_or_default(),
             break_glass: *break_glass,
             region: region.clone().filter(|text| !is_blank(text)).unwrap_or_else(|| "ZZ".to_owned()),
-            onward_to: onward_to.as_deref().filter(|text| !is_blank(text)),
+            onward_to: self.asked.onward,
         }
         .pairs()
     }

@@ -17,6 +17,7 @@ use super::framework::{Framework, RuleSet};
 use super::moments::dates_read;
 use super::names;
 use super::signing::{Signing, party_state, standing_signed};
+use super::succession::Ended;
 use crate::api::{DataAction, Identifiability, ObjectRef, OrgState, Purpose, Standing};
 use crate::core::model::{Agreement, FunctionRef, Model, Product};
 
@@ -304,10 +305,11 @@ impl Parties<'_> {
     ) -> Option<Obstacle> {
         let Self { model, agreement, assessment } = *self;
         if let Some((org, ended)) = assessment.ended(model, &product.reference, recipient) {
-            let reason = if ended.withdrawn {
-                format!("`{org}` has withdrawn from `{}`, which replaces this agreement", ended.by)
-            } else {
-                format!("`{}` has replaced this agreement for `{org}`", ended.by)
+            let reason = match ended {
+                Ended::Withdrawn(by) => {
+                    format!("`{org}` has withdrawn from `{by}`, which replaces this agreement")
+                }
+                Ended::GoneOver(by) => format!("`{by}` has replaced this agreement for `{org}`"),
             };
             return Some(Obstacle { org, rule: None, reason });
         }

@@ -151,14 +151,15 @@ pub fn load_local_policies(
     now: Timestamp,
     findings: &mut Vec<Finding>,
 ) {
+    // a text elsewhere that cannot be read closes everything, and fails no test
+    let unknown_texts = std::mem::take(&mut model.unknown_texts);
     let mut loading = Loading::default();
     let in_use = InUse::new(model);
     for sourced in &snapshot.policies {
         loading.load(&in_use, sourced, now, findings);
     }
     for unreadable in snapshot.unreadable.iter().filter(|it| it.kind == "LocalPolicy") {
-        let key = unreadable.key();
-        let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+        let reference = unreadable.reference();
         let mut footprints = listing(model, &reference.namespace);
         if let Some(named) =
             unreadable.text("/footprint").filter(|named| footprints.iter().any(|it| it == named))
@@ -183,6 +184,7 @@ pub fn load_local_policies(
     }
     // last, as what is wrong with one policy fails no test of another
     model.policies_in_doubt = in_doubt;
+    model.unknown_texts = unknown_texts;
 }
 
 /// Local policies on their way into the model.
@@ -363,7 +365,7 @@ fn permits_disabled(
         findings.push(text_finding(sourced, problem));
     }
     let frameworks = in_use.frameworks(&spec.footprint);
-    let words::Unknown { missing, words } = words::unknown(in_use.model, &frameworks, text);
+    let words::Unknown { missing, unusable, words } = words::unknown(in_use.model, &frameworks, text);
     for Word { problem, misspelt } in words {
         let mut finding = text_finding(sourced, problem);
         if misspelt {
@@ -374,9 +376,11 @@ fn permits_disabled(
     }
     if !missing.is_empty() {
         let listed = missing.iter().map(|uid| format!("`{uid}`")).collect::<Vec<_>>().join(", ");
+        let why_not =
+            if missing == unusable { "which exists, but cannot be used" } else { "which is not there" };
         findings.push(
             sourced
-                .finding(Code::PolicyWaiting, "spec.cedar", format!("refers to {listed}, which is not there"))
+                .finding(Code::PolicyWaiting, "spec.cedar", format!("refers to {listed}, {why_not}"))
                 .help("its forbids are loaded, its permits once it is there"),
         );
         why.get_or_insert_with(|| format!("waits for {listed}"));

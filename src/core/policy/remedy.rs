@@ -19,7 +19,7 @@ use super::near_miss;
 use super::rule_order;
 use super::signing::Signing;
 use super::step::Step;
-use crate::api::{AccessRequest, DecisionTier, NearMiss, NearMissStep, ObjectRef, Phase};
+use crate::api::{AccessRequest, DecisionTier, NearMiss, NearMissStep, ObjectRef, OrgState, Phase};
 use crate::core::model::{Agreement, Model};
 
 /// How many copies are decided before it is said that nothing was found.
@@ -42,7 +42,7 @@ pub fn explain_request(
     now: Timestamp,
 ) -> Verdict {
     let mut verdict = decide(model, model.policies.values(), assessments, request, now);
-    if verdict.answer.decision {
+    if verdict.answer.decision || verdict.is_in_doubt(model) {
         return verdict;
     }
     let Found { ways, obstacles, first } = search(World::around(model, request, now));
@@ -80,7 +80,7 @@ pub fn explain_request(
     verdict
 }
 
-fn wire(Step { clause, saw, wants, who }: Step) -> NearMissStep {
+pub(super) fn wire(Step { clause, saw, wants, who }: Step) -> NearMissStep {
     NearMissStep { clause, saw, wants, who }
 }
 
@@ -316,7 +316,7 @@ impl Look {
         }
         if !listed {
             let (function, product) = (&asked.function, &asked.product.reference);
-            self.obstacle(format!("no agreement lists `{function}` for `{product}`"));
+            self.obstacle(format!("no agreement that can be used lists `{function}` for `{product}`"));
         }
     }
 
@@ -327,6 +327,16 @@ impl Look {
             Phase::Suspended => self.changes.push(Change::Resume(reference.clone())),
             Phase::Scheduled => self.changes.push(Change::Wait(agreement.spec.term.start)),
             Phase::AwaitingSignatures | Phase::Withdrawn => {
+                for org in &assessment.signed.orgs {
+                    let Some(found) = world.model.orgs.get(org) else { continue };
+                    match found.state(world.at) {
+                        OrgState::Active => {}
+                        OrgState::Suspended => self.changes.push(Change::Reinstate(org.clone())),
+                        state @ (OrgState::Dissolved | OrgState::Merged) => {
+                            self.obstacle(format!("`{org}` is {}", state.as_str().to_lowercase()));
+                        }
+                    }
+                }
                 let missing = assessment.parties.keys().filter(|org| {
                     let signed = assessment.signed.orgs.contains(*org);
                     !signed && (assessment.phase == Phase::Withdrawn || !near_miss::is_out(assessment, org))

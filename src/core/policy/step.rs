@@ -6,6 +6,7 @@ use super::change::{Change, Fact, GIVEN, met};
 use super::near_miss::{ACTION, CALLER, RESOURCE, SUBJECT};
 use super::remedy::World;
 use crate::api::{DsptStatus, Identifiability};
+use crate::core::model::Word;
 
 /// What was seen, what it has to be, and who can change it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -145,11 +146,25 @@ impl Change {
                     Some(purpose) => format!("not signed for `{purpose}` by {}", listed(orgs)),
                     None => format!("not signed by {}", listed(orgs)),
                 };
+                // another signature beside these would void them all
+                let said = |org: &String| {
+                    let signer = model.agreements.get(agreement)?.signers.get(org)?;
+                    Some(signer.words.own.as_slice())
+                };
+                let has_several = orgs.iter().any(|org| said(org).is_some_and(|own| own.len() > 1));
+                let is_broken = orgs.iter().any(|org| said(org).is_some_and(|own| own == [Word::Unknown]));
+                let how = if has_several {
+                    "by deleting the signatures that void each other, and signing once (`concordat sign`)"
+                } else if is_broken {
+                    "by deleting the signature that cannot be used, and signing (`concordat sign`)"
+                } else {
+                    "by signing (`concordat sign`)"
+                };
                 Step {
                     clause: format!("`{agreement}`"),
                     saw,
                     wants: if one { "signed by it".to_owned() } else { "signed by each of them".to_owned() },
-                    who: format!("{}, by signing (`concordat sign`)", listed(orgs)),
+                    who: format!("{}, {how}", listed(orgs)),
                 }
             }
             Self::Resume(agreement) => Step {

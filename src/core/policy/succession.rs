@@ -10,15 +10,18 @@ use jiff::Timestamp;
 use super::moments::{openings, written_dates};
 use super::signing::Signing;
 use crate::api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing};
-use crate::core::model::{Agreement, Model, Successor};
+use crate::core::model::{Agreement, Model, Successor, Words};
 
 /// What is left of an agreement after its successors.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Succession {
     /// The agreement that has replaced it as a whole.
     pub by: Option<ObjectRef>,
-    /// The Controllers whose flows have ended here, each with the agreement that it has gone over to or withdrawn from.
-    pub ended: BTreeMap<String, Ended>,
+    /// The Controllers whose flows have ended here, each with the agreement that it has gone over to.
+    pub ended: BTreeMap<String, ObjectRef>,
+    /// The Controllers that have withdrawn from a successor, each with that one. It closes what they share here, and what
+    /// they receive.
+    pub withdrawn: BTreeMap<String, ObjectRef>,
     /// When the next one that would replace it starts, if that lies ahead.
     pub starts: Option<Timestamp>,
     /// When one that has not started yet replaces it as a whole, everything else staying as it is.
@@ -26,15 +29,25 @@ pub struct Succession {
 }
 
 /// Why one organisation's flows have ended.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ended {
-    pub by: ObjectRef,
-    /// Whether it has withdrawn from the successor, which closes what it receives as well as what it shares.
-    pub withdrawn: bool,
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ended<'a> {
+    /// It has gone over to this agreement.
+    GoneOver(&'a ObjectRef),
+    /// It has withdrawn from this one, which replaces or would replace the old.
+    Withdrawn(&'a ObjectRef),
 }
 
-/// What can be asked about a successor at a moment of its life: who stood signed in it, if it was in force.
-pub(super) type InForce<'a> = dyn Fn(&Agreement, Timestamp, Signing) -> Option<BTreeSet<String>> + 'a;
+/// Who took part in a successor at a moment of its life.
+#[derive(Debug)]
+pub(super) struct TookPart {
+    /// Who had signed it.
+    pub(super) signed: BTreeSet<String>,
+    /// Who of those was in it: with `accession`, a rule may keep some out.
+    pub(super) members: BTreeSet<String>,
+}
+
+/// What can be asked about a successor at a moment of its life: who took part, if it was in force.
+pub(super) type InForce<'a> = dyn Fn(&Agreement, Timestamp, Signing) -> Option<TookPart> + 'a;
 
 /// Looks at everything that says it replaces `old`.
 pub(super) fn succession(
@@ -44,17 +57,19 @@ pub(super) fn succession(
     in_force: &InForce<'_>,
 ) -> Succession {
     let mut found = Succession { by: remembered(old), ..Succession::default() };
-    found.ended.extend(
-        old.remembered_ended
-            .iter()
-            .map(|(org, by)| (org.clone(), Ended { by: by.clone(), withdrawn: false })),
-    );
+    found.ended.clone_from(&old.remembered_ended);
+    // for as long as it stands, whatever has become of the successor
+    let withdrawn = old.remembered_withdrawn.iter().filter(|(org, by)| {
+        let words = model.words.get(&((*by).clone(), (*org).clone()));
+        words.is_some_and(|words| words.may_have_withdrawn(now, &old.purposes()))
+    });
+    found.withdrawn.extend(withdrawn.map(|(org, by)| (org.clone(), by.clone())));
     let successors = model.successors.get(&old.reference).map(Vec::as_slice).unwrap_or_default();
     for successor in successors.iter().filter(|it| !it.is_void && it.reference != old.reference) {
         if now < successor.starts {
             found.starts = found.starts.into_iter().chain([successor.starts]).min();
             let then = Replaced { model, old, successor, now: successor.starts, in_force };
-            if successor.starts < successor.ends && then.as_a_whole(&then.controllers()) {
+            if successor.starts < successor.ends && then.as_a_whole() {
                 found.replaced_from = found.replaced_from.into_iter().chain([successor.starts]).min();
             }
             continue;
@@ -63,22 +78,21 @@ pub(super) fn succession(
             continue;
         }
         let replaced = Replaced { model, old, successor, now, in_force };
-        let controllers = replaced.controllers();
+        let controllers = replaced.controllers(now);
         for org in &controllers {
             if replaced.has_withdrawn(org) {
-                let ended = Ended { by: successor.reference.clone(), withdrawn: true };
-                found.ended.insert(org.clone(), ended);
+                found.withdrawn.insert(org.clone(), successor.reference.clone());
             }
         }
         if old.spec.accession && successor.accession {
-            for org in replaced.apart(&controllers) {
-                let ended = Ended { by: successor.reference.clone(), withdrawn: false };
-                found.ended.entry(org).or_insert(ended);
+            for org in replaced.apart() {
+                found.ended.entry(org).or_insert_with(|| successor.reference.clone());
             }
-            if !controllers.is_empty() && controllers.iter().all(|org| found.ended.contains_key(org)) {
+            let is_over = |org: &String| found.ended.contains_key(org) || found.withdrawn.contains_key(org);
+            if !controllers.is_empty() && controllers.iter().all(is_over) {
                 found.by.get_or_insert_with(|| successor.reference.clone());
             }
-        } else if replaced.as_a_whole(&controllers) {
+        } else if replaced.as_a_whole() {
             found.by.get_or_insert_with(|| successor.reference.clone());
         }
     }
@@ -119,32 +133,35 @@ struct Replaced<'a> {
 }
 
 impl Replaced<'_> {
-    /// The Controllers that stand Signed in the old one and are neither dissolved nor merged.
-    fn controllers(&self) -> BTreeSet<String> {
-        let Self { model, old, now, .. } = self;
+    /// The Controllers that stand Signed in the old one at a moment and are neither dissolved nor merged.
+    fn controllers(&self, at: Timestamp) -> BTreeSet<String> {
+        let Self { model, old, .. } = self;
         let carries_on = |org: &str| {
             model
                 .orgs
                 .get(org)
-                .is_some_and(|org| !matches!(org.state(*now), OrgState::Dissolved | OrgState::Merged))
+                .is_some_and(|org| !matches!(org.state(at), OrgState::Dissolved | OrgState::Merged))
         };
         let controllers = old.orgs_as(PartyRole::Controller).into_iter();
-        controllers.filter(|org| self.is_signed_in_old(org) && carries_on(org)).map(str::to_owned).collect()
+        controllers
+            .filter(|org| self.is_signed_in_old(org, at) && carries_on(org))
+            .map(str::to_owned)
+            .collect()
     }
 
-    fn is_signed_in_old(&self, org: &str) -> bool {
+    fn is_signed_in_old(&self, org: &str, at: Timestamp) -> bool {
         let signer = self.old.signers.get(org);
         signer.is_some_and(|signer| {
-            let voice = signer.words.at(self.now, &self.old.purposes(), &signer.terms_hash);
+            let voice = signer.words.at(at, &self.old.purposes(), &signer.terms_hash);
             voice.standing == Standing::Signed
         })
     }
 
-    /// Whether an organisation has withdrawn from the successor.
+    /// Whether an organisation has withdrawn from the successor, or may have.
     fn has_withdrawn(&self, org: &str) -> bool {
         let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()));
         let purposes = self.usable().map(Agreement::purposes).unwrap_or_default();
-        words.is_some_and(|words| words.at(self.now, &purposes, "").standing == Standing::Withdrawn)
+        words.is_some_and(|words| words.may_have_withdrawn(self.now, &purposes))
     }
 
     /// The successor, where it can be used.
@@ -163,20 +180,26 @@ impl Replaced<'_> {
         in_doubt.then_some((SignatureState::Withdrawn, ""))
     }
 
-    /// Whether the successor has been in force with every one of these Controllers.
-    fn as_a_whole(&self, controllers: &BTreeSet<String>) -> bool {
+    /// Whether the successor has been in force with every Controller of the old one having signed it.
+    fn as_a_whole(&self) -> bool {
+        let took_over = |new: &Agreement, at: Timestamp| {
+            let controllers = self.controllers(at);
+            !controllers.is_empty()
+                && (self.in_force)(new, at, Signing::Past).is_some_and(|it| controllers.is_subset(&it.signed))
+        };
+        let new = self.usable().filter(|_| self.may_have_been_signed());
+        if new.is_some_and(|new| self.moments(new).into_iter().any(|at| took_over(new, at))) {
+            return true;
+        }
+        let controllers = self.controllers(self.now);
         if controllers.is_empty() || controllers.iter().any(|org| self.signed_once(org).is_none()) {
             return false;
-        }
-        let all_signed = |signed: &BTreeSet<String>| controllers.is_subset(signed);
-        if self.usable().is_some_and(|new| self.was_in_force(new, &all_signed)) {
-            return true;
         }
         if !self.is_changed() {
             return false;
         }
         // what it was is not known any more: those who shared and received under the old one know it
-        let signed_in_old = self.old.orgs().into_iter().filter(|org| self.is_signed_in_old(org));
+        let signed_in_old = self.old.orgs().into_iter().filter(|org| self.is_signed_in_old(org, self.now));
         let mut hashes = BTreeSet::new();
         for org in signed_in_old {
             match self.signed_once(org) {
@@ -192,26 +215,42 @@ impl Replaced<'_> {
     }
 
     /// The Controllers that have gone over, where each may for itself.
-    fn apart(&self, controllers: &BTreeSet<String>) -> BTreeSet<String> {
-        let signed: BTreeSet<String> =
-            controllers.iter().filter(|org| self.signed_once(org).is_some()).cloned().collect();
+    fn apart(&self) -> BTreeSet<String> {
+        let mut over = BTreeSet::new();
+        let new = self.usable().filter(|_| self.may_have_been_signed());
+        for (new, at) in
+            new.into_iter().flat_map(|new| self.moments(new).into_iter().map(move |at| (new, at)))
+        {
+            if let Some(TookPart { members, .. }) = (self.in_force)(new, at, Signing::Past) {
+                over.extend(self.controllers(at).intersection(&members).cloned());
+            }
+        }
         let recipients = self.old.orgs_as(PartyRole::Recipient);
-        let with_a_recipient = || recipients.iter().any(|org| self.signed_once(org).is_some());
-        signed
-            .into_iter()
-            .filter(|org| {
-                let in_it = |signed: &BTreeSet<String>| signed.contains(org);
-                self.usable().is_some_and(|new| self.was_in_force(new, &in_it))
-                    || (self.is_changed_for(org) && with_a_recipient())
-            })
-            .collect()
+        if recipients.iter().any(|org| self.signed_once(org).is_some()) {
+            let signed = self.controllers(self.now).into_iter().filter(|org| self.signed_once(org).is_some());
+            over.extend(signed.filter(|org| self.is_changed_for(org)));
+        }
+        over
     }
 
-    /// Whether it was in force at some moment of its life until now, with those in it.
-    fn was_in_force(&self, new: &Agreement, with: &dyn Fn(&BTreeSet<String>) -> bool) -> bool {
-        moments(self.model, new, self.successor.starts, self.now.min(before(self.successor.ends)))
+    /// Whether any Controller of the old one may have signed it. Most have not, and nothing more is asked.
+    fn may_have_been_signed(&self) -> bool {
+        let words = |org: &str| self.model.words.get(&(self.successor.reference.clone(), org.to_owned()));
+        self.old
+            .orgs_as(PartyRole::Controller)
             .into_iter()
-            .any(|at| (self.in_force)(new, at, Signing::Past).is_some_and(|signed| with(&signed)))
+            .any(|org| words(org).is_some_and(Words::may_have_signed))
+    }
+
+    /// The moments of its life until now at which an answer about it may change.
+    fn moments(&self, new: &Agreement) -> BTreeSet<Timestamp> {
+        let Self { model, old, successor, now, .. } = self;
+        let until = before(successor.ends).min(*now);
+        let mut moments = moments(model, new, successor.starts, until);
+        let said = old.signers.values().flat_map(|signer| signer.words.moments());
+        let ends = old.orgs().into_iter().filter_map(|org| model.orgs.get(org)?.spec.ends_on);
+        moments.extend(said.chain(ends).filter(|at| (successor.starts..=until).contains(at)));
+        moments
     }
 
     /// Whether the successor today is not what it was signed as: it or something that it names is gone or cannot be used,

@@ -22,6 +22,8 @@ const MOST_GUESSES: usize = 16;
 pub(super) struct Unknown {
     /// Entities that are named and may come to be there.
     pub(super) missing: BTreeSet<String>,
+    /// Those of them that are there, and cannot be used.
+    pub(super) unusable: BTreeSet<String>,
     pub(super) words: Vec<Word>,
 }
 
@@ -135,7 +137,7 @@ impl Kind {
 
 /// What the rules of a text say that there is not.
 pub(super) fn unknown(model: &Model, frameworks: &[&Framework], rules: &[Rule]) -> Unknown {
-    let mut unknown = Unknown { missing: BTreeSet::new(), words: Vec::new() };
+    let mut unknown = Unknown { missing: BTreeSet::new(), unusable: BTreeSet::new(), words: Vec::new() };
     let mut known: BTreeMap<Kind, Option<BTreeSet<String>>> = BTreeMap::new();
     let mut seen: BTreeSet<(Kind, String)> = BTreeSet::new();
     let mut named: BTreeSet<(String, String)> = BTreeSet::new();
@@ -166,7 +168,11 @@ pub(super) fn unknown(model: &Model, frameworks: &[&Framework], rules: &[Rule]) 
         };
         let is_workload = plain == "Workload";
         if near.is_none() && !is_workload {
-            unknown.missing.insert(format!("{type_name}::\"{id}\""));
+            let name = format!("{type_name}::\"{id}\"");
+            if is_object(model, plain, &id) {
+                unknown.unusable.insert(name.clone());
+            }
+            unknown.missing.insert(name);
             continue;
         }
         let mut named = false;
@@ -318,7 +324,7 @@ fn is_object(model: &Model, plain: &str, id: &str) -> bool {
         "Footprint" => "PlaceFootprint",
         plain => plain,
     };
-    model.objects.contains_key(&key(kind))
+    model.exists(&key(kind))
 }
 
 /// The names of everything of a kind: of Cedar's entities, and what a request can name.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
+use serde_json::Value;
 
 use super::check::Check;
 use super::{Checked, listed, reference as key};
@@ -15,6 +16,8 @@ use crate::core::model::{Agreement, Model, Successor, Words};
 use crate::core::policy::Framework;
 use crate::core::snapshot::{Snapshot, Unreadable};
 
+const KIND: &str = "DataSharingAgreement";
+
 pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     let references = doubled_references(snapshot);
     let successions: BTreeMap<ObjectRef, &ObjectRef> = snapshot
@@ -24,7 +27,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         .collect();
     let all: BTreeSet<ObjectRef> =
         snapshot.agreements.iter().map(|agreement| key(&*agreement.object)).collect();
-    checked.model.successors = successors(snapshot, &successions);
+    checked.model.successors = successors(snapshot, &checked.model, &successions);
     for sourced in &snapshot.agreements {
         let Some(mut check) = checked.start(sourced) else {
             continue;
@@ -60,16 +63,16 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                 .help("give each agreement a reference of its own; a new version of one is a new agreement that `supersedes` it");
         }
         if let Some(old) = &spec.supersedes {
-            if on_circle(&own, &successions) {
+            if own == *old {
+                check
+                    .finding(Code::SupersedesItself, "spec.supersedes", format!("`{own}` supersedes itself"))
+                    .help("name the older agreement that this one replaces, or leave the field out");
+            } else if on_circle(&own, &successions) {
                 check
                     .finding(
                         Code::SupersedesCycle,
                         "spec.supersedes",
-                        if own == *old {
-                            format!("`{own}` supersedes itself")
-                        } else {
-                            format!("`{own}` supersedes itself, over `{old}`")
-                        },
+                        format!("`{own}` supersedes itself, over `{old}`"),
                     )
                     .help(
                         "an agreement replaces an older one: take one of the links out; until then none of them ends \
@@ -103,6 +106,11 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                 .finding(Code::SuccessorUnreadable, "metadata.name", message)
                 .help("fix it or delete it, or run a version of concordat that can read it");
         }
+        let remembered = |withdrawn: bool| {
+            let all = object.status.iter().flat_map(|status| &status.superseded_for);
+            let those = all.filter(|it| it.withdrawn == withdrawn);
+            those.map(|it| (it.org.clone(), it.by.clone())).collect()
+        };
         let agreement = Agreement {
             reference: own.clone(),
             spec: spec.clone(),
@@ -110,12 +118,8 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
             generation: object.metadata.generation,
             deleting: object.metadata.deletion_timestamp.is_some(),
             remembered_successor: object.status.as_ref().and_then(|status| status.superseded_by.clone()),
-            remembered_ended: object
-                .status
-                .iter()
-                .flat_map(|status| &status.superseded_for)
-                .map(|ended| (ended.org.clone(), ended.by.clone()))
-                .collect(),
+            remembered_ended: remembered(false),
+            remembered_withdrawn: remembered(true),
             same_reference: references.get(&own).cloned().unwrap_or_default(),
             signers: BTreeMap::new(),
         };
@@ -144,6 +148,7 @@ fn doubled_references(snapshot: &Snapshot) -> BTreeMap<ObjectRef, Vec<String>> {
 /// Everything that says it replaces an agreement, by that agreement; what cannot be used is there as well.
 fn successors(
     snapshot: &Snapshot,
+    model: &Model,
     successions: &BTreeMap<ObjectRef, &ObjectRef>,
 ) -> BTreeMap<ObjectRef, Vec<Successor>> {
     let mut successors: BTreeMap<ObjectRef, Vec<Successor>> = BTreeMap::new();
@@ -160,14 +165,39 @@ fn successors(
             reference,
         });
     }
+    // what cannot be read may have taken the place of another, and who has withdrawn from it has said so
+    let unreadable = snapshot.unreadable.iter().chain(model.misshapen.values());
+    for unreadable in unreadable.filter(|it| it.kind == KIND) {
+        let reference = unreadable.reference();
+        for old in &snapshot.agreements {
+            let (old, spec) = (key(&*old.object), &old.object.spec);
+            if old != reference && may_supersede(unreadable, &old) {
+                successors.entry(old).or_default().push(Successor {
+                    reference: reference.clone(),
+                    starts: unreadable.start().unwrap_or(Timestamp::MIN),
+                    ends: Timestamp::MAX,
+                    accession: spec.accession && may_have_accession(unreadable),
+                    is_void: false,
+                });
+            }
+        }
+    }
     successors
+}
+
+/// Whether an agreement that cannot be read has `accession`, or may have it.
+fn may_have_accession(unreadable: &Unreadable) -> bool {
+    match unreadable.spec.as_object() {
+        Some(fields) => fields.get("accession").is_some_and(|it| *it != Value::Bool(false)),
+        None => true,
+    }
 }
 
 /// What may have replaced an agreement and cannot be read: it says that it does and not that it starts later, and every
 /// Controller of the old one may have signed it. Nobody else can close the old one by writing something broken.
 fn replaced_by<'s>(
     snapshot: &'s Snapshot,
-    model: &Model,
+    model: &'s Model,
     old: &DataSharingAgreement,
     now: Timestamp,
 ) -> Option<&'s Unreadable> {
@@ -178,19 +208,43 @@ fn replaced_by<'s>(
             .get(org)
             .is_some_and(|org| !matches!(org.state(now), OrgState::Dissolved | OrgState::Merged))
     };
-    let controllers: BTreeSet<&str> = controllers(&old.spec).filter(|org| carries_on(org)).collect();
-    snapshot.unreadable.iter().find(|it| {
-        let key = it.key();
-        let new = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+    let purposes = old.spec.purposes.iter().map(|purpose| purpose.code.clone()).collect();
+    // whoever has said no to the old one does not stand signed in it, whatever its terms
+    let takes_part = |org: &str| {
+        let words = model.words.get(&(own.clone(), org.to_owned()));
+        words.is_none_or(|words| !words.at(now, &purposes, "").standing.is_out())
+    };
+    let controllers: BTreeSet<&str> =
+        controllers(&old.spec).filter(|org| carries_on(org) && takes_part(org)).collect();
+    snapshot.unreadable.iter().chain(model.misshapen.values()).find(|it| {
+        let new = it.reference();
         let may_have_signed = |org: &&str| {
             model.words.get(&(new.clone(), (*org).to_owned())).is_some_and(Words::may_have_signed)
         };
-        key.kind == "DataSharingAgreement"
-            && it.supersedes().as_ref() == Some(&own)
+        it.kind == KIND
+            && !(old.spec.accession && may_have_accession(it))
+            && new != own
+            && may_supersede(it, &own)
             && it.start().is_none_or(|start| start <= now)
             && !controllers.is_empty()
             && controllers.iter().all(may_have_signed)
     })
+}
+
+/// Whether an agreement that cannot be read may replace another one: what it names may be that one, or its field is
+/// misspelt. A spec without such a field replaces none.
+fn may_supersede(unreadable: &Unreadable, old: &ObjectRef) -> bool {
+    const FIELD: &str = "supersedes";
+    match unreadable.spec.as_object() {
+        Some(fields) if fields.get(FIELD).is_some_and(|it| !it.is_null()) => {
+            unreadable.may_mean("/supersedes", old)
+        }
+        // no other field of a spec is as close
+        Some(fields) => fields
+            .keys()
+            .any(|field| field != FIELD && strsim::osa_distance(&field.to_lowercase(), FIELD) <= 2),
+        None => true,
+    }
 }
 
 fn controllers(spec: &DataSharingAgreementSpec) -> impl Iterator<Item = &str> {

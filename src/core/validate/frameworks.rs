@@ -22,15 +22,6 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
             refused.insert(reference);
             continue;
         };
-        if sourced.object.name_any() != reference.to_string() {
-            check
-                .finding(
-                    Code::FrameworkName,
-                    "metadata.name",
-                    format!("a framework of this name and version is named `{reference}`"),
-                )
-                .help(format!("name it `{reference}`"));
-        }
         if reference == own.reference && spec != built_in_spec() {
             check
                 .finding(

@@ -22,18 +22,20 @@ mod signatures;
 mod stores;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
+use serde_json::json;
 
 use check::{Check, Guesses};
 pub(crate) use contradictions::moments;
 
-use super::finding::{Code, Finding, ObjectKey};
-use super::model::{Looked, Model};
+use super::finding::{Code, Finding, ObjectKey, Severity};
+use super::model::{Looked, Model, Remembered};
 use super::snapshot::{Snapshot, Sourced, Unreadable};
-use crate::api::ObjectRef;
+use crate::api::{API_VERSION, ObjectRef};
 
 /// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
 /// rest of the model.
@@ -131,6 +133,7 @@ impl Checked<'_> {
             unreadable,
             unknown_texts: _,
         } = snapshot;
+        self.model.unreadable = unreadable.iter().map(Unreadable::key).collect();
         self.look_at(frameworks, unreadable);
         self.look_at(exceptions, unreadable);
         self.look_at(footprints, unreadable);
@@ -139,6 +142,23 @@ impl Checked<'_> {
         self.look_at(agreements, unreadable);
         self.look_at(signatures, unreadable);
         self.look_at(policies, unreadable);
+        for (key, status) in agreements.iter().filter_map(|it| Some((it.key(), it.object.status.as_ref()?))) {
+            let remembered = Remembered {
+                superseded_by: status.superseded_by.clone(),
+                superseded_for: status.superseded_for.clone(),
+                loaded: None,
+            };
+            self.remember(&key, remembered);
+        }
+        for (key, status) in policies.iter().filter_map(|it| Some((it.key(), it.object.status.as_ref()?))) {
+            self.remember(&key, Remembered { loaded: status.loaded.clone(), ..Remembered::default() });
+        }
+    }
+
+    fn remember(&mut self, key: &ObjectKey, remembered: Remembered) {
+        if let Some(looked) = self.model.objects.get_mut(key) {
+            looked.remembered = remembered;
+        }
     }
 
     /// Remembers every object of a kind, and refuses those that stand twice or hold what no text may hold.
@@ -166,15 +186,27 @@ impl Checked<'_> {
             let mut is_clean = true;
             // files were held to the whole shape as they were read, and a version does not change
             if sourced.source.file.is_none() && !known {
-                for problem in serde_json::to_value(&sourced.object)
-                    .map(|value| shape::texts(&value))
-                    .unwrap_or_default()
-                {
-                    is_clean = false;
+                let spec = serde_json::to_value(&sourced.object).map(|mut it| it["spec"].take());
+                let spec = spec.unwrap_or_default();
+                let object = json!({ "apiVersion": API_VERSION, "kind": key.kind, "metadata": {
+                    "name": key.name, "namespace": key.namespace,
+                }, "spec": spec });
+                for problem in shape::problems(&key.kind, &object) {
+                    is_clean &= problem.code.severity() != Severity::Error;
                     let found = check.finding(problem.code, &problem.field, problem.message);
                     if let Some(help) = problem.help {
                         found.help(help);
                     }
+                }
+                if !is_clean {
+                    let unreadable = Unreadable {
+                        kind: key.kind.clone(),
+                        meta: meta.clone(),
+                        error: "it does not have the shape of its kind".to_owned(),
+                        spec: object["spec"].clone(),
+                        source: Arc::clone(&sourced.source),
+                    };
+                    self.model.misshapen.insert(key.clone(), unreadable);
                 }
             }
             let looked = Looked {
@@ -182,6 +214,7 @@ impl Checked<'_> {
                 accepted: true,
                 deleting: meta.deletion_timestamp.is_some(),
                 clean: version.filter(|_| is_clean),
+                remembered: Remembered::default(),
             };
             let accepted = self.finish(check);
             self.model.objects.insert(key, Looked { accepted, ..looked });

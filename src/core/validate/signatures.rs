@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 
 use super::check::Check;
 use super::{Checked, listed, namespace, reference};
@@ -31,9 +32,12 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
         .iter()
         .map(|agreement| (reference(&*agreement.object), &agreement.object.spec))
         .collect();
+    checked.model.homes = homes(snapshot);
     let mut objects = Objects::new();
     let mut words: BTreeMap<Slot, Words> = BTreeMap::new();
-    for sourced in &snapshot.signatures {
+    let misshapen = checked.model.misshapen.clone();
+    let unreadable = || snapshot.unreadable.iter().chain(misshapen.values());
+    for sourced in snapshot.signatures.iter().filter(|it| !misshapen.contains_key(&it.key())) {
         let spec = &sourced.object.spec;
         let slot = (spec.agreement.clone(), spec.party.clone());
         let usable = match checked.start(sourced) {
@@ -53,14 +57,25 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
             objects.entry(slot).or_default().push(sourced);
         }
     }
-    for unreadable in snapshot.unreadable.iter().filter(|it| it.kind == "AgreementSignature") {
-        for slot in may_be_about(unreadable, &specs, &checked.model) {
+    let unread = unreadable().filter(|it| it.kind == "DataSharingAgreement");
+    let unread = unread.map(|it| (it.reference(), None));
+    let agreements = unread.chain(specs.iter().map(|(key, spec)| (key.clone(), Some(*spec)))).collect();
+    for unreadable in unreadable().filter(|it| it.kind == "AgreementSignature") {
+        for slot in may_be_about(unreadable, &agreements, &checked.model) {
             let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
             speak(&checked.model, namespace, &slot, Word::Unknown, &mut words);
         }
     }
     checked.model.words = words;
     objects
+}
+
+fn homes(snapshot: &Snapshot) -> BTreeMap<String, String> {
+    let read =
+        snapshot.orgs.iter().map(|org| (org.object.name_any(), org.object.spec.home_namespace.clone()));
+    let unreadable = snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg");
+    let unreadable = unreadable.filter_map(|it| Some((it.key().name, it.name("/homeNamespace")?.to_owned())));
+    unreadable.chain(read).collect()
 }
 
 fn said(signature: &AgreementSignature) -> Said {
@@ -83,13 +98,18 @@ fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BT
         words.entry(slot.clone()).or_default().own.push(word);
         return true;
     }
+    // a delegate that cannot be used signs nothing, and may have said no: its word is held like one that cannot be read
+    let mut word = word;
     let delegations: Vec<Delegation> = delegations(model, &org.spec, stands_in)
         .map(|it| {
             let delegate = model.orgs.get(&it.to).map(|org| &org.spec);
-            let is_active = delegate.is_some_and(|org| org.state == OrgState::Active);
+            if delegate.is_none() {
+                word = Word::Unknown;
+            }
+            let has_lapsed = delegate.is_some_and(|org| org.state != OrgState::Active);
             Delegation {
                 purposes: it.purposes.iter().cloned().collect(),
-                until: if is_active { it.until } else { Timestamp::MIN },
+                until: if has_lapsed { Timestamp::MIN } else { it.until },
                 delegate_ends: delegate.and_then(|org| org.ends_on),
             }
         })
@@ -102,40 +122,39 @@ fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BT
     true
 }
 
-/// What a signature that cannot be read may be about: what it says, or where it does not say, everything that its
-/// namespace may speak about.
+/// What a signature that cannot be used may be about: the party that it names, or where its namespace may not speak for
+/// that one, each that it may speak for; and of agreements, those that what can be read of it does not rule out.
 fn may_be_about(
     unreadable: &Unreadable,
-    specs: &BTreeMap<ObjectRef, &DataSharingAgreementSpec>,
+    agreements: &BTreeMap<ObjectRef, Option<&DataSharingAgreementSpec>>,
     model: &Model,
 ) -> BTreeSet<Slot> {
     let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
-    let parties: Vec<&str> = match unreadable.party() {
+    let speaks_for = |org: &&str| may_speak(namespace, org, model);
+    let parties: Vec<&str> = match unreadable.party().filter(speaks_for) {
         Some(party) => vec![party],
-        None => {
-            model.orgs.keys().map(String::as_str).filter(|org| may_speak(namespace, org, model)).collect()
-        }
+        None => model.orgs.keys().map(String::as_str).filter(speaks_for).collect(),
     };
     let mut slots = BTreeSet::new();
     for party in parties {
-        match unreadable.agreement() {
-            Some(agreement) => {
-                slots.insert((agreement, party.to_owned()));
-            }
-            None => slots.extend(
-                specs
-                    .iter()
-                    .filter(|(_, spec)| spec.parties.iter().any(|row| row.org == party))
-                    .map(|(agreement, _)| (agreement.clone(), party.to_owned())),
-            ),
+        if let Some(agreement) = unreadable.agreement() {
+            slots.insert((agreement, party.to_owned()));
+            continue;
         }
+        let is_party = |spec: &Option<&DataSharingAgreementSpec>| {
+            spec.is_none_or(|spec| spec.parties.iter().any(|row| row.org == party))
+        };
+        let meant = agreements
+            .iter()
+            .filter(|(agreement, spec)| is_party(spec) && unreadable.may_mean("/agreement", agreement));
+        slots.extend(meant.map(|(agreement, _)| (agreement.clone(), party.to_owned())));
     }
     slots
 }
 
 /// Whether a namespace is the home of a party, or of somebody who may sign for it.
 fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
-    let is_home = |org: &str| model.orgs.get(org).is_some_and(|org| org.spec.home_namespace == namespace);
+    let is_home = |org: &str| model.homes.get(org).is_some_and(|home| home == namespace);
     let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
     delegates.map(|it| it.to.as_str()).chain([party]).any(is_home)
 }
@@ -167,11 +186,14 @@ fn uncounted(
     let (agreement, party) = slot;
     let used: Vec<_> = objects.iter().filter(|it| checked.model.accepted(&it.key())).collect();
     if voice.twice {
-        let unreadable = snapshot.unreadable.iter().find(|it| {
+        let mut unreadable = snapshot.unreadable.iter().chain(checked.model.misshapen.values());
+        let unreadable = unreadable.find(|it| {
             it.kind == "AgreementSignature"
-                && it.agreement().is_none_or(|about| about == *agreement)
-                && it.party().is_none_or(|of| of == party)
-                && it.meta.namespace.as_ref().is_some_and(|it| may_speak(it, party, &checked.model))
+                && it.may_mean("/agreement", agreement)
+                && it.meta.namespace.as_ref().is_some_and(|home| {
+                    may_speak(home, party, &checked.model)
+                        && it.party().is_none_or(|of| of == party || !may_speak(home, of, &checked.model))
+                })
         });
         let refused = objects.iter().find(|it| !checked.model.accepted(&it.key()));
         let doubt = match (refused, unreadable) {
@@ -327,6 +349,23 @@ fn examine(
                 );
         }
     }
+    // a withdrawal with a date from what is misspelt would be lost
+    for (index, end) in spec.ends.iter().enumerate().filter(|_| is_signed) {
+        let Some(purpose) = end.purpose.as_deref() else { continue };
+        if !agreement.purposes.iter().any(|known| known.code == purpose) {
+            check
+                .finding(
+                    Code::PurposeNotInAgreement,
+                    &format!("spec.ends[{index}].purpose"),
+                    format!("`{}` has no purpose `{purpose}`", spec.agreement),
+                )
+                .near(
+                    purpose,
+                    agreement.purposes.iter().map(|purpose| purpose.code.as_str()),
+                    "name a purpose of the agreement, or none for all",
+                );
+        }
+    }
     let Some(org) = model.orgs.get(&spec.party) else {
         check
             .finding(
@@ -429,8 +468,7 @@ fn delegations<'o>(
     org: &'o PartnerOrgSpec,
     stands_in: &str,
 ) -> impl Iterator<Item = &'o DelegatedSigning> {
-    let is_delegate =
-        move |to: &str| model.orgs.get(to).is_some_and(|delegate| delegate.spec.home_namespace == stands_in);
+    let is_delegate = move |to: &str| model.homes.get(to).is_some_and(|home| home == stands_in);
     org.delegated_signing.iter().filter(move |it| is_delegate(&it.to))
 }
 

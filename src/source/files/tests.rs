@@ -237,11 +237,13 @@ fn bytes_that_are_not_text_are_found_with_their_place() {
 }
 
 #[test]
-fn hidden_folders_and_links_are_not_followed_and_no_file_is_read_twice() {
+fn hidden_folders_are_read_but_not_gits_and_no_link_is_followed_and_no_file_read_twice() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     fs::create_dir_all(path.join(".git")).unwrap();
     fs::create_dir_all(path.join("a")).unwrap();
+    fs::create_dir_all(path.join(".b")).unwrap();
+    fs::write(path.join(".b/z.yaml"), PLACE.replace("name: ", "name: b-")).unwrap();
     fs::write(path.join(".git/x.yaml"), "a: [").unwrap();
     fs::write(path.join("a/y.yml"), PLACE).unwrap();
     fs::write(path.join("notes.md"), "a: [").unwrap();
@@ -249,7 +251,7 @@ fn hidden_folders_and_links_are_not_followed_and_no_file_is_read_twice() {
     std::os::unix::fs::symlink("/", path.join("out")).unwrap();
     let (snapshot, findings, report) = read(&[path.to_owned(), path.join("a"), path.join("a/y.yml")]);
     assert_eq!(findings, []);
-    assert_eq!((snapshot.footprints.len(), report.files), (1, 1));
+    assert_eq!((snapshot.footprints.len(), report.files), (2, 2));
     #[cfg(unix)]
     assert_eq!(report.links, 1);
 }

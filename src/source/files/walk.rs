@@ -67,22 +67,29 @@ impl Walk {
         // no link below it is followed, so that what it is itself says what every file in it is
         let real = identity(root);
         let ignore = self.ignore_file(root);
-        let hidden = |entry: &DirEntry| {
-            entry.depth() > 0
-                && entry.file_type().is_dir()
-                && entry.file_name().to_string_lossy().starts_with('.')
-        };
-        for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|entry| !hidden(entry)) {
+        // what Git keeps for itself; kubectl reads every other folder, hidden ones too
+        let is_git =
+            |entry: &DirEntry| entry.depth() > 0 && entry.file_type().is_dir() && entry.file_name() == ".git";
+        for entry in WalkDir::new(root).sort_by_file_name().into_iter().filter_entry(|entry| !is_git(entry)) {
             match entry {
-                Ok(entry) if entry.path_is_symlink() && entry.depth() > 0 => {
+                // kubectl reads a file behind a link, and follows none to a folder
+                Ok(entry)
+                    if entry.path_is_symlink() && entry.depth() > 0 && !is_linked_file(entry.path()) =>
+                {
                     if is_manifest(entry.path()) || entry.path().is_dir() {
                         self.links += 1;
                     }
                 }
-                Ok(entry) if entry.file_type().is_file() && is_manifest(entry.path()) => {
+                Ok(entry)
+                    if (entry.file_type().is_file() || entry.path_is_symlink())
+                        && is_manifest(entry.path()) =>
+                {
+                    let is_link = entry.path_is_symlink();
                     let path = entry.into_path();
-                    let identity =
-                        path.strip_prefix(root).map_or_else(|_| identity(&path), |it| real.join(it));
+                    let identity = match path.strip_prefix(root) {
+                        Ok(within) if !is_link => real.join(within),
+                        _ => identity(&path),
+                    };
                     let ignored = ignore
                         .as_ref()
                         .is_some_and(|ignore| ignore.matched_path_or_any_parents(&path, false).is_ignore());
@@ -153,6 +160,11 @@ pub(super) fn unreadable(name: &str, error: &io::Error) -> Finding {
         _ => "make it a file or folder that can be read, or leave it out",
     };
     Finding::new(Code::UnreadableFile, file(name), message).help(help)
+}
+
+/// Whether a link leads to a file.
+fn is_linked_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|it| it.is_file())
 }
 
 fn is_manifest(path: &Path) -> bool {

@@ -22,8 +22,8 @@ pub struct Observed {
     pub agreements: BTreeMap<ObjectRef, ObservedAgreement>,
     /// Every object of a kind with a status.
     pub statuses: BTreeMap<ObjectKey, ObservedStatus>,
-    /// Functions that say that they are Managed, `org/function`, whether their organisation can be used or not.
-    pub managed: BTreeSet<String>,
+    /// Functions, `org/function`, whether their organisation can be used or not, and whether they say that they are Managed.
+    pub functions: BTreeMap<String, bool>,
     /// Organisations that stand in the cluster and cannot be decoded.
     pub undecodable_orgs: BTreeSet<String>,
     /// Products that stand in the cluster and cannot be decoded, `namespace/name`.
@@ -84,8 +84,10 @@ impl Observed {
             .map(|(at, meta)| (at, ObservedAgreement::of(meta)));
 
         let functions = orgs.iter().flat_map(|org| org.object.spec.functions.iter().map(move |it| (org, it)));
-        let managed = functions.filter(|(_, function)| function.egress == Some(Egress::Managed));
-        let managed = managed.map(|(org, function)| format!("{}/{}", org.object.name_any(), function.name));
+        let functions = functions.map(|(org, function)| {
+            let name = format!("{}/{}", org.object.name_any(), function.name);
+            (name, function.egress == Some(Egress::Managed))
+        });
 
         let mut statuses = BTreeMap::new();
         collect(&mut statuses, frameworks, |it| it.status.clone().map(StatusBody::Simple));
@@ -110,7 +112,7 @@ impl Observed {
                 .chain(unreadable_agreements)
                 .collect(),
             statuses,
-            managed: managed.collect(),
+            functions: functions.collect(),
             undecodable_orgs: unreadable("PartnerOrg").into_iter().map(|(at, _)| at.name).collect(),
             undecodable_products: unreadable("DataProduct")
                 .into_iter()

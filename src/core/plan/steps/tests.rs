@@ -432,8 +432,11 @@ fn a_policy_that_a_finalizer_holds_is_emptied_before_it_is_deleted() {
 }
 
 #[test]
-fn a_products_isolation_is_let_go_and_a_functions_is_deleted_last() {
-    let open = settled(&open_plan(), bare());
+fn isolation_outlives_what_is_gone_and_that_of_a_function_that_is_free_is_deleted_last() {
+    let mut open = settled(&open_plan(), bare());
+    let gone = steps(&plan(Phase::Terminating, Vec::new()), &open);
+    assert_eq!(told(&gone)[3..], ["Retire: unlabel isolate-bins", "Retire: unlabel isolate-team"]);
+    open.functions = BTreeMap::from([("pcn/team".to_owned(), false)]);
     let steps = steps(&plan(Phase::Terminating, Vec::new()), &open);
     assert_eq!(told(&steps)[3..], ["Retire: unlabel isolate-bins", "Retire: delete isolate-team"]);
     let Act::Unlabel { labels, .. } = &steps[3].act else { panic!("a label is taken off") };
@@ -449,7 +452,7 @@ fn a_function_stays_isolated_while_its_organisation_cannot_be_used() {
         steps.iter().filter(|step| step.stage == Stage::Retire).count()
     };
     assert_eq!(retired(&open), 1);
-    let invalid = Observed { managed: BTreeSet::from(["pcn/team".to_owned()]), ..open.clone() };
+    let invalid = Observed { functions: BTreeMap::from([("pcn/team".to_owned(), true)]), ..open.clone() };
     assert_eq!(retired(&invalid), 0);
     let undecodable = Observed { undecodable_orgs: BTreeSet::from(["pcn".to_owned()]), ..open };
     assert_eq!(retired(&undecodable), 0);
@@ -461,7 +464,7 @@ fn isolation_of_pods_that_a_managed_function_has_left_is_deleted() {
     let mut old = managed_isolation();
     old.metadata.name = Some("isolate-team-before".to_owned());
     observed.policies.insert(reference(&*old), old);
-    observed.managed = BTreeSet::from(["pcn/team".to_owned()]);
+    observed.functions = BTreeMap::from([("pcn/team".to_owned(), true)]);
     assert_eq!(told(&steps(&open_plan(), &observed)), ["Retire: delete isolate-team-before"]);
 }
 
