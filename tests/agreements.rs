@@ -9,6 +9,8 @@
     reason = "a test may fail loudly"
 )]
 
+#[path = "agreements/held.rs"]
+mod held;
 #[path = "agreements/succession.rs"]
 mod succession;
 #[path = "agreements/world.rs"]

@@ -348,6 +348,21 @@ mod tests {
     }
 
     #[test]
+    fn no_passing_of_time_takes_away_what_a_delegate_said_no_to() {
+        let at = |word: Word, at: &str| {
+            let delegated = delegated("one", &["Care", "Planning"], "2027-01-01T00:00:00Z", word);
+            heard(&Words { own: Vec::new(), delegated: vec![delegated] }, at, "now").2
+        };
+        let (before, after) = ("2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z");
+        let partial = || said(SignatureState::Signed, &["Planning"], &[]);
+        assert_eq!((at(partial(), before), at(partial(), after)), ("Care".to_owned(), "Care".to_owned()));
+        let ended = || said(SignatureState::Signed, &[], &[(Some("Care"), "2026-06-01T00:00:00Z")]);
+        assert_eq!((at(ended(), before), at(ended(), after)), ("Care".to_owned(), "Care".to_owned()));
+        assert_eq!(at(said(SignatureState::Withdrawn, &[], &[]), after), "Care,Planning");
+        assert_eq!(at(said(SignatureState::Signed, &[], &[]), after), "");
+    }
+
+    #[test]
     fn what_a_delegate_wrote_and_cannot_be_read_is_held_against_what_was_delegated_until_then() {
         let yes = delegated("friend", &["Care"], LATE, said(SignatureState::Signed, &[], &[]));
         let broken = delegated("other", &["Planning"], BETWEEN, Word::Unknown);

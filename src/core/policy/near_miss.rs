@@ -200,7 +200,10 @@ pub(super) fn closest_agreement(
     let product_only = model.agreements.values().find(|agreement| lists_product(agreement));
     let mut near_miss = miss(
         "the recipient",
-        format!("`{}`, which no agreement that can be used lists for `{}`", asked.function, asked.product.reference),
+        format!(
+            "`{}`, which no agreement that can be used lists for `{}`",
+            asked.function, asked.product.reference
+        ),
         "a recipient in an agreement in force that lists this product",
         "the parties, in the terms of an agreement",
     );

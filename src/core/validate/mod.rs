@@ -27,13 +27,15 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use kube::{Resource, ResourceExt};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use check::{Check, Guesses};
 pub(crate) use contradictions::moments;
 
+use self::shape::ShapeProblem;
 use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Looked, Model, Remembered};
+use super::parallel;
 use super::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::api::{API_VERSION, ObjectRef};
 
@@ -92,6 +94,13 @@ struct Checked<'e> {
     model: Model,
     findings: Vec<Finding>,
     guesses: Guesses,
+}
+
+/// The spec of an object in a cluster, and what is wrong with its shape.
+#[derive(Default)]
+struct Shape {
+    spec: Value,
+    problems: Vec<ShapeProblem>,
 }
 
 impl Checked<'_> {
@@ -161,10 +170,33 @@ impl Checked<'_> {
         }
     }
 
+    /// What is wrong with the shapes of a kind's objects. Files were held to the whole shape as they were read, and a version
+    /// of an object does not change; what a cluster holds may have been stored under another definition.
+    fn shapes<T>(&self, objects: &[Sourced<T>]) -> Vec<Shape>
+    where
+        T: Resource<DynamicType = ()> + Serialize + Send + Sync,
+    {
+        parallel::map(objects, |sourced| {
+            let (key, meta) = (sourced.key(), sourced.object.meta());
+            let version = meta.uid.clone().zip(meta.resource_version.clone());
+            let before = self.earlier.and_then(|earlier| earlier.objects.get(&key)?.clean.as_ref());
+            if sourced.source.file.is_some() || (version.is_some() && before == version.as_ref()) {
+                return Shape::default();
+            }
+            let mut whole = serde_json::to_value(&sourced.object).unwrap_or_default();
+            let spec = whole.get_mut("spec").map(Value::take).unwrap_or_default();
+            let object = json!({
+                "apiVersion": API_VERSION, "kind": key.kind,
+                "metadata": { "name": key.name, "namespace": key.namespace }, "spec": &spec,
+            });
+            Shape { problems: shape::problems(&key.kind, &object), spec }
+        })
+    }
+
     /// Remembers every object of a kind, and refuses those that stand twice or hold what no text may hold.
     fn look_at<T>(&mut self, objects: &[Sourced<T>], unreadable: &[Unreadable])
     where
-        T: Resource<DynamicType = ()> + Serialize,
+        T: Resource<DynamicType = ()> + Serialize + Send + Sync,
     {
         let keys: Vec<ObjectKey> = objects.iter().map(Sourced::key).collect();
         let mut seen = BTreeSet::new();
@@ -172,7 +204,8 @@ impl Checked<'_> {
         // a copy that cannot be read voids like one that can
         let copies = unreadable.iter().filter(|it| it.kind == T::kind(&())).map(Unreadable::key);
         let twice: BTreeSet<ObjectKey> = twice.chain(copies).collect();
-        for (sourced, key) in objects.iter().zip(keys) {
+        let shapes = self.shapes(objects);
+        for ((sourced, key), shape) in objects.iter().zip(keys).zip(shapes) {
             let mut check = Check::new(sourced);
             if twice.contains(&key) {
                 check
@@ -181,33 +214,23 @@ impl Checked<'_> {
             }
             let meta = sourced.object.meta();
             let version = meta.uid.clone().zip(meta.resource_version.clone());
-            let before = self.earlier.and_then(|earlier| earlier.objects.get(&key)?.clean.as_ref());
-            let known = version.is_some() && before == version.as_ref();
-            let mut is_clean = true;
-            // files were held to the whole shape as they were read, and a version does not change
-            if sourced.source.file.is_none() && !known {
-                let spec = serde_json::to_value(&sourced.object).map(|mut it| it["spec"].take());
-                let spec = spec.unwrap_or_default();
-                let object = json!({ "apiVersion": API_VERSION, "kind": key.kind, "metadata": {
-                    "name": key.name, "namespace": key.namespace,
-                }, "spec": spec });
-                for problem in shape::problems(&key.kind, &object) {
-                    is_clean &= problem.code.severity() != Severity::Error;
-                    let found = check.finding(problem.code, &problem.field, problem.message);
-                    if let Some(help) = problem.help {
-                        found.help(help);
-                    }
+            let Shape { spec, problems } = shape;
+            let is_clean = problems.iter().all(|problem| problem.code.severity() != Severity::Error);
+            for problem in problems {
+                let found = check.finding(problem.code, &problem.field, problem.message);
+                if let Some(help) = problem.help {
+                    found.help(help);
                 }
-                if !is_clean {
-                    let unreadable = Unreadable {
-                        kind: key.kind.clone(),
-                        meta: meta.clone(),
-                        error: "it does not have the shape of its kind".to_owned(),
-                        spec: object["spec"].clone(),
-                        source: Arc::clone(&sourced.source),
-                    };
-                    self.model.misshapen.insert(key.clone(), unreadable);
-                }
+            }
+            if !is_clean {
+                let unreadable = Unreadable {
+                    kind: key.kind.clone(),
+                    meta: meta.clone(),
+                    error: "it does not have the shape of its kind".to_owned(),
+                    spec,
+                    source: Arc::clone(&sourced.source),
+                };
+                self.model.misshapen.insert(key.clone(), unreadable);
             }
             let looked = Looked {
                 generation: meta.generation,

@@ -237,7 +237,7 @@ fn bytes_that_are_not_text_are_found_with_their_place() {
 }
 
 #[test]
-fn hidden_folders_are_read_but_not_gits_and_no_link_is_followed_and_no_file_read_twice() {
+fn hidden_folders_are_read_but_not_gits_and_no_link_to_a_folder_is_followed_and_no_file_read_twice() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path();
     fs::create_dir_all(path.join(".git")).unwrap();
@@ -249,6 +249,9 @@ fn hidden_folders_are_read_but_not_gits_and_no_link_is_followed_and_no_file_read
     fs::write(path.join("notes.md"), "a: [").unwrap();
     #[cfg(unix)]
     std::os::unix::fs::symlink("/", path.join("out")).unwrap();
+    // a file behind a link is read, and once
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(path.join("a/y.yml"), path.join("linked.yaml")).unwrap();
     let (snapshot, findings, report) = read(&[path.to_owned(), path.join("a"), path.join("a/y.yml")]);
     assert_eq!(findings, []);
     assert_eq!((snapshot.footprints.len(), report.files), (2, 2));

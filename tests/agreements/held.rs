@@ -1,0 +1,266 @@
+//! What cannot be used is held against what it may be about, in files as in a cluster: it may have been a no.
+
+use concordat::api::{AgreementSignature, DataSharingAgreementStatus, Phase, SignatureState, SupersededFor};
+use concordat::core::finding::{Code, Origin};
+use concordat::core::plan::StatusBody;
+use concordat::core::snapshot::{Sourced, Unreadable};
+use serde_json::{Value, json};
+
+use crate::world::{ALL, EVERYBODY, World, care, care_2, nothing, set};
+
+/// What is done to a spec, in words and in deed.
+type Breach = (&'static str, Box<dyn Fn(&mut Value)>);
+
+const START: &str = "2026-11-01T00:00:00Z";
+
+/// In an emergency, so that nothing but a no of the hospital's closes what it receives.
+fn emergency() -> World {
+    World::written()
+        .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
+        .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
+        .signed_by(&["ash-practice", "birch-practice"])
+}
+
+fn without_the_hospital() -> [String; 2] {
+    [ALL[0].to_owned(), ALL[2].to_owned()]
+}
+
+fn of_hospital(world: &World, change: &dyn Fn(&mut AgreementSignature)) -> World {
+    let mut signature = world.signature(&care(), "hospital");
+    signature.spec.state = Some(SignatureState::Withdrawn);
+    change(&mut signature);
+    world.clone().putting(signature)
+}
+
+/// The same with the signature of the hospital as text that no type takes.
+fn unread(mut world: World) -> World {
+    let index =
+        world.0.signatures.iter().position(|it| {
+            it.object.spec.party != "ash-practice" && it.object.spec.party != "birch-practice"
+        });
+    let signature = world.0.signatures.remove(index.unwrap()).object;
+    world.0.unreadable.push(Unreadable {
+        kind: "AgreementSignature".to_owned(),
+        meta: signature.metadata.clone(),
+        error: "broken".to_owned(),
+        spec: serde_json::to_value(&signature.spec).unwrap(),
+        source: std::sync::Arc::default(),
+    });
+    world
+}
+
+#[test]
+fn a_no_that_names_what_nothing_can_be_called_is_still_a_no() {
+    type Change = fn(&mut AgreementSignature);
+    let changes: [Change; 6] = [
+        |it| it.spec.party = String::new(),
+        |it| it.spec.party = "Hospital".to_owned(),
+        |it| it.spec.party = "hospital ".to_owned(),
+        |it| it.spec.agreement.name = String::new(),
+        |it| it.spec.agreement.name = "CARE".to_owned(),
+        |it| it.spec.agreement.namespace = "board ".to_owned(),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let world = of_hospital(&emergency(), change);
+        // stored under a definition that lets it in, and as a text that is refused
+        assert_eq!(world.now().open(), without_the_hospital(), "{number} in a cluster");
+        assert_eq!(unread(world).now().open(), without_the_hospital(), "{number} in a file");
+    }
+    let elsewhere = of_hospital(&emergency(), &|it| it.metadata.namespace = Some("stranger".to_owned()));
+    assert_eq!(unread(elsewhere).now().open(), ALL, "who has no say closes nothing");
+}
+
+#[test]
+fn a_dated_withdrawal_from_a_misspelt_purpose_is_not_lost() {
+    let mut world = World::signed();
+    let mut signature = world.signature(&care(), "ash-practice");
+    signature.spec.ends = serde_json::from_value(json!([{ "purpose": "Directcare", "on": START }])).unwrap();
+    world = world.putting(signature);
+    let judged = world.now();
+    assert_eq!(judged.open(), nothing());
+    let told = judged.told(Code::PurposeNotInAgreement);
+    assert!(told.contains("`DirectCare`"), "{told}");
+}
+
+/// The successor, so that nothing but its spec can be read.
+fn broken_successor(signed: &[&str], change: &dyn Fn(&mut Value)) -> World {
+    let mut world = World::signed().followed_from(START).signed_on(&care_2(), signed);
+    let next = world.0.agreements.pop().unwrap().object;
+    let mut spec = serde_json::to_value(&next.spec).unwrap();
+    change(&mut spec);
+    world.0.unreadable.push(Unreadable {
+        kind: "DataSharingAgreement".to_owned(),
+        meta: next.metadata.clone(),
+        error: "broken".to_owned(),
+        spec,
+        source: std::sync::Arc::default(),
+    });
+    world
+}
+
+#[test]
+fn a_successor_that_all_have_signed_closes_the_old_one_also_where_what_it_replaces_is_what_is_broken() {
+    let old = json!({ "namespace": "board", "name": "care" });
+    let closing: Vec<Breach> = vec![
+        ("as text", Box::new(|it| it["supersedes"] = json!("board/care"))),
+        ("without a name", Box::new(|it| it["supersedes"] = json!({ "namespace": "board" }))),
+        ("with a blank name", Box::new(|it| it["supersedes"]["name"] = json!(""))),
+        ("with a name that none can have", Box::new(|it| it["supersedes"]["name"] = json!("Care"))),
+        (
+            "misspelt",
+            Box::new(|it| {
+                let fields = it.as_object_mut().unwrap();
+                let value = fields.remove("supersedes").unwrap();
+                fields.insert("superSedes".to_owned(), value);
+            }),
+        ),
+        ("whole", Box::new(|it| it["title"] = json!(7))),
+        ("with no spec", Box::new(|it| *it = json!([]))),
+    ];
+    for (what, change) in &closing {
+        assert_eq!(broken_successor(&EVERYBODY, change).now().open(), nothing(), "{what}");
+        let one = broken_successor(&["ash-practice", "hospital"], change);
+        assert_eq!(one.now().open(), ALL, "{what}, not signed by all");
+    }
+    let open: Vec<Breach> = vec![
+        ("another's", Box::new(|it| it["supersedes"]["name"] = json!("elsewhere"))),
+        ("nothing", Box::new(|it| it["supersedes"] = Value::Null)),
+        (
+            "nothing, and is suspended",
+            Box::new(move |it| *it = json!({ "suspend": true, "supersededBy": old })),
+        ),
+    ];
+    for (what, change) in &open {
+        assert_eq!(broken_successor(&EVERYBODY, change).now().open(), ALL, "it replaces {what}");
+    }
+}
+
+#[test]
+fn who_has_withdrawn_from_a_successor_has_whatever_becomes_of_that_one() {
+    let withdrawn = |world: World| {
+        let mut signature = world.signature(&care_2(), "ash-practice");
+        signature.spec.state = Some(SignatureState::Withdrawn);
+        world.putting(signature)
+    };
+    let world = withdrawn(World::signed().followed_from(START));
+    let others = [ALL[2].to_owned(), ALL[3].to_owned()];
+    assert_eq!(world.now().open(), others);
+    let plan = world.now().0.plan();
+    let status = plan.statuses.iter().find(|it| it.object.name == "care").unwrap();
+    let StatusBody::Agreement(status) = &*status.status else { panic!("a status of an agreement") };
+    let remembered = vec![SupersededFor { org: "ash-practice".to_owned(), by: care_2(), withdrawn: true }];
+    assert_eq!(status.superseded_for, remembered);
+
+    // the lead deletes it, or takes `supersedes` out: the withdrawal stands
+    let mut deleted = world.clone();
+    set(&mut deleted.0.agreements[0].object, "/status", json!({ "supersededFor": remembered }));
+    deleted.0.agreements.pop();
+    assert_eq!(deleted.now().open(), others);
+    // who takes it back takes back the no
+    let is_it = |it: &AgreementSignature| it.spec.agreement == care_2() && it.spec.party == "ash-practice";
+    deleted.0.signatures.retain(|it| !is_it(&it.object));
+    assert_eq!(deleted.now().open(), ALL);
+
+    // what cannot be read may have been it
+    let mut broken = world;
+    let index = broken.0.signatures.iter().position(|it| is_it(&it.object)).unwrap();
+    let signature = broken.0.signatures.remove(index).object;
+    broken.0.unreadable.push(Unreadable {
+        kind: "AgreementSignature".to_owned(),
+        meta: signature.metadata.clone(),
+        error: "broken".to_owned(),
+        spec: Value::Null,
+        source: std::sync::Arc::default(),
+    });
+    assert_eq!(broken.now().open(), nothing(), "it may be about the old one too");
+}
+
+#[test]
+fn what_a_status_remembers_outlives_a_time_in_which_its_object_cannot_be_used() {
+    let remembered = json!({
+        "supersededBy": { "namespace": "board", "name": "care-2" },
+        "supersededFor": [{ "org": "ash-practice", "by": { "namespace": "board", "name": "care-2" } }],
+    });
+    let mut world = World::signed();
+    set(&mut world.0.agreements[0].object, "/status", remembered.clone());
+    world.0.footprints.clear();
+    let judged = world.now();
+    assert!(!judged.0.assessments.agreements.contains_key(&care()), "it cannot be used");
+    let plan = judged.0.plan();
+    let status = plan.statuses.iter().find(|it| it.object.name == "care").unwrap();
+    let StatusBody::Agreement(status) = &*status.status else { panic!("a status of an agreement") };
+    let DataSharingAgreementStatus { phase, superseded_by, superseded_for, .. } = &**status;
+    assert_eq!(*phase, Some(Phase::Invalid));
+    let said = json!({ "supersededBy": superseded_by, "supersededFor": superseded_for });
+    assert_eq!(said, remembered);
+}
+
+#[test]
+fn the_old_agreement_ends_only_where_all_had_signed_the_new_one_while_it_was_in_force() {
+    // the new one has come and gone before the Controller that had not signed it leaves the old one
+    let world = World::signed()
+        .followed_from("2026-09-01T00:00:00Z")
+        .with_next("/spec/term/end", json!("2026-10-01T00:00:00Z"))
+        .signed_on(&care_2(), &["ash-practice", "board", "hospital"]);
+    let mut signature = world.signature(&care(), "birch-practice");
+    signature.spec.ends = serde_json::from_value(json!([{ "on": START }])).unwrap();
+    let world = world.putting(signature);
+    assert_eq!(world.now().phase(), Phase::Active);
+    assert_eq!(world.now().open(), [ALL[0].to_owned(), ALL[1].to_owned()]);
+}
+
+#[test]
+fn a_delegate_that_cannot_be_used_has_said_what_it_said() {
+    let delegating = |world: World| {
+        world.with_org(
+            "hospital",
+            "/spec/delegatedSigning",
+            json!([{ "to": "board", "purposes": ["DirectCare", "Planning"], "until": "2027-06-01T00:00:00Z" }]),
+        )
+    };
+    let world = delegating(emergency());
+    let mut signature = world.signature(&care(), "hospital");
+    signature.metadata.namespace = Some("board".to_owned());
+    signature.spec.state = Some(SignatureState::Withdrawn);
+    let world = world.putting(signature);
+    assert_eq!(world.now().open(), without_the_hospital());
+    let refused = world.with_org("board", "/spec/footprints", json!(["nowhere"]));
+    assert!(!refused.now().open().iter().any(|it| it.contains("hospital")), "{:?}", refused.now().open());
+}
+
+#[test]
+fn a_text_that_cannot_be_read_is_no_yes_in_any_answer() {
+    let mut world = World::signed();
+    let request = serde_json::from_value(json!({
+        "subject": { "type": "OrgFunction", "id": "hospital/emergency" },
+        "action": { "name": "readRecord" },
+        "resource": { "type": "DataProduct", "id": "ash-practice/record" },
+        "context": { "purpose": "DirectCare", "roles": ["Clinician"], "legitimateRelationship": true, "region": "GB" },
+    }))
+    .unwrap();
+    assert!(world.now().0.explain(&request).answer.decision);
+    world.0.unknown_texts.push(Origin { file: Some("signatures/x.yaml".to_owned()), ..Origin::default() });
+    let judged = world.now();
+    for verdict in [judged.0.decide(&request), judged.0.explain(&request)] {
+        assert!(!verdict.answer.decision);
+        assert!(verdict.is_in_doubt(&judged.0.model));
+        assert_eq!(verdict.answer.context.near_miss.unwrap().clause, "signatures/x.yaml");
+    }
+}
+
+#[test]
+fn an_object_that_was_let_in_without_the_shape_of_its_kind_is_not_used_and_says_so() {
+    let mut world = World::signed().with("/spec/onwardSharing", json!({ "allowed": false, "to": ["board"] }));
+    // a file would not have been read
+    world.0.agreements[0] = Sourced::live((*world.0.agreements[0].object).clone());
+    let judged = world.now();
+    assert!(!judged.0.assessments.agreements.contains_key(&care()));
+    assert_eq!(judged.open(), nothing());
+    let plan = judged.0.plan();
+    let status = plan.statuses.iter().find(|it| it.object.name == "care").unwrap();
+    let status = serde_json::to_value(&status.status).unwrap();
+    assert_eq!(status["phase"], "Invalid");
+    let message = status["conditions"][0]["message"].as_str().unwrap();
+    assert!(message.contains("onwardSharing"), "{message}");
+    assert_eq!(judged.0.model.misshapen.len(), 1);
+}
