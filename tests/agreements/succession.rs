@@ -269,3 +269,33 @@ fn a_stranger_who_writes_anything_at_all_closes_nothing_and_opens_nothing() {
         );
     }
 }
+
+#[test]
+fn a_path_ends_with_the_first_thing_that_ends_it_also_where_a_successor_does() {
+    let ends = |world: &World| -> Vec<String> {
+        let judged = world.now();
+        let flows = &judged.0.assessments.agreements[&care()].flows;
+        flows.iter().map(|flow| format!("{} {}", flow.product.namespace, flow.not_after)).collect()
+    };
+    // a successor that has started, and is in force once its review is near enough
+    let review = World::signed()
+        .followed_from(START)
+        .with_next("/spec/term/reviewBy", json!("2027-12-22T00:00:00Z"))
+        .signed_on(&care_2(), &EVERYBODY);
+    let end = "2026-12-22T00:00:00Z";
+    assert_eq!(review.now().0.assessments.agreements[&care()].ends, moment(end));
+    assert!(ends(&review).iter().all(|it| it.ends_with(end)), "{:?}", ends(&review));
+    assert_eq!(review.at(end).phase(), Phase::Superseded);
+    assert_eq!(review.at("2026-12-21T23:59:59.999Z").phase(), Phase::Active);
+
+    // a withdrawal with a date from one that is not in force closes one Controller's paths
+    let world = World::signed().followed_from(START);
+    let mut signature = world.signature(&care_2(), "ash-practice");
+    signature.spec.ends = serde_json::from_value(json!([{ "on": "2026-12-01T00:00:00Z" }])).unwrap();
+    let dated = world.putting(signature);
+    for end in ends(&dated) {
+        let (controller, at) = end.split_once(' ').unwrap();
+        assert_eq!(at == "2026-12-01T00:00:00Z", controller == "ash-practice", "{end}");
+    }
+    assert_eq!(dated.at("2026-12-01T00:00:00Z").open(), [ALL[2].to_owned(), ALL[3].to_owned()]);
+}

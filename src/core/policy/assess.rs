@@ -63,6 +63,19 @@ impl Assessment {
         }
     }
 
+    /// Whatever successors will end ends with that.
+    fn ends_ahead(&mut self, model: &Model) {
+        let ahead = &self.succession.ahead;
+        for flow in &mut self.flows {
+            let controller = model.products.get(&flow.product).map(|product| &product.spec.controller);
+            let Some(end) = controller.and_then(|it| ahead.ends(it, &flow.recipient.org)) else { continue };
+            flow.not_after = flow.not_after.min(end);
+            for purpose in &mut flow.purposes {
+                purpose.not_after = purpose.not_after.min(end);
+            }
+        }
+    }
+
     /// Why a path has ended here although the agreement is in force: its controller has gone over to another agreement, or
     /// one of the two has withdrawn from one that replaces this.
     pub fn ended(
@@ -196,6 +209,7 @@ impl<'a> Assessor<'a> {
                     let mut assessment = gate.conclude(model, store, agreement, succession, now, signing);
                     if assessment.in_force() && signing == Signing::AsSigned {
                         assessment.ends_by(self.first_end(agreement, &assessment));
+                        assessment.ends_ahead(model);
                     }
                     Arc::new(assessment)
                 }
@@ -231,7 +245,7 @@ impl<'a> Assessor<'a> {
                 TookPart { signed: signed.map(|(org, _)| org.clone()).collect(), members: gate.signed.orgs }
             })
         };
-        let mut found = succession(self.model, agreement, at, &in_force);
+        let mut found = succession(self.model, agreement, at, self.signing, &in_force);
         if self.signing == Signing::Assumed && found.by.is_none() {
             found.by = assumed(self.model, agreement, at, &in_force);
         }
@@ -245,8 +259,7 @@ impl<'a> Assessor<'a> {
         let written = assessment.lapses.iter().map(|lapse| lapse.at);
         let orgs = agreement.orgs().into_iter().filter_map(|org| self.model.orgs.get(org)?.spec.ends_on);
         let words = agreement.signers.values().flat_map(|signer| signer.words.moments());
-        let replaced = assessment.succession.replaced_from.into_iter();
-        let latest = replaced.chain([latest]).min().unwrap_or(latest);
+        let latest = assessment.succession.ahead.by.map_or(latest, |by| by.min(latest));
         let dates: BTreeSet<Timestamp> =
             written.chain(orgs).chain(words).filter(|at| self.now < *at && *at < latest).collect();
         let ended = |at: &Timestamp| {

@@ -24,8 +24,32 @@ pub struct Succession {
     pub withdrawn: BTreeMap<String, ObjectRef>,
     /// When the next one that would replace it starts, if that lies ahead.
     pub starts: Option<Timestamp>,
-    /// When one that has not started yet replaces it as a whole, everything else staying as it is.
-    pub replaced_from: Option<Timestamp>,
+    pub ahead: Ahead,
+}
+
+/// What successors will do to an agreement, everything else staying as it is: the first moment of each.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Ahead {
+    /// One replaces it as a whole.
+    pub by: Option<Timestamp>,
+    /// A Controller goes over.
+    pub ended: BTreeMap<String, Timestamp>,
+    /// A Controller has withdrawn from one.
+    pub withdrawn: BTreeMap<String, Timestamp>,
+}
+
+impl Ahead {
+    /// When what one organisation shares with another ends.
+    pub(super) fn ends(&self, controller: &str, recipient: &str) -> Option<Timestamp> {
+        let Self { by, ended, withdrawn } = self;
+        let of_one = [ended.get(controller), withdrawn.get(controller), withdrawn.get(recipient)];
+        of_one.into_iter().flatten().copied().chain(*by).min()
+    }
+}
+
+fn sooner(moments: &mut BTreeMap<String, Timestamp>, org: String, at: Timestamp) {
+    let known = moments.entry(org).or_insert(at);
+    *known = at.min(*known);
 }
 
 /// Why one organisation's flows have ended.
@@ -54,6 +78,7 @@ pub(super) fn succession(
     model: &Model,
     old: &Agreement,
     now: Timestamp,
+    signing: Signing,
     in_force: &InForce<'_>,
 ) -> Succession {
     let mut found = Succession { by: remembered(old), ..Succession::default() };
@@ -66,15 +91,14 @@ pub(super) fn succession(
     found.withdrawn.extend(withdrawn.map(|(org, by)| (org.clone(), by.clone())));
     let successors = model.successors.get(&old.reference).map(Vec::as_slice).unwrap_or_default();
     for successor in successors.iter().filter(|it| !it.is_void && it.reference != old.reference) {
-        if now < successor.starts {
-            found.starts = found.starts.into_iter().chain([successor.starts]).min();
-            let then = Replaced { model, old, successor, now: successor.starts, in_force };
-            if successor.starts < successor.ends && then.as_a_whole() {
-                found.replaced_from = found.replaced_from.into_iter().chain([successor.starts]).min();
-            }
+        if successor.ends <= successor.starts {
             continue;
         }
-        if successor.ends <= successor.starts {
+        if signing == Signing::AsSigned {
+            Replaced { model, old, successor, now, in_force }.look_ahead(&mut found.ahead);
+        }
+        if now < successor.starts {
+            found.starts = found.starts.into_iter().chain([successor.starts]).min();
             continue;
         }
         let replaced = Replaced { model, old, successor, now, in_force };
@@ -123,7 +147,8 @@ fn remembered(old: &Agreement) -> Option<ObjectRef> {
     old.spec.superseded_by.clone().or_else(|| old.remembered_successor.clone())
 }
 
-/// One agreement, and one that says it replaces it and has started.
+/// One agreement, and one that says it replaces it.
+#[derive(Clone, Copy)]
 struct Replaced<'a> {
     model: &'a Model,
     old: &'a Agreement,
@@ -180,15 +205,58 @@ impl Replaced<'_> {
         in_doubt.then_some((SignatureState::Withdrawn, ""))
     }
 
+    /// Whether a moment shows that the successor has taken over: it is in force, and every Controller has signed it.
+    fn takes_over(&self, new: &Agreement, at: Timestamp) -> bool {
+        let controllers = self.controllers(at);
+        !controllers.is_empty()
+            && (self.in_force)(new, at, Signing::Past).is_some_and(|it| controllers.is_subset(&it.signed))
+    }
+
+    /// The Controllers that a moment shows to have gone over, where each may for itself.
+    fn gone_over(&self, new: &Agreement, at: Timestamp) -> BTreeSet<String> {
+        let members = (self.in_force)(new, at, Signing::Past).map(|it| it.members).unwrap_or_default();
+        self.controllers(at).intersection(&members).cloned().collect()
+    }
+
+    /// Notes what the successor will do from now on.
+    fn look_ahead(&self, ahead: &mut Ahead) {
+        let Self { model, old, successor, now, in_force } = *self;
+        let last = before(old.ends());
+        for org in old.orgs_as(PartyRole::Controller) {
+            let words = model.words.get(&(successor.reference.clone(), org.to_owned()));
+            let Some(words) = words else { continue };
+            let dates: BTreeSet<Timestamp> = words.moments().chain([successor.starts]).collect();
+            let later = dates.into_iter().filter(|at| now < *at && successor.starts <= *at && *at <= last);
+            let purposes = self.usable().map(Agreement::purposes).unwrap_or_default();
+            let mut no = later.filter(|at| words.may_have_withdrawn(*at, &purposes));
+            if let Some(at) = no.next().filter(|at| self.controllers(*at).contains(org)) {
+                sooner(&mut ahead.withdrawn, org.to_owned(), at);
+            }
+        }
+        if now < successor.starts && successor.starts <= last {
+            let then = Replaced { now: successor.starts, ..*self };
+            if !(old.spec.accession && successor.accession) && then.as_a_whole() {
+                ahead.by = ahead.by.into_iter().chain([successor.starts]).min();
+            }
+        }
+        let Some(new) = self.usable().filter(|_| self.may_have_been_signed()) else { return };
+        let later = Replaced { model, old, successor, now: last, in_force };
+        for at in later.moments(new).into_iter().filter(|at| now < *at) {
+            if old.spec.accession && successor.accession {
+                for org in self.gone_over(new, at) {
+                    sooner(&mut ahead.ended, org, at);
+                }
+            } else if self.takes_over(new, at) {
+                ahead.by = ahead.by.into_iter().chain([at]).min();
+                return;
+            }
+        }
+    }
+
     /// Whether the successor has been in force with every Controller of the old one having signed it.
     fn as_a_whole(&self) -> bool {
-        let took_over = |new: &Agreement, at: Timestamp| {
-            let controllers = self.controllers(at);
-            !controllers.is_empty()
-                && (self.in_force)(new, at, Signing::Past).is_some_and(|it| controllers.is_subset(&it.signed))
-        };
         let new = self.usable().filter(|_| self.may_have_been_signed());
-        if new.is_some_and(|new| self.moments(new).into_iter().any(|at| took_over(new, at))) {
+        if new.is_some_and(|new| self.moments(new).into_iter().any(|at| self.takes_over(new, at))) {
             return true;
         }
         let controllers = self.controllers(self.now);
@@ -217,13 +285,8 @@ impl Replaced<'_> {
     /// The Controllers that have gone over, where each may for itself.
     fn apart(&self) -> BTreeSet<String> {
         let mut over = BTreeSet::new();
-        let new = self.usable().filter(|_| self.may_have_been_signed());
-        for (new, at) in
-            new.into_iter().flat_map(|new| self.moments(new).into_iter().map(move |at| (new, at)))
-        {
-            if let Some(TookPart { members, .. }) = (self.in_force)(new, at, Signing::Past) {
-                over.extend(self.controllers(at).intersection(&members).cloned());
-            }
+        if let Some(new) = self.usable().filter(|_| self.may_have_been_signed()) {
+            over.extend(self.moments(new).into_iter().flat_map(|at| self.gone_over(new, at)));
         }
         let recipients = self.old.orgs_as(PartyRole::Recipient);
         if recipients.iter().any(|org| self.signed_once(org).is_some()) {
