@@ -129,6 +129,15 @@ impl<'a> Questions<'a> {
                 }
             }
         }
+        // where every purpose is refused, nothing of the agreement is left
+        let mut asked = self.agreement.purposes.iter().flat_map(|purpose| {
+            let products = purpose.products.iter().filter_map(|it| self.model.products.get(it));
+            let owners = products.map(|it| it.spec.controller.as_str()).filter(|it| controllers.contains(it));
+            owners.map(|owner| (owner.to_owned(), purpose.code.clone())).collect::<BTreeSet<_>>()
+        });
+        if !refusals.purposes.is_empty() && asked.all(|it| refusals.purposes.contains(&it)) {
+            refusals.whole.insert("every purpose");
+        }
         refusals
     }
 

@@ -80,7 +80,9 @@ impl Model<'_> {
             return Standing::signed(codes);
         }
         let assumed = spec.emergency.is_some() && !has_role(spec, org, "Controller");
-        let (own, delegates) = self.said(&agreement.key, org, at);
+        let (own, mut delegates) = self.said(&agreement.key, org, at);
+        // a delegate that may speak for none of the purposes has said nothing
+        delegates.retain(|(_, limit)| !limit.is_disjoint(&codes));
         match (own.as_slice(), delegates.as_slice()) {
             ([], []) if assumed => {
                 let mut purposes = codes.clone();
@@ -108,8 +110,6 @@ impl Model<'_> {
                 self.keep_lapsed_noes(&agreement.key, org, at, &codes, &mut purposes);
                 Standing::signed(purposes)
             }
-            // a delegate that may speak for none of the purposes has said nothing
-            ([], [(_, limit)]) if limit.is_disjoint(&codes) => Standing::new(Kind::NotSigned),
             ([], [(Some(said), limit)]) => {
                 let mut standing = stands(&said.spec, &codes, at);
                 standing.purposes.retain(|it| limit.contains(it));

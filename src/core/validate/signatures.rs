@@ -43,8 +43,8 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
         let usable = match checked.start(sourced) {
             Some(mut check) => {
                 examine(&mut check, &checked.model, &specs, now);
-                // where it lies says whether it counts, and not whether it can be read
-                let elsewhere = [Code::SignatureNamespace, Code::PurposeNotDelegated];
+                // where it lies, and whether its party can be used, says whether it counts, and not whether it can be read
+                let elsewhere = [Code::SignatureNamespace, Code::PurposeNotDelegated, Code::OrgNotFound];
                 let is_sound = check.is_sound_but_for(&elsewhere);
                 checked.finish(check);
                 is_sound
@@ -91,13 +91,13 @@ fn said(signature: &AgreementSignature) -> Said {
 
 /// Puts a word where it counts; tells whether it counts anywhere.
 fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BTreeMap<Slot, Words>) -> bool {
-    let Some(org) = model.orgs.get(&slot.1) else {
-        return false;
-    };
-    if org.spec.home_namespace == stands_in {
+    if model.homes.get(&slot.1).is_some_and(|home| home == stands_in) {
         words.entry(slot.clone()).or_default().own.push(word);
         return true;
     }
+    let Some(org) = model.orgs.get(&slot.1) else {
+        return false;
+    };
     // a delegate that cannot be used signs nothing, and may have said no: its word is held like one that cannot be read
     let mut word = word;
     let delegations: Vec<Delegation> = delegations(model, &org.spec, stands_in)
@@ -163,7 +163,9 @@ fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
 pub(super) fn check(snapshot: &Snapshot, objects: &Objects<'_>, now: Timestamp, checked: &mut Checked<'_>) {
     for ((reference, org), terms_hash) in hashes(checked) {
         let slot = (reference.clone(), org.clone());
-        let words = checked.model.words.get(&slot).cloned().unwrap_or_default();
+        // a party that cannot be used signs nothing now; what it said of a successor stands
+        let is_usable = checked.model.orgs.contains_key(&org);
+        let words = checked.model.words.get(&slot).filter(|_| is_usable).cloned().unwrap_or_default();
         let Some(agreement) = checked.model.agreements.get_mut(&reference) else {
             continue;
         };
