@@ -227,7 +227,7 @@ fn world(namespaces: &[String; 2], long: &str) -> (Snapshot, ObjectRef) {
     });
     let org = |name: &str, home: &str, function: &str| {
         let spec = json!({
-            "displayName": "Org", "sector": "Nhs", "identifiers": [{"scheme": "OrgId", "value": format!("GB-TEST-{home}")}],
+            "displayName": "Org", "sector": "Nhs", "identifiers": [{"scheme": "OrgId", "value": format!("GB-TEST-{}", home.chars().take(40).collect::<String>())}],
             "publicAuthority": false, "homeNamespace": home, "state": "Active", "footprints": [long],
             "functions": [{"name": function, "providesCare": true, "egress": "Managed", "workloads": [
                 {"cluster": "north", "namespace": home, "podSelector": selector},

@@ -122,8 +122,8 @@ fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BT
     true
 }
 
-/// What a signature that cannot be used may be about: the party that it names, or where its namespace may not speak for
-/// that one, each that it may speak for; and of agreements, those that what can be read of it does not rule out.
+/// What a signature that cannot be used may be about: the party that it names, or where there is no such organisation,
+/// each that its namespace may speak for; and of agreements, those that what can be read of it does not rule out.
 fn may_be_about(
     unreadable: &Unreadable,
     agreements: &BTreeMap<ObjectRef, Option<&DataSharingAgreementSpec>>,
@@ -131,8 +131,9 @@ fn may_be_about(
 ) -> BTreeSet<Slot> {
     let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
     let speaks_for = |org: &&str| may_speak(namespace, org, model);
-    let parties: Vec<&str> = match unreadable.party().filter(speaks_for) {
-        Some(party) => vec![party],
+    let parties: Vec<&str> = match unreadable.party().filter(|party| model.homes.contains_key(*party)) {
+        // for another party nobody speaks there, whole or broken
+        Some(party) => Some(party).filter(speaks_for).into_iter().collect(),
         None => model.orgs.keys().map(String::as_str).filter(speaks_for).collect(),
     };
     let mut slots = BTreeSet::new();
@@ -194,7 +195,7 @@ fn uncounted(
                 && it.may_mean("/agreement", agreement)
                 && it.meta.namespace.as_ref().is_some_and(|home| {
                     may_speak(home, party, &checked.model)
-                        && it.party().is_none_or(|of| of == party || !may_speak(home, of, &checked.model))
+                        && it.party().is_none_or(|of| of == party || !checked.model.homes.contains_key(of))
                 })
         });
         let refused = objects.iter().find(|it| !checked.model.accepted(&it.key()));
