@@ -21,7 +21,7 @@ use super::random::Random;
 use super::signing::Kind;
 use super::world::Ref;
 
-const WORLDS: u64 = 1_000;
+const WORLDS: u64 = 300;
 const REQUESTS: usize = 12;
 
 /// What was judged.
