@@ -16,7 +16,7 @@ pub use workloads::{Claim, WorkloadIndex, clusters_meet};
 
 use super::finding::ObjectKey;
 use super::policy::{Framework, LocalPolicy, PolicyInDoubt};
-use super::snapshot::{ClusterView, Unreadable};
+use super::snapshot::{ClusterView, Snapshot, Unreadable};
 use crate::api::{
     DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, OrgState, PartnerOrgSpec,
     PartyRole, Purpose, RecipientRef, SignatureState, SupersededFor,
@@ -271,6 +271,11 @@ impl Model {
     pub fn is_local(&self, product: &ObjectRef) -> bool {
         let product = self.products.get(product);
         product.is_some_and(|product| self.cluster.is_local(product.spec.cluster.as_deref()))
+    }
+
+    /// All that cannot be used and is held against what it may be about.
+    pub fn held<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a Unreadable> {
+        snapshot.unreadable.iter().chain(self.misshapen.values())
     }
 
     /// Whether an object is there, whether it can be used or not.

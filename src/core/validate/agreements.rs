@@ -166,8 +166,7 @@ fn successors(
         });
     }
     // what cannot be read may have taken the place of another, and who has withdrawn from it has said so
-    let unreadable = snapshot.unreadable.iter().chain(model.misshapen.values());
-    for unreadable in unreadable.filter(|it| it.kind == KIND) {
+    for unreadable in model.held(snapshot).filter(|it| it.kind == KIND) {
         let reference = unreadable.reference();
         for old in &snapshot.agreements {
             let (old, spec) = (key(&*old.object), &old.object.spec);
@@ -216,7 +215,7 @@ fn replaced_by<'s>(
     };
     let controllers: BTreeSet<&str> =
         controllers(&old.spec).filter(|org| carries_on(org) && takes_part(org)).collect();
-    snapshot.unreadable.iter().chain(model.misshapen.values()).find(|it| {
+    model.held(snapshot).find(|it| {
         let new = it.reference();
         let may_have_signed = |org: &&str| {
             model.words.get(&(new.clone(), (*org).to_owned())).is_some_and(Words::may_have_signed)

@@ -35,9 +35,10 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
     checked.model.homes = homes(snapshot);
     let mut objects = Objects::new();
     let mut words: BTreeMap<Slot, Words> = BTreeMap::new();
-    let misshapen = checked.model.misshapen.clone();
-    let unreadable = || snapshot.unreadable.iter().chain(misshapen.values());
-    for sourced in snapshot.signatures.iter().filter(|it| !misshapen.contains_key(&it.key())) {
+    for sourced in &snapshot.signatures {
+        if checked.model.misshapen.contains_key(&sourced.key()) {
+            continue;
+        }
         let spec = &sourced.object.spec;
         let slot = (spec.agreement.clone(), spec.party.clone());
         let usable = match checked.start(sourced) {
@@ -57,13 +58,14 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
             objects.entry(slot).or_default().push(sourced);
         }
     }
-    let unread = unreadable().filter(|it| it.kind == "DataSharingAgreement");
+    let model = &checked.model;
+    let unread = model.held(snapshot).filter(|it| it.kind == "DataSharingAgreement");
     let unread = unread.map(|it| (it.reference(), None));
     let agreements = unread.chain(specs.iter().map(|(key, spec)| (key.clone(), Some(*spec)))).collect();
-    for unreadable in unreadable().filter(|it| it.kind == "AgreementSignature") {
-        for slot in may_be_about(unreadable, &agreements, &checked.model) {
+    for unreadable in model.held(snapshot).filter(|it| it.kind == "AgreementSignature") {
+        for slot in may_be_about(unreadable, &agreements, model) {
             let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
-            speak(&checked.model, namespace, &slot, Word::Unknown, &mut words);
+            speak(model, namespace, &slot, Word::Unknown, &mut words);
         }
     }
     checked.model.words = words;
@@ -189,8 +191,7 @@ fn uncounted(
     let (agreement, party) = slot;
     let used: Vec<_> = objects.iter().filter(|it| checked.model.accepted(&it.key())).collect();
     if voice.twice {
-        let mut unreadable = snapshot.unreadable.iter().chain(checked.model.misshapen.values());
-        let unreadable = unreadable.find(|it| {
+        let unreadable = checked.model.held(snapshot).find(|it| {
             it.kind == "AgreementSignature"
                 && it.may_mean("/agreement", agreement)
                 && it.meta.namespace.as_ref().is_some_and(|home| {
@@ -336,37 +337,24 @@ fn examine(
         return;
     };
     let is_signed = spec.state.unwrap_or_default() == SignatureState::Signed;
-    // a no is from every purpose, whatever else it names
-    for (index, purpose) in spec.purposes.iter().flatten().enumerate().filter(|_| is_signed) {
+    // a no is from every purpose, whatever else it names; a withdrawal with a date from what is misspelt would be lost
+    let listed_purposes = spec.purposes.iter().flatten().enumerate();
+    let listed_purposes = listed_purposes.map(|(index, it)| {
+        (format!("spec.purposes[{index}]"), it, "name purposes of the agreement, or none for all")
+    });
+    let ended = spec.ends.iter().enumerate().filter_map(|(index, end)| Some((index, end.purpose.as_ref()?)));
+    let ended = ended.map(|(index, it)| {
+        (format!("spec.ends[{index}].purpose"), it, "name a purpose of the agreement, or none for all")
+    });
+    for (field, purpose, help) in listed_purposes.chain(ended).filter(|_| is_signed) {
         if !agreement.purposes.iter().any(|known| known.code == *purpose) {
             check
                 .finding(
                     Code::PurposeNotInAgreement,
-                    &format!("spec.purposes[{index}]"),
+                    &field,
                     format!("`{}` has no purpose `{purpose}`", spec.agreement),
                 )
-                .near(
-                    purpose,
-                    agreement.purposes.iter().map(|purpose| purpose.code.as_str()),
-                    "name purposes of the agreement, or none for all",
-                );
-        }
-    }
-    // a withdrawal with a date from what is misspelt would be lost
-    for (index, end) in spec.ends.iter().enumerate().filter(|_| is_signed) {
-        let Some(purpose) = end.purpose.as_deref() else { continue };
-        if !agreement.purposes.iter().any(|known| known.code == purpose) {
-            check
-                .finding(
-                    Code::PurposeNotInAgreement,
-                    &format!("spec.ends[{index}].purpose"),
-                    format!("`{}` has no purpose `{purpose}`", spec.agreement),
-                )
-                .near(
-                    purpose,
-                    agreement.purposes.iter().map(|purpose| purpose.code.as_str()),
-                    "name a purpose of the agreement, or none for all",
-                );
+                .near(purpose, agreement.purposes.iter().map(|purpose| purpose.code.as_str()), help);
         }
     }
     let Some(org) = model.orgs.get(&spec.party) else {
