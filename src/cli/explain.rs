@@ -166,7 +166,7 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
         fact("rule", &format!("{rule} decides{more}"));
     }
     if let Some(agreement) = agreement {
-        fact("agreement", &describe(agreement, judgement));
+        fact("agreement", &describe(agreement, request, judgement));
     }
     if let Some(help) = rule.as_deref().zip(agreement.as_deref()).and_then(|(rule, agreement)| {
         let (namespace, name) = agreement.split_once('/')?;
@@ -242,8 +242,8 @@ fn meaning(tier: DecisionTier, allowed: bool) -> &'static str {
     }
 }
 
-/// An agreement by its name, with its title and end.
-fn describe(agreement: &str, judgement: &Judgement) -> String {
+/// An agreement by its name, with its title, and the end of the path that is asked about, or its own.
+fn describe(agreement: &str, request: &AccessRequest, judgement: &Judgement) -> String {
     let Some((namespace, name)) = agreement.split_once('/') else {
         return format!("`{agreement}`");
     };
@@ -252,7 +252,11 @@ fn describe(agreement: &str, judgement: &Judgement) -> String {
         judgement.model.agreements.get(&reference).zip(judgement.assessments.agreements.get(&reference));
     match found {
         Some((found, assessment)) => {
-            format!("`{agreement}`, {}, which ends on {} at the latest", found.spec.title, assessment.ends)
+            let title = &found.spec.title;
+            match judgement.path_ends(request, &reference) {
+                Some(end) => format!("`{agreement}`, {title}; this path ends on {end} at the latest"),
+                None => format!("`{agreement}`, {title}, which ends on {} at the latest", assessment.ends),
+            }
         }
         None => format!("`{agreement}`"),
     }

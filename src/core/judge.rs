@@ -10,7 +10,7 @@ use super::plan::{self, Dns, Drafts, Plan};
 use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
 use super::snapshot::{Snapshot, Unreadable};
 use super::{report, validate};
-use crate::api::{AccessRequest, FrameworkRef};
+use crate::api::{AccessRequest, FrameworkRef, ObjectRef};
 
 /// A snapshot judged at a moment.
 #[derive(Debug)]
@@ -80,6 +80,11 @@ impl Judgement {
     /// longer.
     pub fn explain(&self, request: &AccessRequest) -> Verdict {
         policy::explain_request(&self.model, &self.assessments, request, self.at)
+    }
+
+    /// When the path that a request is about ends by itself under an agreement; nothing where it is not open.
+    pub fn path_ends(&self, request: &AccessRequest, agreement: &ObjectRef) -> Option<Timestamp> {
+        policy::path_ends(&self.model, &self.assessments, request, agreement)
     }
 
     /// What ought to exist.

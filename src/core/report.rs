@@ -155,6 +155,13 @@ pub fn agreement_status(
         })
         .collect();
     let conditions = Conditions { model, agreement, assessment };
+    // whose word it is that an organisation without a known home is said to have given is not known: meanwhile it closes,
+    // and is not remembered
+    let (superseded_by, superseded_for) = if model.homeless.is_empty() {
+        (assessment.succession.by.clone(), superseded_for(&assessment.succession))
+    } else {
+        (agreement.remembered.superseded_by.clone(), agreement.remembered.superseded_for.clone())
+    };
     // a grant stands where its product does
     let grants = assessment.flows.iter().filter(|flow| model.is_local(&flow.product)).count();
     DataSharingAgreementStatus {
@@ -175,15 +182,15 @@ pub fn agreement_status(
         standings,
         grants: Some(i64::try_from(grants).unwrap_or(i64::MAX)),
         next_transition: assessment.next,
-        superseded_by: assessment.succession.by.clone(),
-        superseded_for: superseded_for(assessment),
+        superseded_by,
+        superseded_for,
         conditions: conditions.all(),
     }
 }
 
 /// The Controllers for whom it has ended, so that it stays so whatever becomes of the successor.
-fn superseded_for(assessment: &Assessment) -> Vec<SupersededFor> {
-    let Succession { ended, withdrawn, .. } = &assessment.succession;
+fn superseded_for(succession: &Succession) -> Vec<SupersededFor> {
+    let Succession { ended, withdrawn, .. } = succession;
     let entry = |withdrawn: bool| {
         move |(org, by): (&String, &ObjectRef)| SupersededFor { org: org.clone(), by: by.clone(), withdrawn }
     };
@@ -262,6 +269,9 @@ fn not_observed(generation: Option<i64>, type_: &str) -> Condition {
     condition(generation, type_, ConditionStatus::Unknown, "NotObserved", "no cluster was looked at")
 }
 
+/// Why nothing is said of whether an agreement is enforced: no product and no recipient of it is in this cluster.
+pub const NOT_IN_THIS_CLUSTER: &str = "NotInThisCluster";
+
 /// Messages are bounded by the schema; a long one ends in an ellipsis.
 fn bounded(message: String) -> String {
     const MOST: usize = 4096;
@@ -305,7 +315,7 @@ struct Conditions<'a> {
 
 impl Conditions<'_> {
     fn all(&self) -> Vec<Condition> {
-        let Self { model: _, agreement, assessment } = self;
+        let Self { model, agreement, assessment } = self;
         let generation = agreement.generation;
         let (in_force, phase_message) = (assessment.in_force(), self.phase_message());
         let truth = |holds: bool| {
@@ -325,7 +335,19 @@ impl Conditions<'_> {
         let in_force_reason = if in_force { "InForce" } else { phase };
         // refused, expired and unsigned agreements wait for people; only the operator's own work is "reconciling"
         let stalled = matches!(assessment.phase, Phase::Refused | Phase::Invalid);
-        vec![
+        let lies_here = model.lies_here(agreement);
+        let enforced = if lies_here {
+            not_observed(generation, "Enforced")
+        } else {
+            let message = "nothing of it lies in this cluster";
+            condition(generation, "Enforced", ConditionStatus::Unknown, NOT_IN_THIS_CLUSTER, message)
+        };
+        let ready = if in_force {
+            not_observed(generation, "Ready")
+        } else {
+            condition(generation, "Ready", ConditionStatus::False, phase, phase_message.clone())
+        };
+        let mut conditions = vec![
             condition(generation, "Valid", ConditionStatus::True, "Valid", self.valid_message()),
             condition(generation, "Compliant", truth(compliant), first_rule, compliant_message),
             condition(
@@ -336,12 +358,11 @@ impl Conditions<'_> {
                 self.signed_message(),
             ),
             condition(generation, "InForce", truth(in_force), in_force_reason, phase_message.clone()),
-            not_observed(generation, "Enforced"),
-            if in_force {
-                not_observed(generation, "Ready")
-            } else {
-                condition(generation, "Ready", ConditionStatus::False, phase, phase_message.clone())
-            },
+            enforced,
+        ];
+        // what has no part here is ready or not elsewhere
+        conditions.extend(lies_here.then_some(ready));
+        conditions.extend([
             condition(generation, "Reconciling", ConditionStatus::False, "Settled", "nothing is under way"),
             condition(
                 generation,
@@ -350,7 +371,8 @@ impl Conditions<'_> {
                 if stalled { phase } else { "Settled" },
                 if stalled { phase_message } else { "nothing is in the way".to_owned() },
             ),
-        ]
+        ]);
+        conditions
     }
 
     fn valid_message(&self) -> String {

@@ -67,13 +67,20 @@ pub struct Judged<'a> {
     pub assessments: BTreeMap<&'a Ref, Assessment<'a>>,
     /// Local policies whose permits count.
     permitting: BTreeSet<&'a Ref>,
+    /// Local policies with a test about a path that no agreement lists, or one that has a successor: whether such a test
+    /// shows anything is not said (question 37).
+    pub untold: BTreeSet<String>,
 }
 
 impl<'a> Judged<'a> {
     pub fn new(model: &'a Model<'a>, rules: &'a Rules, at: Timestamp) -> Self {
         let assessments = model.world.agreements.iter().map(|it| (&it.key, model.assess(it, at))).collect();
-        let mut judged = Self { model, rules, at, assessments, permitting: BTreeSet::new() };
+        let mut judged =
+            Self { model, rules, at, assessments, permitting: BTreeSet::new(), untold: BTreeSet::new() };
         for policy in &model.world.policies {
+            if !model.as_signed && judged.is_untold(policy) {
+                judged.untold.insert(policy.key.to_string());
+            }
             if judged.may_permit(policy) {
                 judged.permitting.insert(&policy.key);
             }
@@ -107,6 +114,18 @@ impl<'a> Judged<'a> {
                 let answer = there.decide(&test.request);
                 test.expect["decision"].as_bool().is_none_or(|it| it == answer.decision)
             })
+    }
+
+    fn is_untold(&self, policy: &Object<Policy>) -> bool {
+        let model = self.model;
+        let superseded: BTreeSet<&Ref> =
+            model.world.agreements.iter().filter_map(|it| it.spec.supersedes.as_ref()).collect();
+        policy.spec.tests.iter().any(|test| {
+            let Some(asked) = self.resolve(&test.request) else { return true };
+            let mut listing =
+                model.world.agreements.iter().filter(|it| lists(model, &it.spec, &asked)).peekable();
+            listing.peek().is_none() || listing.any(|it| superseded.contains(&it.key))
+        })
     }
 
     pub fn decide(&self, request: &Value) -> Answer {
@@ -192,15 +211,12 @@ impl<'a> Judged<'a> {
 
     /// The agreements in force that list product and recipient.
     fn candidates(&self, asked: &Asked<'_>) -> Vec<&Assessment<'a>> {
-        let lists = |it: &&Assessment<'a>| {
-            let agreement = &it.agreement.spec;
+        let in_force = |it: &&Assessment<'a>| {
             it.phase == "Active"
-                && agreement.purposes.iter().any(|purpose| {
-                    purpose.products.contains(&asked.product_key)
-                        && self.model.recipients(agreement, purpose).contains(&asked.recipient)
-                })
+                && !it.is_over(asked.product, &asked.recipient)
+                && lists(self.model, &it.agreement.spec, asked)
         };
-        self.assessments.values().filter(lists).collect()
+        self.assessments.values().filter(in_force).collect()
     }
 
     fn ask(&self, candidate: &Assessment<'a>, asked: &Asked<'_>) -> Answer {
@@ -215,6 +231,9 @@ impl<'a> Judged<'a> {
         };
         let listed = agreement.spec.purposes.iter().find(|it| it.code == asked.purpose);
         let mut fired = self.guardrails(candidate, asked, listed);
+        if let Some(purpose) = listed.filter(|_| fired.is_empty()) {
+            fired = candidate.refused(asked.product, &asked.recipient, purpose);
+        }
         fired.sort_by_key(|rule| natural(rule));
         if !fired.is_empty() {
             return answer(false, Tier::Ceiling, fired.into_iter().map(str::to_owned).collect());
@@ -322,16 +341,9 @@ impl<'a> Judged<'a> {
             .onward_to
             .as_ref()
             .is_some_and(|to| agreement.onward_sharing.to.contains(to) && model.is_active(to, asked.at));
-        let kept_apart = listed.is_some_and(|it| candidate.is_kept_apart(product, &asked.recipient, it))
-            || candidate.succession.ended_for.contains(controller);
         let rules = [
             ("NF-12", !together),
-            (
-                "NF-12b",
-                kept_apart
-                    || !both(&|it| model.is_active(it, asked.at))
-                    || !both(&|it| candidate.is_party(it)),
-            ),
+            ("NF-12b", !both(&|it| model.is_active(it, asked.at)) || !both(&|it| candidate.is_party(it))),
             ("NF-12c", listed.is_some() && !both(&|it| candidate.is_signed(it, purpose))),
             ("NF-13", patient && asked.level >= 2 && !assured),
             ("NF-14a", listed.is_some_and(|it| asked.level > rank(&it.max_identifiability))),
@@ -410,6 +422,14 @@ impl<'a> Judged<'a> {
             .filter(|(rule, fires)| *fires && !model.is_lifted(rule, agreement, &about, asked.at));
         fired.map(|(rule, _)| *rule).collect()
     }
+}
+
+/// Whether an agreement lists product and recipient together.
+fn lists(model: &Model<'_>, agreement: &Agreement, asked: &Asked<'_>) -> bool {
+    agreement.purposes.iter().any(|purpose| {
+        purpose.products.contains(&asked.product_key)
+            && model.recipients(agreement, purpose).contains(&asked.recipient)
+    })
 }
 
 /// `NF-9` before `NF-12`, and `NF-12` before `NF-12b`.

@@ -55,7 +55,7 @@ impl<'a> Model<'a> {
         let clauses = self.clauses(agreement, &standings, at);
         let phase = if agreement.deleted {
             "Terminating"
-        } else if self.invalid.contains(&agreement.key) {
+        } else if self.invalid.contains(&agreement.key) || succession.held {
             "Invalid"
         } else if spec.suspend && !self.as_signed {
             "Suspended"
@@ -137,7 +137,9 @@ impl<'a> Model<'a> {
                         && assessment.is_signed(&recipient.org, &purpose.code)
                         && self.is_active(&product.controller, at)
                         && self.is_active(&recipient.org, at)
-                        && !assessment.is_kept_apart(product, &recipient, purpose)
+                        && has_role(agreement, &product.controller, "Controller")
+                        && !assessment.is_over(product, &recipient)
+                        && assessment.refused(product, &recipient, purpose).is_empty()
                         && self.asked_of_flows(agreement, product, &recipient, purpose, at)
                     {
                         let not_after = self.not_after(agreement, product, &recipient, purpose, at);
@@ -215,7 +217,7 @@ impl<'a> Model<'a> {
 }
 
 impl Assessment<'_> {
-    /// Whether an organisation stands signed in the agreement for a purpose, and has not closed it by a successor.
+    /// Whether an organisation stands signed in the agreement for a purpose.
     pub fn is_signed(&self, org: &str, purpose: &str) -> bool {
         self.is_party(org) && self.standings.get(org).is_some_and(|it| it.purposes.contains(purpose))
     }
@@ -223,30 +225,38 @@ impl Assessment<'_> {
     /// Whether an organisation stands signed in the agreement at all.
     pub fn is_party(&self, org: &str) -> bool {
         let in_it = !self.agreement.spec.accession || self.refusals.members.contains(org);
-        in_it
-            && !self.succession.closed.contains(org)
-            && self.standings.get(org).is_some_and(|it| it.kind == Kind::Signed)
+        in_it && self.standings.get(org).is_some_and(|it| it.kind == Kind::Signed)
     }
 
-    /// With accession: whether a refusal keeps this controller's flows from this recipient, for this purpose.
-    pub fn is_kept_apart(&self, product: &Product, recipient: &Recipient, purpose: &Purpose) -> bool {
+    /// Whether a path has ended here although the agreement is in force: its controller has gone over to a successor, or one
+    /// of the two has withdrawn from one.
+    pub fn is_over(&self, product: &Product, recipient: &Recipient) -> bool {
+        let Succession { ended_for, closed, .. } = &self.succession;
+        let controller = &product.controller;
+        ended_for.contains(controller) || closed.contains(controller) || closed.contains(&recipient.org)
+    }
+
+    /// With accession: the rules that keep this controller's flows from this recipient, for this purpose.
+    pub fn refused(&self, product: &Product, recipient: &Recipient, purpose: &Purpose) -> Vec<&'static str> {
         let agreement = &self.agreement.spec;
         let controller = &product.controller;
-        if self.succession.ended_for.contains(controller) || !has_role(agreement, controller, "Controller") {
-            return true;
-        }
         if !agreement.accession {
-            return false;
+            return Vec::new();
         }
         let rows = agreement.parties.iter().enumerate().filter(|(_, row)| {
             row.role == "Recipient"
                 && row.org == recipient.org
                 && row.function.as_ref().is_none_or(|it| *it == recipient.function)
         });
-        let all_closed = rows
-            .map(|(index, _)| index)
-            .all(|index| self.refusals.rows.contains(&(controller.clone(), index)));
-        all_closed || self.refusals.purposes.contains(&(controller.clone(), purpose.code.clone()))
+        let of_rows: Vec<_> =
+            rows.map(|(index, _)| self.refusals.rows.get(&(controller.clone(), index))).collect();
+        let mut rules = Vec::new();
+        if of_rows.iter().all(Option::is_some) {
+            rules.extend(of_rows.into_iter().flatten().flatten());
+        }
+        let of_purpose = self.refusals.purposes.get(&(controller.clone(), purpose.code.clone()));
+        rules.extend(of_purpose.into_iter().flatten());
+        rules
     }
 }
 

@@ -33,10 +33,10 @@ pub struct Refusals {
     pub whole: BTreeSet<&'static str>,
     /// With accession: organisations that are in.
     pub members: BTreeSet<String>,
-    /// With accession: rows that a controller's flows do not reach.
-    pub rows: BTreeSet<(String, usize)>,
-    /// With accession: purposes that a controller's flows do not serve.
-    pub purposes: BTreeSet<(String, String)>,
+    /// With accession: rows that a controller's flows do not reach, each with the rules that refuse it.
+    pub rows: BTreeMap<(String, usize), Vec<&'static str>>,
+    /// With accession: purposes that a controller's flows do not serve, likewise.
+    pub purposes: BTreeMap<(String, String), Vec<&'static str>>,
 }
 
 /// The standing of every party.
@@ -114,18 +114,19 @@ impl<'a> Questions<'a> {
         for controller in &controllers {
             let own = |product: &Product| product.controller == *controller;
             for purpose in &self.agreement.purposes {
-                let flags = self.flags(Some(purpose), None, &own);
-                if !self.purpose_rules(purpose, flags).is_empty() {
-                    refusals.purposes.insert(((*controller).to_owned(), purpose.code.clone()));
+                let rules = self.purpose_rules(purpose, self.flags(Some(purpose), None, &own));
+                if !rules.is_empty() {
+                    refusals.purposes.insert(((*controller).to_owned(), purpose.code.clone()), rules);
                 }
             }
             for (index, row) in rows().filter(|(_, row)| row.role != "Controller" && stands(&row.org)) {
                 let flags = self.row_flags(index, &own);
-                let of_party = self.party_rules(&row.org, flags);
-                if self.row_rules(row, flags).is_empty() && of_party.is_empty() {
+                let mut rules = self.row_rules(row, flags);
+                rules.extend(self.party_rules(&row.org, flags));
+                if rules.is_empty() {
                     refusals.members.insert(row.org.clone());
                 } else {
-                    refusals.rows.insert(((*controller).to_owned(), index));
+                    refusals.rows.insert(((*controller).to_owned(), index), rules);
                 }
             }
         }
@@ -135,7 +136,7 @@ impl<'a> Questions<'a> {
             let owners = products.map(|it| it.spec.controller.as_str()).filter(|it| controllers.contains(it));
             owners.map(|owner| (owner.to_owned(), purpose.code.clone())).collect::<BTreeSet<_>>()
         });
-        if !refusals.purposes.is_empty() && asked.all(|it| refusals.purposes.contains(&it)) {
+        if !refusals.purposes.is_empty() && asked.all(|it| refusals.purposes.contains_key(&it)) {
             refusals.whole.insert("every purpose");
         }
         refusals

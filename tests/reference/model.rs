@@ -74,6 +74,7 @@ impl<'a> Model<'a> {
                 && !clash
                 && !spec.identifiers.is_empty()
                 && (spec.state != "Merged" || spec.successor.is_some())
+                && spec.successor.as_ref() != Some(&org.key.name)
                 && spec.footprints.iter().all(|it| self.footprints.contains_key(it.as_str()));
             if usable {
                 self.orgs.insert(&org.key.name, org);
@@ -120,7 +121,7 @@ impl<'a> Model<'a> {
     fn find_invalid(&mut self) {
         for agreement in &self.world.agreements {
             let supersedes_itself = agreement.spec.supersedes.as_ref() == Some(&agreement.key);
-            if supersedes_itself || self.is_invalid(agreement) {
+            if is_misshapen(&agreement.spec) || supersedes_itself || self.is_invalid(agreement) {
                 self.invalid.insert(&agreement.key);
             }
         }
@@ -136,7 +137,6 @@ impl<'a> Model<'a> {
                 .iter()
                 .flat_map(|it| &it.footprints)
                 .all(|it| place(it) && *it != spec.footprint);
-        let rows: BTreeSet<_> = spec.parties.iter().map(|it| (&it.org, &it.role, &it.function)).collect();
         let usable_rows = spec.parties.iter().all(|row| match self.orgs.get(row.org.as_str()) {
             None => apart,
             Some(org) => row
@@ -144,7 +144,6 @@ impl<'a> Model<'a> {
                 .as_ref()
                 .is_none_or(|function| apart || org.spec.functions.iter().any(|it| it.name == *function)),
         });
-        let codes: BTreeSet<&str> = spec.purposes.iter().map(|it| it.code.as_str()).collect();
         let purposes = spec.purposes.iter().all(|purpose| {
             let products = purpose.products.iter().all(|it| match self.products.get(it) {
                 None => apart,
@@ -164,22 +163,14 @@ impl<'a> Model<'a> {
             let known = self.framework.vocabulary.purposes.iter().any(|it| it.code == purpose.code);
             known && products && recipients
         });
-        let dates = spec.term.start < spec.term.end
-            && spec.emergency.as_ref().is_none_or(|it| spec.term.start < it.expires)
-            && spec.dpia.as_ref().is_none_or(|it| it.approved_on <= it.review_by);
+        let onward = spec.onward_sharing.to.iter().all(|it| apart || self.orgs.contains_key(it.as_str()));
         let framework =
             spec.framework.name == self.framework.name && spec.framework.version == self.framework.version;
         !(places
-            && spec.parties.len() >= 2
-            && rows.len() == spec.parties.len()
             && usable_rows
-            && ["Controller", "Recipient"].iter().all(|role| spec.parties.iter().any(|it| it.role == *role))
-            && codes.len() == spec.purposes.len()
             && purposes
-            && dates
+            && onward
             && framework
-            && !is_blank(Some(&spec.title))
-            && (spec.onward_sharing.allowed || spec.onward_sharing.to.is_empty())
             && !(spec.supersedes.is_some() && spec.emergency.is_some()))
     }
 
@@ -220,6 +211,22 @@ impl<'a> Model<'a> {
         }
         recipients
     }
+}
+
+/// Whether something in an agreement cannot be right, whatever else there is.
+pub fn is_misshapen(spec: &Agreement) -> bool {
+    let rows: BTreeSet<_> = spec.parties.iter().map(|it| (&it.org, &it.role, &it.function)).collect();
+    let codes: BTreeSet<&str> = spec.purposes.iter().map(|it| it.code.as_str()).collect();
+    let dates = spec.term.start < spec.term.end
+        && spec.emergency.as_ref().is_none_or(|it| spec.term.start < it.expires)
+        && spec.dpia.as_ref().is_none_or(|it| it.approved_on <= it.review_by);
+    !(spec.parties.len() >= 2
+        && rows.len() == spec.parties.len()
+        && ["Controller", "Recipient"].iter().all(|role| spec.parties.iter().any(|it| it.role == *role))
+        && codes.len() == spec.purposes.len()
+        && dates
+        && !is_blank(Some(&spec.title))
+        && (spec.onward_sharing.allowed || spec.onward_sharing.to.is_empty()))
 }
 
 pub fn has_role(agreement: &Agreement, org: &str, role: &str) -> bool {

@@ -111,8 +111,7 @@ impl Model<'_> {
                 Standing::signed(purposes)
             }
             ([], [(Some(said), limit)]) => {
-                let mut standing = stands(&said.spec, &codes, at);
-                standing.purposes.retain(|it| limit.contains(it));
+                let standing = stands(&said.spec, &codes.intersection(limit).cloned().collect(), at);
                 self.counted(agreement, org, standing, false)
             }
             (_, delegates) => Standing::doubt(delegates.iter().map(|(said, _)| said), &codes, at),
@@ -231,6 +230,10 @@ fn stands(signature: &Signature, codes: &BTreeSet<String>, at: Timestamp) -> Sta
             None if kind == Kind::Signed => kind = Kind::Withdrawn,
             None => {}
         }
+    }
+    let has_ended = signature.ends.iter().any(|it| it.on <= at);
+    if kind == Kind::Signed && has_ended && purposes.is_empty() {
+        kind = Kind::Withdrawn;
     }
     if kind != Kind::Signed {
         purposes.clear();

@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use jiff::{Span, Timestamp, tz::TimeZone};
 
 use super::force::{View, is_over};
-use super::model::{Model, circles};
+use super::model::{Model, circles, is_misshapen};
 use super::signing::Kind;
-use super::world::{Agreement, Object, text};
+use super::world::{Agreement, Broken, Object, Ref, text};
 
 /// What successors have ended or closed.
 #[derive(Clone, Debug, Default)]
 pub struct Succession {
     /// The agreement has ended.
     pub ended: bool,
+    /// A successor that cannot be used may have ended it.
+    pub held: bool,
     /// With accession: the controllers for whom it has ended.
     pub ended_for: BTreeSet<String>,
     /// Controllers that have withdrawn from a successor: their flows are closed here too.
@@ -34,13 +36,26 @@ impl Model<'_> {
             if !named || circles.contains(&new.key) || new.spec.emergency.is_some() {
                 continue;
             }
+            if is_misshapen(&new.spec) {
+                let start = Some(new.spec.term.start);
+                self.judge_unreadable(old, (&new.key, start), &controllers, now, &mut found);
+                continue;
+            }
             for moment in self.moments(&new.spec, now) {
                 self.judge(old, new, &controllers, (moment, now), &mut found);
             }
-            let withdrawn = controllers.iter().filter(|it| self.standing(new, it, now).may_have_withdrawn());
+            // before it starts it takes nothing from the old
+            let started = new.spec.term.start <= now;
+            let withdrawn =
+                controllers.iter().filter(|it| started && self.standing(new, it, now).may_have_withdrawn());
             found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
         }
-        self.judge_unreadable(old, &controllers, now, &mut found);
+        for broken in self.world.broken.iter().filter(|it| it.kind == "DataSharingAgreement") {
+            if may_supersede(broken, &old.key) {
+                let start = text(&broken.spec["term"]["start"]).parse::<Timestamp>().ok();
+                self.judge_unreadable(old, (&broken.key, start), &controllers, now, &mut found);
+            }
+        }
         if old.spec.accession && !found.ended_for.is_empty() {
             found.ended |= self.in_old(old, &controllers, now).iter().all(|it| found.ended_for.contains(*it));
         }
@@ -143,47 +158,45 @@ impl Model<'_> {
         found.ended |= !was.is_empty() && all && hashes.len() <= 1;
     }
 
-    /// A successor that cannot be read is held against the old agreement once every Controller of it has signed it.
+    /// A successor that cannot be read, or that cannot be right, is held against the old agreement once every Controller of
+    /// it has signed it, from its start on where that can be read.
     fn judge_unreadable(
         &self,
         old: &Object<Agreement>,
+        (new, start): (&Ref, Option<Timestamp>),
         controllers: &BTreeSet<&str>,
         now: Timestamp,
         found: &mut Succession,
     ) {
-        for broken in self.world.broken.iter().filter(|it| it.kind == "DataSharingAgreement") {
-            let supersedes = &broken.spec["supersedes"];
-            let may_name = |field: &str, expected: &str| {
-                supersedes[field].as_str().is_none_or(|it| it.is_empty() || it == expected)
-            };
-            let absent =
-                broken.spec.is_object() && supersedes.is_null() && broken.spec.get("supersedes").is_none();
-            let named = may_name("namespace", &old.key.namespace) && may_name("name", &old.key.name);
-            let start = text(&broken.spec["term"]["start"]).parse::<Timestamp>();
-            if absent || !named || broken.key == old.key {
-                continue;
-            }
-            let was = self.in_old(old, controllers, now);
-            let said = |org: &&&str| self.said_of_unreadable(&broken.key, org, now);
-            let signed: BTreeSet<&str> = was.iter().filter(|it| said(it).0).copied().collect();
-            let withdrawn = controllers.iter().filter(|it| said(it).1);
-            found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
-            if start.is_ok_and(|it| it > now) {
-                continue;
-            }
-            if old.spec.accession {
-                found.ended_for.extend(signed.iter().map(|it| (*it).to_owned()));
-            } else if !was.is_empty() && was == signed {
-                found.ended = true;
-            }
+        let was = self.in_old(old, controllers, now);
+        let said = |org: &&&str| self.said_of_unreadable(new, org, now);
+        let signed: BTreeSet<&str> = was.iter().filter(|it| said(it).0).copied().collect();
+        if start.is_some_and(|it| it > now) {
+            return;
+        }
+        let withdrawn = controllers.iter().filter(|it| said(it).1);
+        found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
+        if old.spec.accession {
+            found.ended_for.extend(signed.iter().map(|it| (*it).to_owned()));
+        } else if !was.is_empty() && was == signed {
+            found.held = true;
         }
     }
 
     /// The moments from a successor's start until now at which an answer about it may change.
     fn moments(&self, new: &Agreement, now: Timestamp) -> BTreeSet<Timestamp> {
         let mut moments: BTreeSet<Timestamp> = self.world.dates.clone();
+        moments.extend(self.may_open(new));
+        moments.extend([now, new.term.start]);
+        moments.retain(|it| new.term.start <= *it && *it <= now);
+        moments
+    }
+
+    /// The moments at which an agreement may begin to comply, that are written nowhere in the world.
+    pub fn may_open(&self, new: &Agreement) -> BTreeSet<Timestamp> {
         let framework = &self.framework;
-        moments.extend([Some(framework.effective_from), framework.retires_on].into_iter().flatten());
+        let mut moments: BTreeSet<Timestamp> =
+            [Some(framework.effective_from), framework.retires_on].into_iter().flatten().collect();
         // the first moment from which a review lies within the limit, give or take the lengths of months
         let back = Span::new().months(framework.limits.review_months);
         if let Ok(first) = new.term.review_by.to_zoned(TimeZone::UTC).checked_sub(back) {
@@ -191,10 +204,18 @@ impl Model<'_> {
                 moments.extend(first.checked_add(Span::new().days(days)).ok().map(|it| it.timestamp()));
             }
         }
-        moments.extend([now, new.term.start]);
-        moments.retain(|it| new.term.start <= *it && *it <= now);
         moments
     }
+}
+
+/// Whether an agreement that cannot be read may say that it supersedes another.
+fn may_supersede(broken: &Broken, old: &Ref) -> bool {
+    let supersedes = &broken.spec["supersedes"];
+    let may_name = |field: &str, expected: &str| {
+        supersedes[field].as_str().is_none_or(|it| it.is_empty() || it == expected)
+    };
+    let absent = broken.spec.is_object() && broken.spec.get("supersedes").is_none();
+    !absent && may_name("namespace", &old.namespace) && may_name("name", &old.name) && broken.key != *old
 }
 
 fn role<'b>(agreement: &'b Agreement, role: &str) -> BTreeSet<&'b str> {

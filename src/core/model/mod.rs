@@ -18,8 +18,8 @@ use super::finding::ObjectKey;
 use super::policy::{Framework, LocalPolicy, PolicyInDoubt};
 use super::snapshot::{ClusterView, Snapshot, Unreadable};
 use crate::api::{
-    DataProductSpec, DataSharingAgreementSpec, FrameworkRef, Function, ObjectRef, OrgState, PartnerOrgSpec,
-    PartyRole, Purpose, RecipientRef, SignatureState, SupersededFor,
+    DataProductSpec, DataSharingAgreementSpec, DataSharingAgreementStatus, FrameworkRef, Function, ObjectRef,
+    OrgState, PartnerOrgSpec, PartyRole, Purpose, RecipientRef, SignatureState, SupersededFor,
 };
 
 /// One function of one organisation.
@@ -63,6 +63,8 @@ pub struct Model {
     pub misshapen: BTreeMap<ObjectKey, Unreadable>,
     /// The home namespace of every organisation that exists, whether it can be used or not: its word was given there.
     pub homes: BTreeMap<String, String>,
+    /// Organisations that exist, of which it cannot be read where their home is.
+    pub homeless: BTreeSet<String>,
     /// What has to be isolated, used or not: an object with a mistake in it must not open anything.
     pub isolated: Isolated,
     /// Every object of ours that was looked at, used or not.
@@ -97,6 +99,15 @@ pub struct Remembered {
     pub superseded_for: Vec<SupersededFor>,
     /// The text of a local policy that was loaded last.
     pub loaded: Option<String>,
+}
+
+impl Remembered {
+    /// What the status of an agreement remembers of its successors.
+    pub fn of(status: Option<&DataSharingAgreementStatus>) -> Self {
+        let (superseded_by, superseded_for) =
+            status.map(|it| (it.superseded_by.clone(), it.superseded_for.clone())).unwrap_or_default();
+        Self { superseded_by, superseded_for, loaded: None }
+    }
 }
 
 /// An organisation.
@@ -143,12 +154,8 @@ pub struct Agreement {
     pub uid: Option<String>,
     pub generation: Option<i64>,
     pub deleting: bool,
-    /// What its status remembers of a successor. It may close, and never open.
-    pub remembered_successor: Option<ObjectRef>,
-    /// The Controllers that, as its status remembers, have gone over to another agreement.
-    pub remembered_ended: BTreeMap<String, ObjectRef>,
-    /// The same of Controllers that had withdrawn from a successor.
-    pub remembered_withdrawn: BTreeMap<String, ObjectRef>,
+    /// What its status remembers of successors. It may close, and never open.
+    pub remembered: Remembered,
     /// Other agreements with the same reference, which closes nothing: anybody can copy a reference.
     pub same_reference: Vec<String>,
     /// Each organisation's signature, and the hash that it has to sign.
@@ -271,6 +278,20 @@ impl Model {
     pub fn is_local(&self, product: &ObjectRef) -> bool {
         let product = self.products.get(product);
         product.is_some_and(|product| self.cluster.is_local(product.spec.cluster.as_deref()))
+    }
+
+    /// Whether a product of an agreement, or a workload of a recipient, is in the cluster that is looked at.
+    pub fn lies_here(&self, agreement: &Agreement) -> bool {
+        let mut purposes = agreement.spec.purposes.iter();
+        let receives_here = |function: &FunctionRef| {
+            let function = self.orgs.get(&function.org).and_then(|org| org.function(&function.function));
+            let mut workloads = function.into_iter().flat_map(|it| &it.workloads);
+            workloads.any(|it| self.cluster.is_local(it.cluster.as_deref()))
+        };
+        purposes.any(|purpose| {
+            purpose.products.iter().any(|it| self.is_local(it))
+                || agreement.recipients(purpose, &self.orgs).iter().any(receives_here)
+        })
     }
 
     /// All that cannot be used and is held against what it may be about.

@@ -187,10 +187,11 @@ impl Said {
         let over = |purpose: &&String| {
             ends.iter().any(|end| end.on <= at && end.purpose.as_ref().is_none_or(|of| of == *purpose))
         };
-        if ends.iter().any(|end| end.on <= at) && may.iter().all(|purpose| over(&purpose)) {
+        let covered = |purpose: &&String| purposes.as_ref().is_none_or(|own| own.contains(*purpose));
+        // who has ended each purpose that it signed for, one by one or all at once, has withdrawn
+        if ends.iter().any(|end| end.on <= at) && may.iter().filter(covered).all(|purpose| over(&purpose)) {
             return out(Standing::Withdrawn);
         }
-        let covered = |purpose: &&String| purposes.as_ref().is_none_or(|own| own.contains(*purpose));
         let signed: BTreeSet<String> = may
             .iter()
             .filter(|purpose| all.contains(*purpose))

@@ -1,5 +1,8 @@
 //! The names of a request, found in the model.
 
+use jiff::Timestamp;
+
+use super::assess::Assessments;
 use super::near_miss::{ACTION, CALLER, LEVEL, PURPOSE, RESOURCE, SUBJECT, miss};
 use crate::api::{
     AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, RequestContext, Subject, SubjectType,
@@ -189,4 +192,18 @@ pub(super) fn near_workload(model: &Model, id: &str) -> Option<String> {
 pub(super) fn asked_flow(model: &Model, request: &AccessRequest) -> Option<(ObjectRef, FunctionRef)> {
     let Asked { product, function, .. } = Asked::resolve(model, request).ok()?;
     Some((product.reference.clone(), function))
+}
+
+/// When the path that a request is about ends by itself under an agreement; nothing where it is not open.
+pub fn path_ends(
+    model: &Model,
+    assessments: &Assessments,
+    request: &AccessRequest,
+    agreement: &ObjectRef,
+) -> Option<Timestamp> {
+    let (product, function) = asked_flow(model, request)?;
+    let mut flows = assessments.agreements.get(agreement)?.flows.iter();
+    let flow = flows.find(|flow| flow.product == product && flow.recipient == function)?;
+    let code = request.context.purpose.as_deref()?;
+    flow.purposes.iter().find(|purpose| purpose.code == code).map(|purpose| purpose.not_after)
 }

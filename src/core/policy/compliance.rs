@@ -362,7 +362,9 @@ fn narrowed(
     {
         broken.controller = None;
     }
-    let asked: BTreeMap<&str, BTreeSet<&str>> = members.controllers().collect();
+    // a purpose for which nobody in it shares has nothing that could be left
+    let asked: BTreeMap<&str, BTreeSet<&str>> =
+        members.controllers().filter(|(_, controllers)| !controllers.is_empty()).collect();
     let mut of_purposes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for broken in &narrow {
         if let (None, Some(purpose), controller) = (&broken.org, &broken.purpose, &broken.controller) {

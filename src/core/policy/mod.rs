@@ -42,6 +42,7 @@ mod who_can;
 mod words;
 
 pub use annotations::{Asked, RuleText, Tier};
+pub use asked::path_ends;
 pub use assess::{Assessment, Assessments, assess, reassess};
 pub use compliance::{BrokenRule, Lapse};
 pub use decide::{CandidateVerdict, Verdict, decide};

@@ -38,6 +38,7 @@ impl<'a> Since<'a> {
         if model.footprints != earlier.footprints
             || model.exceptions != earlier.exceptions
             || model.unknown_texts != earlier.unknown_texts
+            || model.homeless != earlier.homeless
         {
             return None;
         }

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::moments::{openings, written_dates};
-use super::signing::Signing;
-use crate::api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing};
-use crate::core::model::{Agreement, Model, Successor, Words};
+use super::signing::{Signing, party_state, standing_signed};
+use crate::api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing, SupersededFor};
+use crate::core::model::{Agreement, Model, Remembered, Successor, Words};
 
 /// What is left of an agreement after its successors.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -81,14 +81,20 @@ pub(super) fn succession(
     signing: Signing,
     in_force: &InForce<'_>,
 ) -> Succession {
-    let mut found = Succession { by: remembered(old), ..Succession::default() };
-    found.ended.clone_from(&old.remembered_ended);
-    // for as long as it stands, whatever has become of the successor
-    let withdrawn = old.remembered_withdrawn.iter().filter(|(org, by)| {
-        let words = model.words.get(&((*by).clone(), (*org).clone()));
-        words.is_some_and(|words| words.may_have_withdrawn(now, &old.purposes()))
-    });
-    found.withdrawn.extend(withdrawn.map(|(org, by)| (org.clone(), by.clone())));
+    let Remembered { superseded_by, superseded_for, loaded: _ } = &old.remembered;
+    let by = old.spec.superseded_by.clone().or_else(|| superseded_by.clone());
+    let mut found = Succession { by, ..Succession::default() };
+    for SupersededFor { org, by, withdrawn } in superseded_for {
+        if !withdrawn {
+            found.ended.insert(org.clone(), by.clone());
+            continue;
+        }
+        // for as long as it stands, whatever has become of the successor
+        let words = model.words.get(&(by.clone(), org.clone()));
+        if words.is_some_and(|words| words.may_have_withdrawn(now, &old.purposes())) {
+            found.withdrawn.insert(org.clone(), by.clone());
+        }
+    }
     let successors = model.successors.get(&old.reference).map(Vec::as_slice).unwrap_or_default();
     for successor in successors.iter().filter(|it| !it.is_void && it.reference != old.reference) {
         if successor.ends <= successor.starts {
@@ -112,8 +118,9 @@ pub(super) fn succession(
             for org in replaced.apart() {
                 found.ended.entry(org).or_insert_with(|| successor.reference.clone());
             }
-            let is_over = |org: &String| found.ended.contains_key(org) || found.withdrawn.contains_key(org);
-            if !controllers.is_empty() && controllers.iter().all(is_over) {
+            // also where those who went over are dissolved by now
+            let is_over = |org: &String| found.ended.contains_key(org);
+            if !found.ended.is_empty() && controllers.iter().all(is_over) {
                 found.by.get_or_insert_with(|| successor.reference.clone());
             }
         } else if replaced.as_a_whole() {
@@ -140,11 +147,6 @@ pub(super) fn assumed(
         })
     });
     replaced.next().map(|it| it.reference.clone())
-}
-
-/// What the agreement itself, or its status, says has replaced it. Status may close, and never open.
-fn remembered(old: &Agreement) -> Option<ObjectRef> {
-    old.spec.superseded_by.clone().or_else(|| old.remembered_successor.clone())
 }
 
 /// One agreement, and one that says it replaces it.
@@ -267,9 +269,14 @@ impl Replaced<'_> {
             return false;
         }
         // what it was is not known any more: those who shared and received under the old one know it
-        let signed_in_old = self.old.orgs().into_iter().filter(|org| self.is_signed_in_old(org, self.now));
+        let states = self
+            .old
+            .orgs()
+            .into_iter()
+            .map(|org| (org.to_owned(), party_state(self.old, org, Signing::AsSigned, self.now)));
+        let signed_in_old = standing_signed(self.old, &states.collect()).orgs;
         let mut hashes = BTreeSet::new();
-        for org in signed_in_old {
+        for org in &signed_in_old {
             match self.signed_once(org) {
                 None => return false,
                 // a withdrawal counts on any hash

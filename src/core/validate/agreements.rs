@@ -12,7 +12,7 @@ use crate::api::{
     DataSharingAgreement, DataSharingAgreementSpec, ObjectRef, OrgState, PartyRole, Purpose, RecipientRef,
 };
 use crate::core::finding::Code;
-use crate::core::model::{Agreement, Model, Successor, Words};
+use crate::core::model::{Agreement, Model, Remembered, Successor, Words};
 use crate::core::policy::Framework;
 use crate::core::snapshot::{Snapshot, Unreadable};
 
@@ -106,20 +106,13 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                 .finding(Code::SuccessorUnreadable, "metadata.name", message)
                 .help("fix it or delete it, or run a version of concordat that can read it");
         }
-        let remembered = |withdrawn: bool| {
-            let all = object.status.iter().flat_map(|status| &status.superseded_for);
-            let those = all.filter(|it| it.withdrawn == withdrawn);
-            those.map(|it| (it.org.clone(), it.by.clone())).collect()
-        };
         let agreement = Agreement {
             reference: own.clone(),
             spec: spec.clone(),
             uid: object.uid(),
             generation: object.metadata.generation,
             deleting: object.metadata.deletion_timestamp.is_some(),
-            remembered_successor: object.status.as_ref().and_then(|status| status.superseded_by.clone()),
-            remembered_ended: remembered(false),
-            remembered_withdrawn: remembered(true),
+            remembered: Remembered::of(object.status.as_ref()),
             same_reference: references.get(&own).cloned().unwrap_or_default(),
             signers: BTreeMap::new(),
         };

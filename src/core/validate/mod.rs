@@ -151,13 +151,8 @@ impl Checked<'_> {
         self.look_at(agreements, unreadable);
         self.look_at(signatures, unreadable);
         self.look_at(policies, unreadable);
-        for (key, status) in agreements.iter().filter_map(|it| Some((it.key(), it.object.status.as_ref()?))) {
-            let remembered = Remembered {
-                superseded_by: status.superseded_by.clone(),
-                superseded_for: status.superseded_for.clone(),
-                loaded: None,
-            };
-            self.remember(&key, remembered);
+        for it in agreements {
+            self.remember(&it.key(), Remembered::of(it.object.status.as_ref()));
         }
         for (key, status) in policies.iter().filter_map(|it| Some((it.key(), it.object.status.as_ref()?))) {
             self.remember(&key, Remembered { loaded: status.loaded.clone(), ..Remembered::default() });

@@ -199,7 +199,7 @@ fn untold_moment(schema: &Value, value: &Value, path: &str) -> Option<ShapeProbl
 }
 
 const LAST_MOMENT: &str = "years go from 1000 to 9999, without its last month; where a date means that there is no \
-                           end, leave the field out or name the next review";
+                           end, name the next review";
 
 /// A timestamp of the wrong form.
 fn moment(field: String, text: &str) -> ShapeProblem {

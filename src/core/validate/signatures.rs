@@ -32,7 +32,11 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
         .iter()
         .map(|agreement| (reference(&*agreement.object), &agreement.object.spec))
         .collect();
-    checked.model.homes = homes(snapshot);
+    let homes = homes(snapshot);
+    let unreadable = snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg");
+    checked.model.homeless =
+        unreadable.map(|it| it.key().name).filter(|name| !homes.contains_key(name)).collect();
+    checked.model.homes = homes;
     let mut objects = Objects::new();
     let mut words: BTreeMap<Slot, Words> = BTreeMap::new();
     for sourced in &snapshot.signatures {
@@ -97,6 +101,11 @@ fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BT
         words.entry(slot.clone()).or_default().own.push(word);
         return true;
     }
+    // of one whose home cannot be read, this may be the home
+    if may_be_home(stands_in, &slot.1, model) {
+        words.entry(slot.clone()).or_default().own.push(Word::Unknown);
+        return true;
+    }
     let Some(org) = model.orgs.get(&slot.1) else {
         return false;
     };
@@ -133,7 +142,8 @@ fn may_be_about(
 ) -> BTreeSet<Slot> {
     let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
     let speaks_for = |org: &&str| may_speak(namespace, org, model);
-    let parties: Vec<&str> = match unreadable.party().filter(|party| model.homes.contains_key(*party)) {
+    let exists = |party: &&str| model.homes.contains_key(*party) || model.homeless.contains(*party);
+    let parties: Vec<&str> = match unreadable.party().filter(exists) {
         // for another party nobody speaks there, whole or broken
         Some(party) => Some(party).filter(speaks_for).into_iter().collect(),
         None => model.orgs.keys().map(String::as_str).filter(speaks_for).collect(),
@@ -157,9 +167,16 @@ fn may_be_about(
 
 /// Whether a namespace is the home of a party, or of somebody who may sign for it.
 fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
-    let is_home = |org: &str| model.homes.get(org).is_some_and(|home| home == namespace);
+    let is_home = |org: &str| {
+        model.homes.get(org).is_some_and(|home| home == namespace) || may_be_home(namespace, org, model)
+    };
     let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
     delegates.map(|it| it.to.as_str()).chain([party]).any(is_home)
+}
+
+/// Whether a namespace, which is nobody else's home, may be the home of an organisation that cannot be read.
+fn may_be_home(namespace: &str, org: &str, model: &Model) -> bool {
+    model.homeless.contains(org) && !model.homes.values().any(|home| home == namespace)
 }
 
 /// Gives each agreement what was said of it, and says of signatures that do not count why.

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 
 use super::observed::{Observed, ObservedStatus, reference};
@@ -19,6 +20,7 @@ use crate::core::parallel;
 use crate::core::plan::types::{
     AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT, StatusBody,
 };
+use crate::core::report::NOT_IN_THIS_CLUSTER;
 
 /// Why a write did not succeed, by the object that was to be written.
 pub type Failures = BTreeMap<ObjectKey, Failure>;
@@ -76,7 +78,7 @@ impl FailureReason {
 /// The statuses that have to be written, knowing what of this round's steps failed.
 pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step> {
     let wanted = Wanted::new(plan, observed);
-    let Effects { agreements, flows } = effects(plan, &wanted, observed, failures);
+    let Effects { agreements, flows, isolated } = effects(plan, &wanted, observed, failures);
     let settled = parallel::map(&plan.statuses, |PlannedStatus { object, status }| {
         // what the plan judges but the cluster does not hold, such as a built-in framework, has no status
         let present = observed.statuses.get(object)?;
@@ -84,7 +86,7 @@ pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step
         if wanted.strangers.contains(&name) {
             return None;
         }
-        let effect = agreements.get(&name).unwrap_or(&NOTHING);
+        let effect = agreements.get(&name).or_else(|| isolated.get(object)).unwrap_or(&NOTHING);
         step(object, settle(status, present, effect, plan.at), present)
     });
     let mut steps: Vec<Step> = settled.into_iter().flatten().collect();
@@ -121,6 +123,8 @@ struct Effects {
     agreements: BTreeMap<String, Effect>,
     /// The planned flows, by their grant.
     flows: BTreeMap<ObjectRef, Effect>,
+    /// The planned isolation, by the product or organisation that is isolated.
+    isolated: BTreeMap<ObjectKey, Effect>,
 }
 
 /// What has become of a part of the plan.
@@ -146,10 +150,17 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     let grants: BTreeMap<Flow<'_>, ObjectRef> = grants.collect();
     let mut agreements: BTreeMap<String, Effect> = BTreeMap::new();
     let mut flows: BTreeMap<ObjectRef, Effect> = BTreeMap::new();
+    let mut isolated: BTreeMap<ObjectKey, Effect> = BTreeMap::new();
 
     for object in &plan.objects {
         let (agreement, flow) = match object {
-            PlannedObject::Isolation(_) => continue,
+            PlannedObject::Isolation(policy) => {
+                if let Some(owner) = isolation_owner(&**policy) {
+                    let stands = wanted.stands(observed, &PlannedKey::of(object));
+                    isolated.entry(owner).or_default().count(object, stands, failures);
+                }
+                continue;
+            }
             PlannedObject::Grant(grant) => (Some(grant_agreement(grant)), flow(&**grant)),
             PlannedObject::Allow { policy, grant: _ } => {
                 (policy.annotations().get(AGREEMENT).cloned(), flow(&**policy))
@@ -174,7 +185,19 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
         effect.leftover += 1;
         effect.fail(&key, failures);
     }
-    Effects { agreements, flows }
+    Effects { agreements, flows, isolated }
+}
+
+/// The product, or the organisation of the Managed function, that an isolation is for.
+fn isolation_owner(policy: &NetworkPolicy) -> Option<ObjectKey> {
+    let annotation = |name: &str| policy.annotations().get(name)?.split_once('/');
+    let key = |kind: &str, namespace: Option<&str>, name: &str| ObjectKey {
+        kind: kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    let product = annotation(PRODUCT).map(|(namespace, name)| key("DataProduct", Some(namespace), name));
+    product.or_else(|| annotation(RECIPIENT).map(|(org, _)| key("PartnerOrg", None, org)))
 }
 
 impl Effect {
@@ -234,6 +257,12 @@ fn settle(planned: &StatusBody, present: &ObservedStatus, effect: &Effect, now: 
         }
         StatusBody::Policy(LocalPolicyStatus { observed_generation, loaded: _, conditions })
         | StatusBody::Simple(ObjectStatus { observed_generation, conditions }) => {
+            // what cannot be isolated is not in place
+            let is_ready = |it: &Condition| it.type_ == "Ready" && it.status == ConditionStatus::True;
+            if effect.failure.is_some() && conditions.iter().any(is_ready) {
+                let (reason, message) = cause(effect, true);
+                set(conditions, "Ready", false, reason, &message);
+            }
             *observed_generation = observed_generation.or(generation);
             merge(conditions, old, generation, now);
         }
@@ -279,10 +308,14 @@ fn enforce(status: &mut DataSharingAgreementStatus, effect: &Effect) {
     let settled = effect.missing + effect.leftover == 0;
     let (reason, message) = cause(effect, active);
     let enforced = active && settled;
+    let elsewhere = status.conditions.iter().any(|it| it.reason == NOT_IN_THIS_CLUSTER);
+    if elsewhere && settled {
+        return;
+    }
     set(&mut status.conditions, "Enforced", enforced, reason, &message);
 
     // what is out of force and closed is as the plan says; the rest is known only here
-    if active {
+    if active && !elsewhere {
         set(&mut status.conditions, "Ready", enforced, reason, &message);
     }
     if active || !settled {
@@ -316,7 +349,7 @@ fn written(grants: usize, policies: usize) -> String {
     let plural = |count: usize| if count == 1 { "" } else { "s" };
     let policy = if policies == 1 { "policy" } else { "policies" };
     match (grants, policies) {
-        (0, 0) => "nothing of it lies in this cluster".to_owned(),
+        (0, 0) => "none of its paths is open here".to_owned(),
         _ => format!("{grants} grant{} and {policies} network {policy} are written", plural(grants)),
     }
 }

@@ -3,7 +3,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{Condition, ConditionStatus, DataSharingAgreementStatus, Phase};
+use crate::api::{Condition, ConditionStatus, DataSharingAgreementStatus, ObjectStatus, Phase};
 use crate::core::plan::{PlannedStatus, RECIPIENT};
 
 const AGREEMENT_NAME: &str = "council/bins";
@@ -522,6 +522,64 @@ fn a_grant_is_ready_when_all_that_opens_its_flow_stands() {
     let broken = carried_out(&broken, &report(&open_plan(), &broken, &failures));
     let why = "NetworkPolicy pcn/bins-egress: may not".to_owned();
     assert_eq!(ready(&broken), (ConditionStatus::False, "Forbidden".to_owned(), why));
+}
+
+/// A plan in which an object that is isolated is said to be ready.
+fn ready_and_isolated(object: ObjectKey) -> (Plan, Observed) {
+    let ready = Condition {
+        type_: "Ready".to_owned(),
+        status: ConditionStatus::True,
+        reason: "Valid".to_owned(),
+        message: "the object is valid".to_owned(),
+        observed_generation: None,
+        last_transition_time: None,
+    };
+    let status = ObjectStatus { observed_generation: None, conditions: vec![ready] };
+    let mut plan = closed_plan();
+    plan.statuses = vec![PlannedStatus { object: object.clone(), status: StatusBody::Simple(status).into() }];
+    let mut observed = bare();
+    observed.statuses.insert(object, ObservedStatus::default());
+    (plan, observed)
+}
+
+#[test]
+fn who_cannot_be_isolated_is_not_ready_agreement_or_none() {
+    let key = |kind: &str, namespace: Option<&str>, name: &str| ObjectKey {
+        kind: kind.to_owned(),
+        namespace: namespace.map(str::to_owned),
+        name: name.to_owned(),
+    };
+    let product = (key("DataProduct", Some("council"), "bins-data"), isolation());
+    let organisation = (key("PartnerOrg", None, "pcn"), managed_isolation());
+    for (object, policy) in [product, organisation] {
+        let (plan, observed) = ready_and_isolated(object.clone());
+        let said = |failures: &Failures| {
+            let steps = report(&plan, &observed, failures);
+            let Act::SetStatus { status: StatusBody::Simple(status), .. } = &steps[0].act else {
+                panic!("the status of {object}")
+            };
+            (status.conditions[0].status, status.conditions[0].message.clone())
+        };
+        let failure = Failure { reason: FailureReason::Rejected, message: "not here".to_owned() };
+        let policy = policy_key(&reference(&*policy));
+        let refused = said(&Failures::from([(policy.clone(), failure)]));
+        assert_eq!(refused, (ConditionStatus::False, format!("{policy}: not here")));
+        assert_eq!(said(&Failures::new()), (ConditionStatus::True, "the object is valid".to_owned()));
+    }
+}
+
+#[test]
+fn an_agreement_of_which_nothing_lies_here_is_not_said_to_be_enforced() {
+    let mut planned = planned_status(Phase::Active);
+    let StatusBody::Agreement(mut status) = (*planned.status).clone() else { unreachable!() };
+    status.conditions.retain(|it| it.type_ == "Enforced");
+    status.conditions[0].reason = "NotInThisCluster".to_owned();
+    planned.status = StatusBody::Agreement(status).into();
+    let mut elsewhere = plan(Phase::Active, Vec::new());
+    elsewhere.statuses = vec![planned];
+    let observed = settled(&elsewhere, bare());
+    assert_eq!(enforced(&observed), (ConditionStatus::Unknown, "NotInThisCluster".to_owned()));
+    assert_eq!(condition(&observed, "Ready"), None);
 }
 
 #[test]
