@@ -155,7 +155,7 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     for object in &plan.objects {
         let (agreement, flow) = match object {
             PlannedObject::Isolation(policy) => {
-                if let Some(owner) = isolation_owner(&**policy) {
+                if let Some(owner) = isolation_owner(policy) {
                     let stands = wanted.stands(observed, &PlannedKey::of(object));
                     isolated.entry(owner).or_default().count(object, stands, failures);
                 }
