@@ -195,6 +195,32 @@ fn with_accession_a_row_more_changes_nobody_elses_terms() {
 }
 
 #[test]
+fn with_accession_a_row_that_breaks_a_rule_gets_nothing_and_what_its_party_shares_stays_open() {
+    let row = json!({ "org": "ash-practice", "role": "Recipient", "article6": "6(1)(e)" });
+    let world = World::written()
+        .with("/spec/accession", json!(true))
+        .with("/spec/purposes/0/recipients", Value::Null)
+        .with("/spec/parties/-", row)
+        .signed_by(&EVERYBODY);
+    let judged = world.now();
+    let open = judged.open();
+    assert!(open.contains(&ALL[1].to_owned()), "{open:?}");
+    assert!(open.iter().all(|it| !it.contains("-> ash-practice")), "{open:?}");
+}
+
+#[test]
+fn with_accession_nothing_is_left_where_every_purpose_that_somebody_shares_for_is_refused() {
+    // one purpose lists only the products of somebody who has not signed
+    let only_birch = json!([{ "namespace": "birch-practice", "name": "record" }]);
+    let world = World::written()
+        .with("/spec/accession", json!(true))
+        .with("/spec/purposes/0/products", only_birch)
+        .with("/spec/publicInvolvement", Value::Null)
+        .signed_by(&["ash-practice", "board", "hospital"]);
+    assert_eq!(world.now().phase(), Phase::Refused);
+}
+
+#[test]
 fn with_accession_a_party_that_breaks_a_rule_of_its_own_is_not_in_and_nobody_else_minds() {
     let world = World::written().with("/spec/accession", json!(true)).signed_by(&EVERYBODY).with_org(
         "birch-practice",

@@ -130,6 +130,56 @@ fn with_accession_each_controller_goes_over_by_itself() {
     assert_eq!((both.phase(), both.phase_of(&care_2())), (Phase::Superseded, Phase::Active));
 }
 
+/// With accession, and a successor that one practice and the hospital have signed.
+fn gone_over(start: &str) -> World {
+    let world = World::written().with("/spec/accession", json!(true)).signed_by(&EVERYBODY);
+    world.followed_from(start).signed_on(&care_2(), &["ash-practice", "hospital"])
+}
+
+#[test]
+fn with_accession_who_has_gone_over_stays_so_when_the_terms_of_a_recipient_change() {
+    let sharing_in_old = |world: &World| {
+        let judged = world.now();
+        let flows = &judged.0.assessments.agreements[&care()].flows;
+        flows.iter().filter(|it| it.product.namespace == "ash-practice").count()
+    };
+    assert_eq!(sharing_in_old(&gone_over(START)), 0);
+    let changed = gone_over(START).with_next("/spec/parties/2/article9", json!("9(2)(g)"));
+    assert_eq!(sharing_in_old(&changed), 0, "the hospital has to sign again, and had signed");
+    // its own terms are another's business only where that one has signed: the board's never were
+    let other = gone_over(START).with_next("/spec/parties/3/article9", json!("9(2)(g)"));
+    assert_eq!(sharing_in_old(&other), 0);
+}
+
+#[test]
+fn a_path_ends_when_a_successor_starts_that_was_signed_on_other_terms() {
+    let start = "2026-12-01T00:00:00Z";
+    let judged = gone_over(start).with_next("/spec/parties/2/article9", json!("9(2)(g)")).now();
+    let flows = &judged.0.assessments.agreements[&care()].flows;
+    let mut ends: Vec<_> = flows.iter().filter(|it| it.not_after == moment(start)).collect();
+    ends.retain(|it| it.product.namespace == "ash-practice");
+    assert_eq!(ends.len(), 2, "{flows:?}");
+}
+
+#[test]
+fn what_all_had_signed_before_they_were_dissolved_has_replaced_the_old_one() {
+    let ended = ["ash-practice", "birch-practice"]
+        .iter()
+        .fold(replaced(), |world, org| world.with_org(org, "/spec/endsOn", json!("2026-11-20T00:00:00Z")));
+    let judged = ended.with_next("/spec/title", json!("Care, and more")).now();
+    assert_eq!(judged.phase(), Phase::Superseded);
+}
+
+#[test]
+fn a_successor_that_was_never_in_force_ends_nothing_when_one_of_its_parties_ends() {
+    // refused for its DPIA, and one that signed it ends on a date
+    let refused = World::signed().followed_from(START).with_next("/spec/dpia", Value::Null);
+    let refused = refused.signed_on(&care_2(), &EVERYBODY);
+    assert_eq!(refused.now().phase(), Phase::Active);
+    let ended = refused.with_org("board", "/spec/endsOn", json!("2026-11-20T00:00:00Z"));
+    assert_eq!(ended.now().phase(), Phase::Active, "the past shows that it was not");
+}
+
 #[test]
 fn nobody_ends_an_agreement_by_an_emergency_a_circle_or_a_draft_of_their_own() {
     let emergency = World::signed()

@@ -161,6 +161,40 @@ fn a_policy_that_cannot_be_loaded_denies_what_it_could_forbid() {
 }
 
 #[test]
+fn a_text_of_permits_alone_that_is_not_loaded_denies_nothing() {
+    let (mut snapshot, cases) = world();
+    let policies = std::mem::take(&mut snapshot.policies);
+    let before = answers(&snapshot, &cases);
+    let impossible =
+        "action == Concordat::Action::\"extract\" && action == Concordat::Action::\"readRecord\"";
+    for (text, is_held) in [
+        (
+            format!(
+                "@id(\"one\") @reason(\"r\") permit (principal, action, resource) when {{ {impossible} }};"
+            ),
+            false,
+        ),
+        (
+            format!(
+                "@id(\"one\") @reason(\"r\") forbid (principal, action, resource) when {{ {impossible} }};"
+            ),
+            true,
+        ),
+        ("permit (principal, action, resource) when {".to_owned(), true),
+    ] {
+        let mut policy = policies[0].clone();
+        policy.object.spec.cedar.clone_from(&text);
+        let mut changed = snapshot.clone();
+        changed.policies.push(policy);
+        let held = Judgement::new(&changed, at()).model.policies_in_doubt.len();
+        assert_eq!(held, usize::from(is_held), "{text}");
+        if !is_held {
+            assert_eq!(answers(&changed, &cases), before, "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_policy_outside_the_namespaces_of_its_place_closes_nothing() {
     let (snapshot, cases) = world();
     let before = answers(&snapshot, &cases);

@@ -54,7 +54,7 @@ pub enum Tier {
 }
 
 impl Answer {
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self { decision: false, tier: Tier::None, rule: None, rules: Vec::new(), agreement: None }
     }
 }
@@ -65,6 +65,8 @@ pub struct Judged<'a> {
     pub rules: &'a Rules,
     pub at: Timestamp,
     pub assessments: BTreeMap<&'a Ref, Assessment<'a>>,
+    /// The only policy there is: a policy's own tests know no other.
+    alone: Option<&'a Ref>,
     /// Local policies whose permits count.
     permitting: BTreeSet<&'a Ref>,
     /// Local policies with a test about a path that no agreement lists, or one that has a successor: whether such a test
@@ -75,8 +77,15 @@ pub struct Judged<'a> {
 impl<'a> Judged<'a> {
     pub fn new(model: &'a Model<'a>, rules: &'a Rules, at: Timestamp) -> Self {
         let assessments = model.world.agreements.iter().map(|it| (&it.key, model.assess(it, at))).collect();
-        let mut judged =
-            Self { model, rules, at, assessments, permitting: BTreeSet::new(), untold: BTreeSet::new() };
+        let mut judged = Self {
+            model,
+            rules,
+            at,
+            assessments,
+            alone: None,
+            permitting: BTreeSet::new(),
+            untold: BTreeSet::new(),
+        };
         for policy in &model.world.policies {
             if !model.as_signed && judged.is_untold(policy) {
                 judged.untold.insert(policy.key.to_string());
@@ -106,7 +115,7 @@ impl<'a> Judged<'a> {
             && policy.spec.tests.iter().all(|test| {
                 let signed = Model { as_signed: true, ..Model::new(self.model.world, &self.model.framework) };
                 let at = test.at.unwrap_or(self.at);
-                let there = Judged::new(&signed, self.rules, at);
+                let there = Judged { alone: Some(&policy.key), ..Judged::new(&signed, self.rules, at) };
                 let Some(asked) = there.resolve(&test.request) else { return false };
                 if there.candidates(&asked).is_empty() {
                     return false;
@@ -252,6 +261,9 @@ impl<'a> Judged<'a> {
         let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), false);
         for policy in &self.model.world.policies {
             let reach = self.reach(&policy.key, &policy.spec.footprint, asked, &agreement.spec);
+            if self.alone.is_some_and(|it| *it != policy.key) {
+                continue;
+            }
             let Some(rules) = self.rules.get(&policy.spec.cedar) else {
                 errors |= reach != Reach::Nothing;
                 continue;
@@ -271,7 +283,7 @@ impl<'a> Judged<'a> {
                 }
             }
         }
-        errors |= self.has_broken_policy(asked, &agreement.spec);
+        errors |= self.alone.is_none() && self.has_broken_policy(asked, &agreement.spec);
         forbids.sort();
         permits.sort();
         if errors {
@@ -303,7 +315,9 @@ impl<'a> Judged<'a> {
     fn has_broken_policy(&self, asked: &Asked<'_>, agreement: &Agreement) -> bool {
         let policies = self.model.world.broken.iter().filter(|it| it.kind == "LocalPolicy");
         policies.into_iter().any(|broken| {
-            let said = broken.spec["footprint"].as_str().filter(|it| !it.is_empty());
+            // one that names a place that is not there may have meant any that lists its namespace
+            let said = broken.spec["footprint"].as_str();
+            let said = said.filter(|it| self.model.footprints.contains_key(it));
             self.model.footprints.keys().any(|footprint| {
                 said.is_none_or(|it| it == *footprint)
                     && self.reach(&broken.key, footprint, asked, agreement) != Reach::Nothing

@@ -15,7 +15,7 @@ use super::door;
 use super::force::FlowKey;
 use super::generate::{Generated, National, generate};
 use super::generate_local::request;
-use super::model::Model;
+use super::model::{Model, has_role};
 use super::random::Random;
 use super::signing::Kind;
 use super::world::Ref;
@@ -132,7 +132,12 @@ fn compare(
         if matches!(assessment.phase, "Invalid" | "Terminating" | "Expired" | "Superseded") {
             continue;
         }
+        let spec = &assessment.agreement.spec;
         for (org, standing) in &assessment.standings {
+            // a status says of a recipient in an emergency what it has signed, and not what it counts as
+            if spec.emergency.is_some() && !has_role(spec, org, "Controller") {
+                continue;
+            }
             let Some((kind, purposes)) = standings.get(&((*key).clone(), org.clone())) else { continue };
             // which of the two it is that a signature which does not count is called opens and closes nothing
             let called = |it: &str| if it == "OtherTerms" { "NotSigned".to_owned() } else { it.to_owned() };

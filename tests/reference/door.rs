@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concordat::api::AccessRequest;
+use concordat::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier};
 use concordat::core::judge::Judgement;
+use concordat::core::policy::CandidateVerdict;
 use concordat::core::snapshot::{ClusterView, Snapshot};
 use concordat::source::cluster::{Incoming, Store, Stores};
 use jiff::Timestamp;
@@ -129,22 +130,33 @@ fn reference(key: &concordat::api::ObjectRef) -> Ref {
 
 /// The library's answer to a request.
 pub fn decide(judgement: &Judgement, request: &Value) -> Answer {
-    let request: AccessRequest = serde_json::from_value(request.clone()).expect("a request of the generator");
-    let answer = judgement.decide(&request).answer;
-    let tier = match answer.context.tier.as_str() {
-        "Ceiling" => Tier::Ceiling,
-        "Floor" => Tier::Floor,
-        "Local" => Tier::Local,
-        "Agreement" => Tier::Agreement,
-        "Error" => Tier::Error,
-        _ => Tier::None,
+    let AccessAnswer { decision, context } = judgement.decide(&read(request)).answer;
+    let AnswerContext { tier, rule, rules, agreement, .. } = context;
+    Answer { decision, tier: self::tier(tier), rule, rules, agreement }
+}
+
+/// What one agreement says to a request; nothing where it is no candidate.
+pub fn decide_by(judgement: &Judgement, request: &Value, agreement: &str) -> Answer {
+    let candidates = judgement.decide(&read(request)).candidates;
+    let Some(candidate) = candidates.into_iter().find(|it| it.agreement == agreement) else {
+        return Answer::nothing();
     };
-    Answer {
-        decision: answer.decision,
-        tier,
-        rule: answer.context.rule,
-        rules: answer.context.rules,
-        agreement: answer.context.agreement,
+    let CandidateVerdict { agreement, decision, tier, rule, rules, .. } = candidate;
+    Answer { decision, tier: self::tier(tier), rule, rules, agreement: Some(agreement) }
+}
+
+fn read(request: &Value) -> AccessRequest {
+    serde_json::from_value(request.clone()).expect("a request of the generator")
+}
+
+fn tier(tier: DecisionTier) -> Tier {
+    match tier {
+        DecisionTier::Ceiling => Tier::Ceiling,
+        DecisionTier::Floor => Tier::Floor,
+        DecisionTier::Local => Tier::Local,
+        DecisionTier::Agreement => Tier::Agreement,
+        DecisionTier::Error => Tier::Error,
+        DecisionTier::None => Tier::None,
     }
 }
 

@@ -110,7 +110,9 @@ impl<'a> Model<'a> {
                     && (!spec.accession || refusals.members.contains(&it.org))
             })
         };
-        let all_said = spec.accession || standings.values().all(|it| it.kind == Kind::Signed || it.is_out());
+        let waits_for = |org: &str| spec.emergency.is_none() || has_role(spec, org, "Controller");
+        let all_said = spec.accession
+            || standings.iter().all(|(org, it)| it.kind == Kind::Signed || it.is_out() || !waits_for(org));
         let phase = if at >= ends(spec) {
             "Expired"
         } else if nobody_left {

@@ -119,15 +119,37 @@ impl<'a> Questions<'a> {
                     refusals.purposes.insert(((*controller).to_owned(), purpose.code.clone()), rules);
                 }
             }
-            for (index, row) in rows().filter(|(_, row)| row.role != "Controller" && stands(&row.org)) {
-                let flags = self.row_flags(index, &own);
+        }
+        // who fails as a Controller is out altogether
+        let is_out = |org: &str| has_role(self.agreement, org, "Controller") && !controllers.contains(org);
+        let signed = |product: &Product| {
+            let controller = &product.controller;
+            stands(controller) && has_role(self.agreement, controller, "Controller")
+        };
+        for (index, row) in rows().filter(|(_, row)| row.role != "Controller" && stands(&row.org)) {
+            if is_out(&row.org) {
+                continue;
+            }
+            let rules = |wanted: &dyn Fn(&Product) -> bool| {
+                let flags = self.row_flags(index, wanted);
                 let mut rules = self.row_rules(row, flags);
                 rules.extend(self.party_rules(&row.org, flags));
-                if rules.is_empty() {
+                rules
+            };
+            let mut gets_something = false;
+            for controller in &controllers {
+                let refused = rules(&|product| product.controller == *controller);
+                let given = self.gets(row, controller);
+                gets_something |= given;
+                if refused.is_empty() && given {
                     refusals.members.insert(row.org.clone());
-                } else {
-                    refusals.rows.insert(((*controller).to_owned(), index), rules);
                 }
+                if !refused.is_empty() {
+                    refusals.rows.insert(((*controller).to_owned(), index), refused);
+                }
+            }
+            if !gets_something && rules(&signed).is_empty() {
+                refusals.members.insert(row.org.clone());
             }
         }
         // where every purpose is refused, nothing of the agreement is left
@@ -167,6 +189,14 @@ impl<'a> Questions<'a> {
                     && (it.function.is_none() || row.function.is_none() || it.function == row.function)
             })
         })
+    }
+
+    /// Whether a row gets anything from a controller.
+    fn gets(&self, row: &Row, controller: &str) -> bool {
+        let purposes = self.agreement.purposes.iter();
+        let purposes = purposes.filter(|it| row.role != "Recipient" || self.receives(row, it));
+        let mut products = purposes.flat_map(|it| &it.products).filter_map(|it| self.model.products.get(it));
+        products.any(|it| it.spec.controller == controller)
     }
 
     /// The products that a row controls or receives; a Processor's: all.

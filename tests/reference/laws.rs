@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use concordat::core::judge::Judgement;
+use concordat::core::plan::PlannedObject;
 use concordat::core::policy::{Filter, who_can};
 use concordat::source::files;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::access::Tier;
 use super::door;
 use super::force::FlowKey;
 use super::generate::{Generated, National, generate};
@@ -465,6 +467,119 @@ fn whatever_is_allowed_is_said_by_who_can_and_open_where_it_is_asked_at_its_leve
         }
     }
     assert!(seen > 10, "{seen}");
+}
+
+/// Rules by which a request is denied only for what the caller says or leaves out, and never for the path.
+const OF_THE_CALLER: [&str; 11] =
+    ["NF-14b", "NF-14c", "NF-15", "NF-16", "NF-17", "NF-18", "NF-19b", "NF-19c", "NF-20", "NF-21", "NF-22"];
+
+#[test]
+fn a_grant_opens_no_path_that_is_denied_and_whatever_is_allowed_lies_in_a_grant() {
+    let (mut granted, mut allowed) = (0, 0);
+    for case in cases(150) {
+        let at = case.generated.at;
+        let judgement = Judgement::new(&door::snapshot(&case.manifests), at);
+        let grants = grants(&judgement);
+        for Granted { agreement, product, recipient, purpose, action, level, roles } in &grants {
+            // these two ask for more than a table of counts, whoever asks
+            if matches!(action.as_str(), "readRecord" | "reidentify") && rank(level) < 2 {
+                continue;
+            }
+            let request = json!({
+                "subject": {"type": "OrgFunction", "id": recipient},
+                "action": {"name": action},
+                "resource": {"type": "DataProduct", "id": product},
+                "context": {
+                    "purpose": purpose, "identifiability": level, "roles": roles, "region": "GB",
+                    "legitimateRelationship": true, "explicitConsent": true, "optOutsApplied": true,
+                    "minCellCount": 1000, "caseReference": "CASE-1",
+                },
+            });
+            let answer = door::decide_by(&judgement, &request, agreement);
+            granted += 1;
+            let by_the_caller = || answer.rules.iter().all(|rule| OF_THE_CALLER.contains(&rule.as_str()));
+            let right = match answer.tier {
+                Tier::Ceiling => !answer.decision && by_the_caller(),
+                Tier::Local | Tier::Error => true,
+                Tier::Floor | Tier::Agreement => answer.decision,
+                Tier::None => false,
+            };
+            assert!(
+                right,
+                "seed {}: {agreement} grants {request}, and it is {answer:?}",
+                case.generated.seed
+            );
+        }
+        for request in &case.requests {
+            let answer = door::decide(&judgement, request);
+            if !answer.decision || request["subject"]["type"] != "OrgFunction" {
+                continue;
+            }
+            allowed += 1;
+            let asked = request["context"]["identifiability"].as_str().map_or(3, rank);
+            let is_granted = |it: &Granted| {
+                Some(&it.agreement) == answer.agreement.as_ref()
+                    && it.product == text(&request["resource"]["id"])
+                    && it.recipient == text(&request["subject"]["id"])
+                    && it.purpose == text(&request["context"]["purpose"])
+                    && it.action == text(&request["action"]["name"])
+                    && asked <= rank(&it.level)
+            };
+            // a path may be closed at the level of its purpose, and open below it
+            let lower = |it: &Value| {
+                it["code"] == request["context"]["purpose"] && asked < rank(&text(&it["maxIdentifiability"]))
+            };
+            let agreements = of_kind(&case.manifests, "DataSharingAgreement");
+            let mut purposes = agreements.flat_map(|it| it["spec"]["purposes"].as_array().unwrap());
+            assert!(
+                grants.iter().any(is_granted) || purposes.any(lower),
+                "seed {}: {request} is allowed, and no grant says so",
+                case.generated.seed
+            );
+        }
+    }
+    assert!(granted > 100 && allowed > 10, "{granted} granted, {allowed} allowed");
+}
+
+/// One action that a planned grant opens.
+struct Granted {
+    agreement: String,
+    product: String,
+    recipient: String,
+    purpose: String,
+    action: String,
+    level: String,
+    roles: Vec<String>,
+}
+
+fn grants(judgement: &Judgement) -> Vec<Granted> {
+    let plan = judgement.plan();
+    let grants = plan.objects.iter().filter_map(|object| match object {
+        PlannedObject::Grant(grant) => Some(serde_json::to_value(&grant.spec).unwrap()),
+        _ => None,
+    });
+    let named = |it: &Value| format!("{}/{}", text(&it["namespace"]), text(&it["name"]));
+    let mut all = Vec::new();
+    for grant in grants {
+        for purpose in grant["purposes"].as_array().unwrap() {
+            for action in purpose["actions"].as_array().unwrap() {
+                all.push(Granted {
+                    agreement: named(&grant["agreement"]),
+                    product: named(&grant["product"]),
+                    recipient: format!(
+                        "{}/{}",
+                        text(&grant["recipient"]["org"]),
+                        text(&grant["recipient"]["function"])
+                    ),
+                    purpose: text(&purpose["code"]),
+                    action: text(action),
+                    level: text(&purpose["maxIdentifiability"]),
+                    roles: purpose["roles"].as_array().into_iter().flatten().map(text).collect(),
+                });
+            }
+        }
+    }
+    all
 }
 
 #[test]

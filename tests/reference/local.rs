@@ -46,6 +46,17 @@ pub enum Clause {
     Or(Box<Clause>, Box<Clause>),
 }
 
+impl Clause {
+    pub fn is_about_action(&self) -> bool {
+        match self {
+            Self::Action(_) => true,
+            Self::Not(it) => it.is_about_action(),
+            Self::And(a, b) | Self::Or(a, b) => a.is_about_action() || b.is_about_action(),
+            _ => false,
+        }
+    }
+}
+
 pub fn print(rules: &[Rule]) -> String {
     rules.iter().map(Rule::text).collect::<Vec<_>>().join("\n")
 }

@@ -131,12 +131,8 @@ impl<'a> Model<'a> {
         let spec = &agreement.spec;
         let apart = spec.accession;
         let place = |name: &String| self.footprints.contains_key(name.as_str());
-        let places = place(&spec.footprint)
-            && spec
-                .cross_boundary
-                .iter()
-                .flat_map(|it| &it.footprints)
-                .all(|it| place(it) && *it != spec.footprint);
+        let places =
+            place(&spec.footprint) && spec.cross_boundary.iter().flat_map(|it| &it.footprints).all(place);
         let usable_rows = spec.parties.iter().all(|row| match self.orgs.get(row.org.as_str()) {
             None => apart,
             Some(org) => row
@@ -218,6 +214,7 @@ pub fn is_misshapen(spec: &Agreement) -> bool {
     let rows: BTreeSet<_> = spec.parties.iter().map(|it| (&it.org, &it.role, &it.function)).collect();
     let codes: BTreeSet<&str> = spec.purposes.iter().map(|it| it.code.as_str()).collect();
     let dates = spec.term.start < spec.term.end
+        && spec.term.start <= spec.term.review_by
         && spec.emergency.as_ref().is_none_or(|it| spec.term.start < it.expires)
         && spec.dpia.as_ref().is_none_or(|it| it.approved_on <= it.review_by);
     !(spec.parties.len() >= 2
@@ -226,6 +223,7 @@ pub fn is_misshapen(spec: &Agreement) -> bool {
         && codes.len() == spec.purposes.len()
         && dates
         && !is_blank(Some(&spec.title))
+        && spec.cross_boundary.iter().all(|it| !it.footprints.contains(&spec.footprint))
         && (spec.onward_sharing.allowed || spec.onward_sharing.to.is_empty()))
 }
 

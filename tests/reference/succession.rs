@@ -38,22 +38,29 @@ impl Model<'_> {
             }
             if is_misshapen(&new.spec) {
                 let start = Some(new.spec.term.start);
-                self.judge_unreadable(old, (&new.key, start), &controllers, now, &mut found);
+                let lost = Lost { key: &new.key, start, accession: new.spec.accession };
+                self.judge_unreadable(old, &lost, &controllers, now, &mut found);
                 continue;
             }
             for moment in self.moments(&new.spec, now) {
-                self.judge(old, new, &controllers, (moment, now), &mut found);
+                self.judge(old, new, &controllers, moment, &mut found);
             }
             // before it starts it takes nothing from the old
             let started = new.spec.term.start <= now;
+            let was = self.in_old(old, &controllers, now);
             let withdrawn =
-                controllers.iter().filter(|it| started && self.standing(new, it, now).may_have_withdrawn());
+                was.iter().filter(|it| started && self.standing(new, it, now).may_have_withdrawn());
             found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
         }
         for broken in self.world.broken.iter().filter(|it| it.kind == "DataSharingAgreement") {
             if may_supersede(broken, &old.key) {
                 let start = text(&broken.spec["term"]["start"]).parse::<Timestamp>().ok();
-                self.judge_unreadable(old, (&broken.key, start), &controllers, now, &mut found);
+                let accession = match broken.spec.get("accession") {
+                    Some(said) => *said != false,
+                    None => !broken.spec.is_object(),
+                };
+                let lost = Lost { key: &broken.key, start, accession };
+                self.judge_unreadable(old, &lost, &controllers, now, &mut found);
             }
         }
         if old.spec.accession && !found.ended_for.is_empty() {
@@ -82,18 +89,16 @@ impl Model<'_> {
         old: &Object<Agreement>,
         new: &Object<Agreement>,
         controllers: &BTreeSet<&str>,
-        (at, now): (Timestamp, Timestamp),
+        at: Timestamp,
         found: &mut Succession,
     ) {
         let was = self.in_old(old, controllers, at);
         let signed: BTreeSet<&str> =
             was.iter().copied().filter(|it| self.standing(new, it, at).has_signed()).collect();
         let apart = old.spec.accession && new.spec.accession;
-        if self.invalid.contains(&new.key)
-            || self.lacks_something(new, now)
-            || self.terms_have_changed(old, new, at)
-        {
-            self.judge_changed(old, new, &was, at, found);
+        let is_lost = self.invalid.contains(&new.key) || self.lacks_something(new);
+        if is_lost || self.terms_have_changed(old, new, &was, at) {
+            self.judge_changed((old, new), is_lost, &was, at, found);
             if self.invalid.contains(&new.key) {
                 return;
             }
@@ -113,23 +118,36 @@ impl Model<'_> {
     }
 
     /// Whether an organisation or product that a successor names is gone or cannot be used.
-    fn lacks_something(&self, new: &Object<Agreement>, now: Timestamp) -> bool {
+    fn lacks_something(&self, new: &Object<Agreement>) -> bool {
         let mut products = new.spec.purposes.iter().flat_map(|it| &it.products);
-        new.spec.parties.iter().any(|it| !self.is_active(&it.org, now))
+        // an end that was written down beforehand hides nothing of the past
+        let was_active = |org: &str| self.orgs.get(org).is_some_and(|it| it.spec.state == "Active");
+        new.spec.parties.iter().any(|it| !was_active(&it.org))
             || products.any(|it| !self.products.contains_key(it))
     }
 
-    /// Whether somebody has signed the successor on other terms than it has now.
-    fn terms_have_changed(&self, old: &Object<Agreement>, new: &Object<Agreement>, at: Timestamp) -> bool {
-        let mut parties = old.spec.parties.iter().chain(&new.spec.parties);
-        parties.any(|it| self.standing(new, &it.org, at).kind == Kind::OtherTerms)
+    /// Whether somebody has signed the successor on other terms than it has now. With accession, each has terms of its own:
+    /// only a Controller and the old one's Recipients matter to that Controller.
+    fn terms_have_changed(
+        &self,
+        old: &Object<Agreement>,
+        new: &Object<Agreement>,
+        was: &BTreeSet<&str>,
+        at: Timestamp,
+    ) -> bool {
+        let on_other_terms = |org: &str| self.standing(new, org, at).kind == Kind::OtherTerms;
+        if old.spec.accession && new.spec.accession {
+            return was.iter().any(|it| on_other_terms(it))
+                || role(&old.spec, "Recipient").into_iter().any(on_other_terms);
+        }
+        old.spec.parties.iter().chain(&new.spec.parties).any(|it| on_other_terms(&it.org))
     }
 
     /// A successor whose products or organisations are gone, or whose terms have changed since.
     fn judge_changed(
         &self,
-        old: &Object<Agreement>,
-        new: &Object<Agreement>,
+        (old, new): (&Object<Agreement>, &Object<Agreement>),
+        is_lost: bool,
         was: &BTreeSet<&str>,
         at: Timestamp,
         found: &mut Succession,
@@ -141,8 +159,11 @@ impl Model<'_> {
         };
         if old.spec.accession && new.spec.accession {
             let recipients = role(&old.spec, "Recipient");
+            let on_other_terms = |org: &str| self.standing(new, org, at).kind == Kind::OtherTerms;
+            let for_all = is_lost || recipients.iter().any(|it| on_other_terms(it));
             if recipients.iter().any(|it| said(it).is_some()) {
-                found.ended_for.extend(was.iter().filter(|it| said(it).is_some()).map(|it| (*it).to_owned()));
+                let over = was.iter().filter(|it| said(it).is_some() && (for_all || on_other_terms(it)));
+                found.ended_for.extend(over.map(|it| (*it).to_owned()));
             }
             return;
         }
@@ -151,7 +172,8 @@ impl Model<'_> {
         let mut hashes = BTreeSet::new();
         let all = signed.all(|it| {
             it.is_some_and(|it| {
-                hashes.extend(it.hash);
+                // a withdrawal counts on any hash
+                hashes.extend(it.hash.filter(|_| it.kind != Kind::Withdrawn));
                 true
             })
         });
@@ -163,20 +185,21 @@ impl Model<'_> {
     fn judge_unreadable(
         &self,
         old: &Object<Agreement>,
-        (new, start): (&Ref, Option<Timestamp>),
+        lost: &Lost<'_>,
         controllers: &BTreeSet<&str>,
         now: Timestamp,
         found: &mut Succession,
     ) {
         let was = self.in_old(old, controllers, now);
-        let said = |org: &&&str| self.said_of_unreadable(new, org, now);
+        let Lost { key, start, accession } = *lost;
+        let said = |org: &&&str| self.said_of_unreadable(key, org, now);
         let signed: BTreeSet<&str> = was.iter().filter(|it| said(it).0).copied().collect();
         if start.is_some_and(|it| it > now) {
             return;
         }
-        let withdrawn = controllers.iter().filter(|it| said(it).1);
+        let withdrawn = was.iter().filter(|it| said(it).1);
         found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
-        if old.spec.accession {
+        if old.spec.accession && accession {
             found.ended_for.extend(signed.iter().map(|it| (*it).to_owned()));
         } else if !was.is_empty() && was == signed {
             found.held = true;
@@ -208,6 +231,15 @@ impl Model<'_> {
     }
 }
 
+/// A successor that cannot be read, or cannot be right.
+struct Lost<'a> {
+    key: &'a Ref,
+    /// From when on, where that can be read.
+    start: Option<Timestamp>,
+    /// Whether it has accession, or may have.
+    accession: bool,
+}
+
 /// Whether an agreement that cannot be read may say that it supersedes another.
 fn may_supersede(broken: &Broken, old: &Ref) -> bool {
     let supersedes = &broken.spec["supersedes"];
@@ -215,6 +247,8 @@ fn may_supersede(broken: &Broken, old: &Ref) -> bool {
         supersedes[field].as_str().is_none_or(|it| it.is_empty() || it == expected)
     };
     let absent = broken.spec.is_object() && broken.spec.get("supersedes").is_none();
+    // an emergency stands beside the old one
+    let absent = absent || broken.spec["emergency"].is_object();
     !absent && may_name("namespace", &old.namespace) && may_name("name", &old.name) && broken.key != *old
 }
 

@@ -178,7 +178,11 @@ impl Gate {
             answers.ask(&keeper, members.of_parties(), &lifts, now);
         }
         // without accession a rule is told of its party and refuses; with it, it keeps the party out
-        let out = if spec.accession { kept_out(&framework, &members, &answers) } else { BTreeSet::new() };
+        let out = if spec.accession {
+            kept_out(&framework, agreement, &members, &answers)
+        } else {
+            BTreeSet::new()
+        };
         for broken in &answers.broken {
             let keeps_out = framework.keeps_out(&broken.rule);
             if let Some(org) =
@@ -314,41 +318,48 @@ impl Gate {
     }
 }
 
-/// The parties that rules keep out of an agreement with `accession`: those that a rule refuses for whatever they take
-/// part in. A party that it refuses for some controllers' products only stays, and does not get those.
-fn kept_out(framework: &Framework, members: &Members<'_>, answers: &Answers) -> BTreeSet<String> {
-    type Subject<'a> = (&'a str, Option<usize>);
-    let keeping = || answers.broken.iter().filter(|broken| framework.keeps_out(&broken.rule));
-    // who fails by what is its own
-    let own: BTreeSet<&str> = keeping()
-        .filter(|broken| broken.controller.is_none() || broken.controller == broken.org)
-        .filter_map(|broken| broken.org.as_deref())
-        .collect();
-    let mut failed: BTreeMap<(Subject<'_>, &str), BTreeSet<&str>> = BTreeMap::new();
-    for broken in keeping() {
-        if let (Some(org), Some(controller)) = (&broken.org, &broken.controller) {
-            failed.entry(((org, broken.row), &broken.rule)).or_default().insert(controller);
-        }
-    }
-    let passes = |(org, row): Subject<'_>, rule: &str| {
-        let of_subject = |question: &&GateQuestion| {
-            let (asked, asked_row, _) = question.subject();
-            asked == Some(org) && asked_row == row
-        };
-        let left = answers.passed.iter().filter(of_subject).flat_map(|question| question.subject().2);
-        // another rule may have refused them, and this one not
-        let refused_by_others = keeping()
-            .filter(|broken| broken.org.as_deref() == Some(org) && broken.row == row && broken.rule != rule);
-        let others = refused_by_others.filter_map(|broken| broken.controller.as_ref());
-        let failed_this = failed.get(&((org, row), rule));
-        left.chain(others).any(|controller| {
-            members.contains(controller)
-                && !own.contains(controller.as_str())
-                && !failed_this.is_some_and(|failed| failed.contains(controller.as_str()))
+/// The parties that rules keep out of an agreement with `accession`: a Controller that fails by what it controls, and whoever
+/// else has no row left that gets anything from a Controller who is in. Whom a rule refuses in one row, or for some
+/// controllers' products, stays, and does not get those.
+fn kept_out(
+    framework: &Framework,
+    agreement: &Agreement,
+    members: &Members<'_>,
+    answers: &Answers,
+) -> BTreeSet<String> {
+    let keeping: Vec<&BrokenRule> =
+        answers.broken.iter().filter(|broken| framework.keeps_out(&broken.rule)).collect();
+    let fails = |org: &str, row: usize, controller: &str| {
+        keeping.iter().any(|broken| {
+            broken.org.as_deref() == Some(org)
+                && broken.row.is_none_or(|own| own == row)
+                && broken.controller.as_deref().is_none_or(|of| of == controller)
         })
     };
-    let by_others = failed.keys().filter(|(subject, rule)| !passes(*subject, rule)).map(|((org, _), _)| *org);
-    own.iter().copied().chain(by_others).map(str::to_owned).collect()
+    let rows = |org: &str, role: fn(PartyRole) -> bool| {
+        let parties = agreement.spec.parties.iter().enumerate();
+        parties.filter(|(_, row)| row.org == org && role(row.role)).map(|(row, _)| row).collect::<Vec<_>>()
+    };
+    let controls = |org: &str| rows(org, |role| role == PartyRole::Controller);
+    let asked = || agreement.orgs().into_iter().filter(|org| members.contains(org));
+    let (controllers, others): (BTreeSet<&str>, BTreeSet<&str>) =
+        asked().partition(|org| !controls(org).is_empty());
+    let (out, sharing): (BTreeSet<&str>, BTreeSet<&str>) =
+        controllers.into_iter().partition(|org| controls(org).into_iter().any(|row| fails(org, row, org)));
+    // a row that gets nothing from those who share is left unless a rule refuses it all the same
+    let is_left = |org: &str, row: usize| {
+        let given = members.controllers_for(row);
+        let mut sharing = given.intersection(&sharing).peekable();
+        if sharing.peek().is_some() {
+            sharing.any(|controller| !fails(org, row, controller))
+        } else {
+            !keeping
+                .iter()
+                .any(|broken| broken.org.as_deref() == Some(org) && broken.row.is_none_or(|own| own == row))
+        }
+    };
+    let has_nothing = |org: &&str| !rows(org, |_| true).into_iter().any(|row| is_left(org, row));
+    out.into_iter().chain(others.into_iter().filter(has_nothing)).map(str::to_owned).collect()
 }
 
 /// What, with `accession`, closes some paths only; and what closes every purpose, and with that the agreement.

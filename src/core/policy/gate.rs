@@ -218,11 +218,6 @@ impl GateQuestion {
         }
     }
 
-    /// The organisation that it is asked of, and the controllers whose products it is about.
-    pub(super) fn subject(&self) -> (Option<&str>, Option<usize>, &[String]) {
-        (self.org.as_deref(), self.row, &self.controllers)
-    }
-
     /// Whom a refusal is about: one for each controller, or one for all.
     fn broken(&self, framework: &Framework, rule: String, reason: String) -> Vec<BrokenRule> {
         const OF_A_PARTY: [&str; 5] =
@@ -401,6 +396,12 @@ impl<'a> Members<'a> {
     pub(super) fn controllers(&self) -> impl Iterator<Item = (&'a str, BTreeSet<&'a str>)> {
         let purposes = self.agreement.spec.purposes.iter().map(|purpose| purpose.code.as_str());
         purposes.zip(self.held.iter().map(|held| held.keys().copied().collect()))
+    }
+
+    /// The controllers of whose products a row gets something, or shares it.
+    pub(super) fn controllers_for(&self, row: usize) -> BTreeSet<&'a str> {
+        let row = self.agreement.spec.parties.get(row);
+        row.map(|row| self.held_by(row).into_keys().collect()).unwrap_or_default()
     }
 
     /// Whether an organisation is asked.

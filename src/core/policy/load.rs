@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::thread;
 
-use cedar_policy::{EntityUid, Policy, PolicyId, PolicySet};
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
 use serde_json::Value;
 
@@ -72,6 +72,16 @@ pub(super) fn load(
         if problems.is_empty() { Ok(rules) } else { Err(problems) }
     })
     .unwrap_or_else(|problem| Err(vec![problem]))
+}
+
+/// Whether a text may forbid something: it cannot be parsed, or a rule of it does.
+pub(super) fn may_forbid(text: &str) -> bool {
+    let only_permits = || {
+        let set = PolicySet::from_str(text).ok()?;
+        let permits = set.policies().all(|policy| policy.effect() == Effect::Permit);
+        (permits && set.num_of_templates() == 0).then_some(())
+    };
+    bounds(text).is_err() || !matches!(on_large_stack(only_permits), Ok(Some(())))
 }
 
 /// Does some work on a thread with a large stack.

@@ -12,12 +12,12 @@ use super::clauses::Clauses;
 use super::effect::{self, NoEffect, no_effect};
 use super::entities::EntityStore;
 use super::framework::Framework;
-use super::load::{PolicyProblem, Rule, load};
+use super::load::{PolicyProblem, Rule, load, may_forbid};
 use super::moments::add_months;
 use super::own_tests::{Tested, test_all};
 use super::words::{self, Word};
 use super::{lint, names};
-use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, PolicyTestCase};
+use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, PlaceFootprintSpec, PolicyTestCase};
 use crate::core::finding::{Code, Finding, Severity};
 use crate::core::model::{Agreement, Footprints, Model};
 use crate::core::snapshot::{Snapshot, Sourced};
@@ -160,12 +160,7 @@ pub fn load_local_policies(
     }
     for unreadable in snapshot.unreadable.iter().filter(|it| it.kind == "LocalPolicy") {
         let reference = unreadable.reference();
-        let mut footprints = listing(model, &reference.namespace);
-        if let Some(named) =
-            unreadable.text("/footprint").filter(|named| footprints.iter().any(|it| it == named))
-        {
-            footprints = vec![named.to_owned()];
-        }
+        let footprints = footprints(model, &reference.namespace, unreadable.text("/footprint"));
         loading.doubt(reference, footprints);
     }
     let Loading { policies, in_doubt, whole } = loading;
@@ -208,10 +203,7 @@ impl<'s> Loading<'s> {
         let (key, spec) = (sourced.key(), &sourced.object.spec);
         let accepted = model.accepted(&key);
         let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
-        let mut footprints = listing(model, &reference.namespace);
-        if model.footprints.get(&spec.footprint).is_some() {
-            footprints.retain(|footprint| *footprint == spec.footprint);
-        }
+        let footprints = footprints(model, &reference.namespace, Some(&spec.footprint));
         if footprints.is_empty() {
             return;
         }
@@ -235,7 +227,7 @@ impl<'s> Loading<'s> {
                 let rules = rules(&reference, &text, permits_disabled.is_none());
                 self.add(policy(&spec.cedar, rules, permits_disabled));
             }
-            Err(problems) => {
+            Err(Unloadable { problems, may_forbid }) => {
                 findings.extend(problems.into_iter().map(|problem| text_finding(sourced, problem)));
                 if let Some((text, earlier)) = earlier_text(sourced) {
                     let why = Some("a later text cannot be loaded".to_owned());
@@ -244,7 +236,9 @@ impl<'s> Loading<'s> {
                         ..policy(text, rules(&reference, &earlier, false), why)
                     });
                 }
-                self.doubt(reference, footprints);
+                if may_forbid {
+                    self.doubt(reference, footprints);
+                }
             }
         }
     }
@@ -281,16 +275,25 @@ impl<'s> Loading<'s> {
     }
 }
 
-/// The footprints that list a namespace as one for their policies.
-fn listing(model: &Model, namespace: &str) -> Vec<String> {
-    let listing =
-        model.footprints.iter().filter(|(_, spec)| spec.policy_namespaces.iter().any(|it| it == namespace));
-    listing.map(|(name, _)| name.clone()).collect()
+/// The footprints that a policy may be for: the one that it names, if that lists its namespace, or where there is none of
+/// that name, each that does.
+fn footprints(model: &Model, namespace: &str, named: Option<&str>) -> Vec<String> {
+    let named = named.filter(|named| model.footprints.get(named).is_some());
+    let lists = |spec: &PlaceFootprintSpec| spec.policy_namespaces.iter().any(|it| it == namespace);
+    let all = model.footprints.iter().filter(|(_, spec)| lists(spec)).map(|(name, _)| name);
+    all.filter(|name| named.is_none_or(|named| named == *name)).cloned().collect()
 }
 
 /// Parsed texts by digest: the same text is parsed once, however often the world around it is judged.
 static PARSED: LazyLock<Mutex<BTreeMap<String, Parsed>>> = LazyLock::new(Mutex::default);
-type Parsed = Result<Arc<Vec<Rule>>, Vec<PolicyProblem>>;
+type Parsed = Result<Arc<Vec<Rule>>, Unloadable>;
+
+/// Why a text is not loaded, and whether that may lose a forbid.
+#[derive(Clone, Debug)]
+pub(super) struct Unloadable {
+    problems: Vec<PolicyProblem>,
+    may_forbid: bool,
+}
 
 pub(super) fn parse(text: &str) -> Parsed {
     let digest = terms::text_digest(text);
@@ -298,7 +301,8 @@ pub(super) fn parse(text: &str) -> Parsed {
     if let Some(parsed) = cache().get(&digest) {
         return parsed.clone();
     }
-    let parsed = load(text, lint::rules).map(Arc::new);
+    let unloadable = |problems| Unloadable { problems, may_forbid: may_forbid(text) };
+    let parsed = load(text, lint::rules).map(Arc::new).map_err(unloadable);
     let mut cache = cache();
     if cache.len() >= 4096 {
         cache.clear();

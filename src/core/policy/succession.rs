@@ -200,6 +200,9 @@ impl Replaced<'_> {
     /// withdrawal, which counts on any hash: corruption never opens.
     fn signed_once(&self, org: &str) -> Option<(SignatureState, &str)> {
         let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()))?;
+        if self.has_withdrawn(org) {
+            return Some((SignatureState::Withdrawn, ""));
+        }
         if let Some(said) = words.signed_once(self.successor.starts).or_else(|| words.signed_once(self.now)) {
             return Some((said.state, &said.terms_hash));
         }
@@ -237,7 +240,9 @@ impl Replaced<'_> {
         }
         if now < successor.starts && successor.starts <= last {
             let then = Replaced { now: successor.starts, ..*self };
-            if !(old.spec.accession && successor.accession) && then.as_a_whole() {
+            if old.spec.accession && successor.accession {
+                then.apart().into_iter().for_each(|org| sooner(&mut ahead.ended, org, successor.starts));
+            } else if then.as_a_whole() {
                 ahead.by = ahead.by.into_iter().chain([successor.starts]).min();
             }
         }
@@ -257,24 +262,24 @@ impl Replaced<'_> {
 
     /// Whether the successor has been in force with every Controller of the old one having signed it.
     fn as_a_whole(&self) -> bool {
-        let new = self.usable().filter(|_| self.may_have_been_signed());
-        if new.is_some_and(|new| self.moments(new).into_iter().any(|at| self.takes_over(new, at))) {
+        if !self.may_have_been_signed() {
+            return false;
+        }
+        if self.usable().is_some_and(|new| self.moments(new).into_iter().any(|at| self.takes_over(new, at))) {
             return true;
         }
-        let controllers = self.controllers(self.now);
+        self.is_changed() && self.own_moments().into_iter().any(|at| self.had_been_signed_by_all(at))
+    }
+
+    /// Whether, where it is not known any more what the successor was, those who shared and received under the old one at a
+    /// moment have all signed one and the same of it.
+    fn had_been_signed_by_all(&self, at: Timestamp) -> bool {
+        let controllers = self.controllers(at);
         if controllers.is_empty() || controllers.iter().any(|org| self.signed_once(org).is_none()) {
             return false;
         }
-        if !self.is_changed() {
-            return false;
-        }
-        // what it was is not known any more: those who shared and received under the old one know it
-        let states = self
-            .old
-            .orgs()
-            .into_iter()
-            .map(|org| (org.to_owned(), party_state(self.old, org, Signing::AsSigned, self.now)));
-        let signed_in_old = standing_signed(self.old, &states.collect()).orgs;
+        let state = |org: &str| (org.to_owned(), party_state(self.old, org, Signing::AsSigned, at));
+        let signed_in_old = standing_signed(self.old, &self.old.orgs().into_iter().map(state).collect()).orgs;
         let mut hashes = BTreeSet::new();
         for org in &signed_in_old {
             match self.signed_once(org) {
@@ -297,8 +302,9 @@ impl Replaced<'_> {
         }
         let recipients = self.old.orgs_as(PartyRole::Recipient);
         if recipients.iter().any(|org| self.signed_once(org).is_some()) {
-            let signed = self.controllers(self.now).into_iter().filter(|org| self.signed_once(org).is_some());
-            over.extend(signed.filter(|org| self.is_changed_for(org)));
+            let then = self.own_moments().into_iter().flat_map(|at| self.controllers(at));
+            let signed: BTreeSet<String> = then.filter(|org| self.signed_once(org).is_some()).collect();
+            over.extend(signed.into_iter().filter(|org| self.is_changed_for(org)));
         }
         over
     }
@@ -314,13 +320,24 @@ impl Replaced<'_> {
 
     /// The moments of its life until now at which an answer about it may change.
     fn moments(&self, new: &Agreement) -> BTreeSet<Timestamp> {
-        let Self { model, old, successor, now, .. } = self;
-        let until = before(successor.ends).min(*now);
-        let mut moments = moments(model, new, successor.starts, until);
+        let mut moments = moments(self.model, new, self.successor.starts, self.until());
+        moments.extend(self.own_moments());
+        moments
+    }
+
+    /// Those of them at which something may change about who stands signed in the old one.
+    fn own_moments(&self) -> BTreeSet<Timestamp> {
+        let Self { model, old, successor, .. } = self;
+        let until = self.until();
         let said = old.signers.values().flat_map(|signer| signer.words.moments());
         let ends = old.orgs().into_iter().filter_map(|org| model.orgs.get(org)?.spec.ends_on);
-        moments.extend(said.chain(ends).filter(|at| (successor.starts..=until).contains(at)));
-        moments
+        let all = said.chain(ends).chain([successor.starts, until]);
+        all.filter(|at| (successor.starts..=until).contains(at)).collect()
+    }
+
+    /// Now, or its last moment.
+    fn until(&self) -> Timestamp {
+        before(self.successor.ends).min(self.now)
     }
 
     /// Whether the successor today is not what it was signed as: it or something that it names is gone or cannot be used,
@@ -331,33 +348,32 @@ impl Replaced<'_> {
         })
     }
 
-    /// Whether an organisation or product that it names is gone or cannot be used.
+    /// Whether an organisation or product that it names is gone or cannot be used, and it is not written since when.
     fn lacks_something(&self, new: &Agreement) -> bool {
-        let Self { model, now, .. } = self;
-        let is_active =
-            |org: &str| model.orgs.get(org).is_some_and(|org| org.state(*now) == OrgState::Active);
+        let Self { model, .. } = self;
+        // an end that was written down beforehand hides nothing of the past
+        let was_active =
+            |org: &str| model.orgs.get(org).is_some_and(|org| org.spec.state == OrgState::Active);
         let mut products = new.spec.purposes.iter().flat_map(|purpose| &purpose.products);
-        !new.orgs().into_iter().all(is_active)
+        !new.orgs().into_iter().all(was_active)
             || products.any(|product| !model.products.contains_key(product))
     }
 
+    /// The same for one Controller: what it signed, or what a Recipient of the old one did, are other terms than today's.
     fn is_changed_for(&self, org: &str) -> bool {
         self.usable().is_none_or(|new| {
-            let recipients = new.orgs_as(PartyRole::Recipient);
+            let mut recipients = self.old.orgs_as(PartyRole::Recipient).into_iter();
             self.lacks_something(new)
                 || self.is_changed_in(new, org)
-                || recipients.into_iter().all(|org| self.is_changed_in(new, org))
+                || recipients.any(|org| self.is_changed_in(new, org))
         })
     }
 
+    /// Whether an organisation has signed other terms of it than today's.
     fn is_changed_in(&self, new: &Agreement, org: &str) -> bool {
-        let is_active =
-            self.model.orgs.get(org).is_some_and(|found| found.state(self.now) == OrgState::Active);
         let hash = new.signers.get(org).map(|signer| signer.terms_hash.as_str());
-        let on_other_terms = self
-            .signed_once(org)
-            .is_some_and(|(state, signed)| state == SignatureState::Signed && Some(signed) != hash);
-        !is_active || on_other_terms
+        self.signed_once(org)
+            .is_some_and(|(state, signed)| state == SignatureState::Signed && Some(signed) != hash)
     }
 }
 

@@ -67,6 +67,14 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                 check
                     .finding(Code::SupersedesItself, "spec.supersedes", format!("`{own}` supersedes itself"))
                     .help("name the older agreement that this one replaces, or leave the field out");
+            } else if spec.emergency.is_some() {
+                check
+                    .finding(
+                        Code::EmergencySupersedes,
+                        "spec.supersedes",
+                        format!("an emergency agreement cannot replace `{old}`"),
+                    )
+                    .help("take `supersedes` out: an emergency is in force beside the old agreement");
             } else if on_circle(&own, &successions) {
                 check
                     .finding(
@@ -78,14 +86,6 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                         "an agreement replaces an older one: take one of the links out; until then none of them ends \
                          another",
                     );
-            } else if spec.emergency.is_some() {
-                check
-                    .finding(
-                        Code::EmergencySupersedes,
-                        "spec.supersedes",
-                        format!("an emergency agreement cannot replace `{old}`"),
-                    )
-                    .help("take `supersedes` out: an emergency is in force beside the old agreement");
             } else if !all.contains(old) {
                 check
                     .finding(
@@ -227,6 +227,10 @@ fn replaced_by<'s>(
 /// misspelt. A spec without such a field replaces none.
 fn may_supersede(unreadable: &Unreadable, old: &ObjectRef) -> bool {
     const FIELD: &str = "supersedes";
+    // an emergency stands beside the old one
+    if unreadable.spec.get("emergency").is_some_and(Value::is_object) {
+        return false;
+    }
     match unreadable.spec.as_object() {
         Some(fields) if fields.get(FIELD).is_some_and(|it| !it.is_null()) => {
             unreadable.may_mean("/supersedes", old)
