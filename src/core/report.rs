@@ -339,7 +339,7 @@ impl Conditions<'_> {
         let enforced = if lies_here {
             not_observed(generation, "Enforced")
         } else {
-            let message = "nothing of it lies in this cluster";
+            let message = "no product and no recipient of it is in this cluster";
             condition(generation, "Enforced", ConditionStatus::Unknown, NOT_IN_THIS_CLUSTER, message)
         };
         let ready = if in_force {

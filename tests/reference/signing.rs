@@ -65,12 +65,43 @@ impl Standing {
 /// What is said for a party by a signature object: the object, or none where it is broken.
 type Said<'a> = Option<&'a Object<Signature>>;
 
+/// Which delegates count.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Delegates {
+    /// Those that are active.
+    Active,
+    /// Also those whose state is another now: it is not written since when.
+    AsTheyWere,
+}
+
 /// What a delegate may speak for.
 type Limit = BTreeSet<String>;
 
 impl Model<'_> {
     /// How an organisation stands in an agreement, by today's signatures as they count at a moment.
     pub fn standing(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
+        self.standing_by(agreement, org, at, Delegates::Active)
+    }
+
+    /// How it stood, if delegates that are not active now were.
+    pub fn standing_once(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
+        self.standing_by(agreement, org, at, Delegates::AsTheyWere)
+    }
+
+    /// Whether it has signed by a delegate that is not active any more, since when is not known.
+    pub fn rests_on_inactive(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> bool {
+        let now = self.said(&agreement.key, org, at, Delegates::Active);
+        let once = self.said(&agreement.key, org, at, Delegates::AsTheyWere);
+        once.0.is_empty() && now.1.len() != once.1.len()
+    }
+
+    fn standing_by(
+        &self,
+        agreement: &Object<Agreement>,
+        org: &str,
+        at: Timestamp,
+        which: Delegates,
+    ) -> Standing {
         let spec = &agreement.spec;
         if !spec.parties.iter().any(|it| it.org == org) {
             return Standing::new(Kind::NotSigned);
@@ -80,7 +111,7 @@ impl Model<'_> {
             return Standing::signed(codes);
         }
         let assumed = spec.emergency.is_some() && !has_role(spec, org, "Controller");
-        let (own, mut delegates) = self.said(&agreement.key, org, at);
+        let (own, mut delegates) = self.said(&agreement.key, org, at, which);
         // a delegate that may speak for none of the purposes has said nothing
         delegates.retain(|(_, limit)| !limit.is_disjoint(&codes));
         match (own.as_slice(), delegates.as_slice()) {
@@ -134,7 +165,13 @@ impl Model<'_> {
     }
 
     /// What is said for a party about an agreement: by itself, and by delegates, each with what it may speak for.
-    fn said(&self, agreement: &Ref, org: &str, at: Timestamp) -> (Vec<Said<'_>>, Vec<(Said<'_>, Limit)>) {
+    fn said(
+        &self,
+        agreement: &Ref,
+        org: &str,
+        at: Timestamp,
+        which: Delegates,
+    ) -> (Vec<Said<'_>>, Vec<(Said<'_>, Limit)>) {
         let whole = self
             .world
             .signatures
@@ -154,7 +191,11 @@ impl Model<'_> {
                 let delegate = self.orgs.get(delegation.to.as_str());
                 delegate.is_some_and(|it| it.spec.home_namespace == namespace)
                     && at < delegation.until
-                    && self.is_active(&delegation.to, at)
+                    && (self.is_active(&delegation.to, at)
+                        || (which == Delegates::AsTheyWere
+                            && delegate.is_some_and(|it| {
+                                it.spec.state != "Active" && it.spec.ends_on.is_none_or(|ends| at < ends)
+                            })))
             });
             let limit: Limit = valid.flat_map(|it| it.purposes.iter().cloned()).collect();
             if !limit.is_empty() {
@@ -200,7 +241,7 @@ impl Model<'_> {
 
     /// Whether an organisation has signed, and whether it has withdrawn from, an agreement that cannot be read.
     pub fn said_of_unreadable(&self, agreement: &Ref, org: &str, at: Timestamp) -> (bool, bool) {
-        let (own, delegates) = self.said(agreement, org, at);
+        let (own, delegates) = self.said(agreement, org, at, Delegates::AsTheyWere);
         let (mut signed, mut withdrawn) = (false, false);
         for said in own.into_iter().chain(delegates.into_iter().map(|(said, _)| said)) {
             let kind = said.map(|it| stands(&it.spec, &Limit::new(), at).kind);
@@ -231,8 +272,10 @@ fn stands(signature: &Signature, codes: &BTreeSet<String>, at: Timestamp) -> Sta
             None => {}
         }
     }
+    let mut covered =
+        codes.iter().filter(|it| signature.purposes.as_ref().is_none_or(|own| own.contains(it)));
     let has_ended = signature.ends.iter().any(|it| it.on <= at);
-    if kind == Kind::Signed && has_ended && purposes.is_empty() {
+    if kind == Kind::Signed && has_ended && purposes.is_empty() && covered.next().is_some() {
         kind = Kind::Withdrawn;
     }
     if kind != Kind::Signed {

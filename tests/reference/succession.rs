@@ -36,7 +36,9 @@ impl Model<'_> {
             if !named || circles.contains(&new.key) || new.spec.emergency.is_some() {
                 continue;
             }
-            if is_misshapen(&new.spec) {
+            // what it names is another matter than what it is
+            let is_refused = self.invalid.contains(&new.key) && !self.names_what_is_not_there(&new.spec);
+            if is_misshapen(&new.spec) || is_refused {
                 let start = Some(new.spec.term.start);
                 let lost = Lost { key: &new.key, start, accession: new.spec.accession };
                 self.judge_unreadable(old, &lost, &controllers, now, &mut found);
@@ -135,12 +137,24 @@ impl Model<'_> {
         was: &BTreeSet<&str>,
         at: Timestamp,
     ) -> bool {
-        let on_other_terms = |org: &str| self.standing(new, org, at).kind == Kind::OtherTerms;
+        let on_other_terms = |org: &str| self.has_changed_for(new, org, at);
         if old.spec.accession && new.spec.accession {
             return was.iter().any(|it| on_other_terms(it))
                 || role(&old.spec, "Recipient").into_iter().any(on_other_terms);
         }
         old.spec.parties.iter().chain(&new.spec.parties).any(|it| on_other_terms(&it.org))
+    }
+
+    /// Whether an organisation has signed other terms than today's, or by a delegate that is not active any more.
+    fn has_changed_for(&self, new: &Object<Agreement>, org: &str, at: Timestamp) -> bool {
+        self.standing(new, org, at).kind == Kind::OtherTerms || self.rests_on_inactive(new, org, at)
+    }
+
+    /// Whether an organisation or product is not there, or cannot be used.
+    fn names_what_is_not_there(&self, new: &Agreement) -> bool {
+        let mut products = new.purposes.iter().flat_map(|it| &it.products);
+        new.parties.iter().any(|it| !self.orgs.contains_key(it.org.as_str()))
+            || products.any(|it| !self.products.contains_key(it))
     }
 
     /// A successor whose products or organisations are gone, or whose terms have changed since.
@@ -153,13 +167,13 @@ impl Model<'_> {
         found: &mut Succession,
     ) {
         let said = |org: &str| {
-            let standing = self.standing(new, org, at);
+            let standing = self.standing_once(new, org, at);
             let no = standing.kind == Kind::Declined || (standing.kind == Kind::NotSigned && !standing.doubt);
             (!no).then_some(standing)
         };
         if old.spec.accession && new.spec.accession {
             let recipients = role(&old.spec, "Recipient");
-            let on_other_terms = |org: &str| self.standing(new, org, at).kind == Kind::OtherTerms;
+            let on_other_terms = |org: &str| self.has_changed_for(new, org, at);
             let for_all = is_lost || recipients.iter().any(|it| on_other_terms(it));
             if recipients.iter().any(|it| said(it).is_some()) {
                 let over = was.iter().filter(|it| said(it).is_some() && (for_all || on_other_terms(it)));
@@ -247,7 +261,7 @@ fn may_supersede(broken: &Broken, old: &Ref) -> bool {
         supersedes[field].as_str().is_none_or(|it| it.is_empty() || it == expected)
     };
     let absent = broken.spec.is_object() && broken.spec.get("supersedes").is_none();
-    // an emergency stands beside the old one
+    // an emergency ends no other agreement
     let absent = absent || broken.spec["emergency"].is_object();
     !absent && may_name("namespace", &old.namespace) && may_name("name", &old.name) && broken.key != *old
 }

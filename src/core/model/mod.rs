@@ -190,6 +190,8 @@ pub struct Successor {
     pub accession: bool,
     /// Whether `supersedes` is an error here: on a circle, or in an emergency. Then it ends nothing.
     pub is_void: bool,
+    /// Whether an organisation or product that it names is not there, or cannot be used.
+    pub lacks_something: bool,
 }
 
 impl Agreement {

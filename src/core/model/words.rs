@@ -46,9 +46,11 @@ pub struct Said {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DelegatedWord {
     pub namespace: String,
-    /// What was delegated to the organisations at home there. That of one that is not active has ended long ago.
+    /// What was delegated to the organisations at home there.
     pub delegations: Vec<Delegation>,
     pub word: Word,
+    /// Whether the delegate can be used. One that cannot signs nothing, and what it wrote in time may say anything.
+    pub is_usable: bool,
 }
 
 /// Leave to sign for somebody else.
@@ -58,11 +60,18 @@ pub struct Delegation {
     pub until: Timestamp,
     /// When the delegate itself ends, and with it its leave.
     pub delegate_ends: Option<Timestamp>,
+    /// Whether the delegate is not active, since when is not known.
+    pub is_inactive: bool,
 }
 
 impl Delegation {
-    /// When it ends.
+    /// When it ends. That to an organisation that is not active has ended long ago.
     pub fn ends(&self) -> Timestamp {
+        if self.is_inactive { Timestamp::MIN } else { self.written_end() }
+    }
+
+    /// When it ends by what is written down, whatever has become of the delegate.
+    fn written_end(&self) -> Timestamp {
         self.delegate_ends.map_or(self.until, |ends| ends.min(self.until))
     }
 }
@@ -127,8 +136,8 @@ impl Words {
         let word = match self.own.as_slice() {
             [word] => word,
             [] => {
-                let mut live =
-                    self.delegated.iter().filter(|it| it.delegations.iter().any(|it| at < it.ends()));
+                let in_date = |it: &Delegation| at < it.written_end();
+                let mut live = self.delegated.iter().filter(|it| it.delegations.iter().any(in_date));
                 let first = live.next()?;
                 if live.next().is_some() {
                     return None;
@@ -141,6 +150,12 @@ impl Words {
             Word::Said(said) if said.state != SignatureState::Declined && !said.leaving => Some(said),
             Word::Said(_) | Word::Unknown => None,
         }
+    }
+
+    /// Whether it rests on what a delegate said that is not active any more, which hides what it once was.
+    pub fn rests_on_inactive(&self) -> bool {
+        let mut delegations = self.delegated.iter().flat_map(|it| &it.delegations);
+        self.own.is_empty() && delegations.any(|it| it.is_inactive)
     }
 
     /// Whether something that cannot be used may be its word at a moment.
@@ -189,7 +204,13 @@ impl Said {
         };
         let covered = |purpose: &&String| purposes.as_ref().is_none_or(|own| own.contains(*purpose));
         // who has ended each purpose that it signed for, one by one or all at once, has withdrawn
-        if ends.iter().any(|end| end.on <= at) && may.iter().filter(covered).all(|purpose| over(&purpose)) {
+        let come = || ends.iter().filter(|end| end.on <= at);
+        let mut signed_for = may.iter().filter(covered).peekable();
+        let has_ended_all = match signed_for.peek() {
+            Some(_) => come().next().is_some() && signed_for.all(|purpose| over(&purpose)),
+            None => come().any(|end| end.purpose.is_none()),
+        };
+        if has_ended_all {
             return out(Standing::Withdrawn);
         }
         let signed: BTreeSet<String> = may
@@ -219,7 +240,7 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
     let mut lapsed: BTreeSet<String> = BTreeSet::new();
     let mut has_left = false;
     let mut in_one: BTreeMap<&str, usize> = BTreeMap::new();
-    for DelegatedWord { namespace, delegations, word } in words {
+    for DelegatedWord { namespace, delegations, word, is_usable } in words {
         let of = |in_date: bool| -> BTreeSet<String> {
             let those = delegations.iter().filter(|it| (at < it.ends()) == in_date);
             those.flat_map(|it| it.purposes.intersection(all)).cloned().collect()
@@ -230,8 +251,8 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
             _ if !may.is_empty() => {
                 *in_one.entry(namespace).or_default() += 1;
                 match word {
-                    Word::Said(word) => said.push((word, may)),
-                    Word::Unknown => unknown.extend(may),
+                    Word::Said(word) if *is_usable => said.push((word, may)),
+                    Word::Said(_) | Word::Unknown => unknown.extend(may),
                 }
             }
             // no passing of time takes a no away, to the whole or to a part
@@ -296,8 +317,9 @@ mod tests {
 
     fn delegated(namespace: &str, purposes: &[&str], until: &str, word: Word) -> DelegatedWord {
         let purposes = purposes.iter().map(|it| (*it).to_owned()).collect();
-        let delegations = vec![Delegation { purposes, until: moment(until), delegate_ends: None }];
-        DelegatedWord { namespace: namespace.to_owned(), delegations, word }
+        let delegations =
+            vec![Delegation { purposes, until: moment(until), delegate_ends: None, is_inactive: false }];
+        DelegatedWord { namespace: namespace.to_owned(), delegations, word, is_usable: true }
     }
 
     /// Standing, what it has signed for, and what it is against.

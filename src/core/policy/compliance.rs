@@ -373,7 +373,7 @@ fn narrowed(
     {
         broken.controller = None;
     }
-    // a purpose for which nobody in it shares has nothing that could be left
+    // a purpose for which no member shares does not count
     let asked: BTreeMap<&str, BTreeSet<&str>> =
         members.controllers().filter(|(_, controllers)| !controllers.is_empty()).collect();
     let mut of_purposes: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();

@@ -301,7 +301,9 @@ impl Replaced<'_> {
             over.extend(self.moments(new).into_iter().flat_map(|at| self.gone_over(new, at)));
         }
         let recipients = self.old.orgs_as(PartyRole::Recipient);
-        if recipients.iter().any(|org| self.signed_once(org).is_some()) {
+        // of one that cannot be used for another reason it is enough that a Controller has signed it
+        let is_refused = self.usable().is_none() && !self.successor.lacks_something;
+        if is_refused || recipients.iter().any(|org| self.signed_once(org).is_some()) {
             let then = self.own_moments().into_iter().flat_map(|at| self.controllers(at));
             let signed: BTreeSet<String> = then.filter(|org| self.signed_once(org).is_some()).collect();
             over.extend(signed.into_iter().filter(|org| self.is_changed_for(org)));
@@ -325,7 +327,7 @@ impl Replaced<'_> {
         moments
     }
 
-    /// Those of them at which something may change about who stands signed in the old one.
+    /// Those of them at which it may change who is signed in the old one.
     fn own_moments(&self) -> BTreeSet<Timestamp> {
         let Self { model, old, successor, .. } = self;
         let until = self.until();
@@ -369,9 +371,13 @@ impl Replaced<'_> {
         })
     }
 
-    /// Whether an organisation has signed other terms of it than today's.
+    /// Whether an organisation has signed other terms of it than today's, or by a delegate that is not active any more.
     fn is_changed_in(&self, new: &Agreement, org: &str) -> bool {
         let hash = new.signers.get(org).map(|signer| signer.terms_hash.as_str());
+        let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()));
+        if words.is_some_and(Words::rests_on_inactive) {
+            return true;
+        }
         self.signed_once(org)
             .is_some_and(|(state, signed)| state == SignatureState::Signed && Some(signed) != hash)
     }

@@ -28,6 +28,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
     let all: BTreeSet<ObjectRef> =
         snapshot.agreements.iter().map(|agreement| key(&*agreement.object)).collect();
     checked.model.successors = successors(snapshot, &checked.model, &successions);
+    let mut pending: Vec<(Check<'_, DataSharingAgreement>, Agreement)> = Vec::new();
     for sourced in &snapshot.agreements {
         let Some(mut check) = checked.start(sourced) else {
             continue;
@@ -97,15 +98,6 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                     .help("nothing to end; leave it as a record if the old one was deleted");
             }
         }
-        if let Some(unread) = replaced_by(snapshot, model, object, now) {
-            let message = format!(
-                "{} cannot be read, and may have replaced it: it says so, and every Controller may have signed it",
-                unread.key()
-            );
-            check
-                .finding(Code::SuccessorUnreadable, "metadata.name", message)
-                .help("fix it or delete it, or run a version of concordat that can read it");
-        }
         let agreement = Agreement {
             reference: own.clone(),
             spec: spec.clone(),
@@ -116,8 +108,29 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
             same_reference: references.get(&own).cloned().unwrap_or_default(),
             signers: BTreeMap::new(),
         };
+        pending.push((check, agreement));
+    }
+    // what cannot be used, for whatever reason, may have replaced another
+    let refused: BTreeSet<ObjectRef> = pending
+        .iter()
+        .filter(|(check, _)| !check.is_sound_but_for(&[]))
+        .map(|(_, agreement)| agreement.reference.clone())
+        .collect();
+    let replaced: Vec<Option<String>> = pending
+        .iter()
+        .map(|(_, agreement)| replaced_by(snapshot, &checked.model, agreement, &refused, now))
+        .collect();
+    for ((mut check, agreement), replaced) in pending.into_iter().zip(replaced) {
+        if let Some(new) = replaced {
+            let message = format!(
+                "{new}, and may have replaced it: it says so, and every Controller may have signed it"
+            );
+            check
+                .finding(Code::SuccessorUnreadable, "metadata.name", message)
+                .help("fix it or delete it, or run a version of concordat that can read it");
+        }
         if checked.finish(check) {
-            checked.model.agreements.insert(own, agreement);
+            checked.model.agreements.insert(agreement.reference.clone(), agreement);
         }
     }
 }
@@ -155,6 +168,7 @@ fn successors(
             ends: Agreement::ends_of(spec),
             accession: spec.accession,
             is_void: spec.emergency.is_some() || on_circle(&reference, successions),
+            lacks_something: lacks_something(model, spec),
             reference,
         });
     }
@@ -170,11 +184,19 @@ fn successors(
                     ends: Timestamp::MAX,
                     accession: spec.accession && may_have_accession(unreadable),
                     is_void: false,
+                    lacks_something: false,
                 });
             }
         }
     }
     successors
+}
+
+/// Whether an organisation or product that an agreement names is not there, or cannot be used.
+fn lacks_something(model: &Model, spec: &DataSharingAgreementSpec) -> bool {
+    let mut products = spec.purposes.iter().flat_map(|purpose| &purpose.products);
+    spec.parties.iter().any(|party| !model.orgs.contains_key(&party.org))
+        || products.any(|product| !model.products.contains_key(product))
 }
 
 /// Whether an agreement that cannot be read has `accession`, or may have it.
@@ -185,49 +207,65 @@ fn may_have_accession(unreadable: &Unreadable) -> bool {
     }
 }
 
-/// What may have replaced an agreement and cannot be read: it says that it does and not that it starts later, and every
-/// Controller of the old one may have signed it. Nobody else can close the old one by writing something broken.
-fn replaced_by<'s>(
-    snapshot: &'s Snapshot,
-    model: &'s Model,
-    old: &DataSharingAgreement,
+/// What may have replaced an agreement and cannot be read, or cannot be used for another reason than a missing product or
+/// organisation: it says that it does and not that it starts later, and every Controller of the old one may have signed it.
+/// No one else can close the old one by writing something broken.
+fn replaced_by(
+    snapshot: &Snapshot,
+    model: &Model,
+    old: &Agreement,
+    refused: &BTreeSet<ObjectRef>,
     now: Timestamp,
-) -> Option<&'s Unreadable> {
-    let own = key(old);
+) -> Option<String> {
+    let own = &old.reference;
     let carries_on = |org: &str| {
         model
             .orgs
             .get(org)
             .is_some_and(|org| !matches!(org.state(now), OrgState::Dissolved | OrgState::Merged))
     };
-    let purposes = old.spec.purposes.iter().map(|purpose| purpose.code.clone()).collect();
-    // whoever has said no to the old one does not stand signed in it, whatever its terms
+    let purposes = old.purposes();
+    // whoever has said no to the old one is not signed in it, whatever its terms
     let takes_part = |org: &str| {
         let words = model.words.get(&(own.clone(), org.to_owned()));
         words.is_none_or(|words| !words.at(now, &purposes, "").standing.is_out())
     };
     let controllers: BTreeSet<&str> =
         controllers(&old.spec).filter(|org| carries_on(org) && takes_part(org)).collect();
-    model.held(snapshot).find(|it| {
-        let new = it.reference();
+    let all_may_have_signed = |new: &ObjectRef| {
         let may_have_signed = |org: &&str| {
-            model.words.get(&(new.clone(), (*org).to_owned())).is_some_and(Words::may_have_signed)
+            let words = model.words.get(&(new.clone(), (*org).to_owned()));
+            words.is_some_and(Words::may_have_signed)
         };
+        new != own && !controllers.is_empty() && controllers.iter().all(may_have_signed)
+    };
+    let unreadable = model.held(snapshot).find(|it| {
         it.kind == KIND
             && !(old.spec.accession && may_have_accession(it))
-            && new != own
-            && may_supersede(it, &own)
+            && may_supersede(it, own)
             && it.start().is_none_or(|start| start <= now)
-            && !controllers.is_empty()
-            && controllers.iter().all(may_have_signed)
-    })
+            && all_may_have_signed(&it.reference())
+    });
+    if let Some(unreadable) = unreadable {
+        return Some(format!("{} cannot be read", unreadable.key()));
+    }
+    let successors = model.successors.get(own).into_iter().flatten();
+    let mut refused = successors.filter(|it| {
+        refused.contains(&it.reference)
+            && !it.is_void
+            && !it.lacks_something
+            && !(old.spec.accession && it.accession)
+            && it.starts <= now
+            && all_may_have_signed(&it.reference)
+    });
+    refused.next().map(|it| format!("{KIND} {} cannot be used", it.reference))
 }
 
 /// Whether an agreement that cannot be read may replace another one: what it names may be that one, or its field is
 /// misspelt. A spec without such a field replaces none.
 fn may_supersede(unreadable: &Unreadable, old: &ObjectRef) -> bool {
     const FIELD: &str = "supersedes";
-    // an emergency stands beside the old one
+    // an emergency ends no other agreement
     if unreadable.spec.get("emergency").is_some_and(Value::is_object) {
         return false;
     }

@@ -109,19 +109,16 @@ fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BT
     let Some(org) = model.orgs.get(&slot.1) else {
         return false;
     };
-    // a delegate that cannot be used signs nothing, and may have said no: its word is held like one that cannot be read
-    let mut word = word;
+    let mut is_usable = true;
     let delegations: Vec<Delegation> = delegations(model, &org.spec, stands_in)
         .map(|it| {
             let delegate = model.orgs.get(&it.to).map(|org| &org.spec);
-            if delegate.is_none() {
-                word = Word::Unknown;
-            }
-            let has_lapsed = delegate.is_some_and(|org| org.state != OrgState::Active);
+            is_usable &= delegate.is_some();
             Delegation {
                 purposes: it.purposes.iter().cloned().collect(),
-                until: if has_lapsed { Timestamp::MIN } else { it.until },
+                until: it.until,
                 delegate_ends: delegate.and_then(|org| org.ends_on),
+                is_inactive: delegate.is_some_and(|org| org.state != OrgState::Active),
             }
         })
         .collect();
@@ -129,7 +126,12 @@ fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BT
         return false;
     }
     let namespace = stands_in.to_owned();
-    words.entry(slot.clone()).or_default().delegated.push(DelegatedWord { namespace, delegations, word });
+    words.entry(slot.clone()).or_default().delegated.push(DelegatedWord {
+        namespace,
+        delegations,
+        word,
+        is_usable,
+    });
     true
 }
 
@@ -174,7 +176,7 @@ fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
     delegates.map(|it| it.to.as_str()).chain([party]).any(is_home)
 }
 
-/// Whether a namespace, which is nobody else's home, may be the home of an organisation that cannot be read.
+/// Whether a namespace, which is no other organisation's home, may be the home of an organisation that cannot be read.
 fn may_be_home(namespace: &str, org: &str, model: &Model) -> bool {
     model.homeless.contains(org) && !model.homes.values().any(|home| home == namespace)
 }
@@ -476,7 +478,9 @@ fn delegations<'o>(
     org: &'o PartnerOrgSpec,
     stands_in: &str,
 ) -> impl Iterator<Item = &'o DelegatedSigning> {
-    let is_delegate = move |to: &str| model.homes.get(to).is_some_and(|home| home == stands_in);
+    let is_delegate = move |to: &str| {
+        model.homes.get(to).is_some_and(|home| home == stands_in) || may_be_home(stands_in, to, model)
+    };
     org.delegated_signing.iter().filter(move |it| is_delegate(&it.to))
 }
 

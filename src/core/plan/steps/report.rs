@@ -4,7 +4,7 @@
 //! `Enforced`, `Ready`, `Reconciling` and `Stalled` of an agreement are settled here. A status is written when its
 //! meaning has changed and at no other time: `lastTransitionTime` follows from the old status and the moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -151,13 +151,17 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     let mut agreements: BTreeMap<String, Effect> = BTreeMap::new();
     let mut flows: BTreeMap<ObjectRef, Effect> = BTreeMap::new();
     let mut isolated: BTreeMap<ObjectKey, Effect> = BTreeMap::new();
+    let mut unisolated: Vec<(&String, &PlannedObject)> = Vec::new();
 
     for object in &plan.objects {
         let (agreement, flow) = match object {
             PlannedObject::Isolation(policy) => {
                 if let Some(owner) = isolation_owner(policy) {
-                    let stands = wanted.stands(observed, &PlannedKey::of(object));
+                    let stands = is_in_place(wanted, observed, object);
                     isolated.entry(owner).or_default().count(object, stands, failures);
+                    if !stands {
+                        unisolated.extend(policy.annotations().get(PRODUCT).map(|product| (product, object)));
+                    }
                 }
                 continue;
             }
@@ -166,7 +170,7 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
                 (policy.annotations().get(AGREEMENT).cloned(), flow(&**policy))
             }
         };
-        let stands = wanted.stands(observed, &PlannedKey::of(object));
+        let stands = is_in_place(wanted, observed, object);
         if let Some(agreement) = agreement {
             agreements.entry(agreement).or_default().count(object, stands, failures);
         }
@@ -175,10 +179,31 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
         }
     }
 
+    // what is not isolated is open to everyone, whatever its agreements say
+    if !unisolated.is_empty() {
+        let mut shared: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
+        for object in &plan.objects {
+            if let PlannedObject::Grant(grant) = object
+                && let Some(product) = grant.annotations().get(PRODUCT)
+            {
+                shared.entry(product).or_default().insert(grant_agreement(grant));
+            }
+        }
+        for (product, isolation) in unisolated {
+            for agreement in shared.get(product).into_iter().flatten() {
+                agreements.entry(agreement.clone()).or_default().lack(isolation, failures);
+            }
+        }
+    }
+
     let policies = observed.policies.iter().filter(|(at, _)| !wanted.allows.contains_key(at));
     let policies =
         policies.filter_map(|(at, it)| Some((it.annotations().get(AGREEMENT)?.clone(), policy_key(at))));
     let grants = observed.grants.iter().filter(|(at, _)| !wanted.grants.contains_key(at));
+    // one that somebody else's finalizer holds says so itself
+    for (at, _) in grants.clone().filter(|(_, it)| it.metadata.deletion_timestamp.is_some()) {
+        flows.entry(at.clone()).or_default().leftover += 1;
+    }
     let grants = grants.map(|(at, it)| (grant_agreement(it), grant_key(at)));
     for (agreement, key) in policies.chain(grants) {
         let effect = agreements.entry(agreement).or_default();
@@ -186,6 +211,20 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
         effect.fail(&key, failures);
     }
     Effects { agreements, flows, isolated }
+}
+
+/// Whether a planned object is there as planned, and is not being deleted.
+fn is_in_place(wanted: &Wanted<'_>, observed: &Observed, object: &PlannedObject) -> bool {
+    let key = PlannedKey::of(object);
+    let is_going = match &key {
+        PlannedKey::Isolation(at) | PlannedKey::Allow(at) => {
+            observed.policies.get(at).is_some_and(|it| it.metadata.deletion_timestamp.is_some())
+        }
+        PlannedKey::Grant(at) => {
+            observed.grants.get(at).is_some_and(|it| it.metadata.deletion_timestamp.is_some())
+        }
+    };
+    !is_going && wanted.stands(observed, &key)
 }
 
 /// The product, or the organisation of the Managed function, that an isolation is for.
@@ -207,9 +246,13 @@ impl Effect {
             PlannedObject::Allow { .. } | PlannedObject::Isolation(_) => self.policies += 1,
         }
         if !stands {
-            self.missing += 1;
-            self.fail(&object.key(), failures);
+            self.lack(object, failures);
         }
+    }
+
+    fn lack(&mut self, object: &PlannedObject, failures: &Failures) {
+        self.missing += 1;
+        self.fail(&object.key(), failures);
     }
 
     fn fail(&mut self, key: &ObjectKey, failures: &Failures) {
@@ -231,7 +274,7 @@ fn flow(object: &impl ResourceExt) -> Flow<'_> {
 /// A grant is ready when it stands, and all that opens its flow.
 fn grant_status(effect: &Effect) -> ObjectStatus {
     let (reason, message) = cause(effect, true);
-    let ready = effect.missing == 0;
+    let ready = effect.missing + effect.leftover == 0;
     let mut conditions = Vec::new();
     set(&mut conditions, "Ready", ready, reason, &message);
     ObjectStatus { observed_generation: None, conditions }
