@@ -47,7 +47,7 @@ use crate::core::snapshot::Unreadable;
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How many calls of one stage are under way at once.
 const AT_ONCE: usize = 8;
-/// After this many calls without any answer, the rest is left for the next round.
+/// After this many calls in a row without any answer, the rest of a stage is left for the next round.
 const SILENT: usize = 3;
 
 /// Waits for a call, but not for ever; nothing if it took too long.
@@ -100,7 +100,7 @@ struct Pass<'a> {
     /// The uid of each grant that stands, for the owner references.
     grants: BTreeMap<ObjectRef, String>,
     failures: Failures,
-    /// Calls that brought no answer.
+    /// The last calls, as far as they brought no answer.
     silent: usize,
     /// The policies as they stood.
     policies: &'a BTreeMap<ObjectRef, Shared<NetworkPolicy>>,
@@ -196,7 +196,11 @@ impl Executor {
         });
         // the steps of one stage do not rely on each other: as soon as one is done, the next begins
         for stage in steps.chunk_by(|a, b| a.stage == b.stage) {
-            let (mut due, mut under_way) = (stage.iter().peekable(), FuturesUnordered::new());
+            // what failed before comes last, and keeps nothing else waiting
+            let mut due: Vec<&Step> = stage.iter().collect();
+            due.sort_by_key(|step| lock(&self.told).contains_key(&step.object()));
+            lock(&pass).silent = 0;
+            let (mut due, mut under_way) = (due.into_iter().peekable(), FuturesUnordered::new());
             loop {
                 while under_way.len() < AT_ONCE
                     && !is_cut_short()
@@ -227,6 +231,7 @@ impl Executor {
         let object = step.object();
         match outcome {
             Ok(written) => {
+                pass.silent = 0;
                 let result = if matches!(written, Written::Gone) { "gone" } else { "done" };
                 self.metrics.wrote(&object.kind, result);
                 pass.failures.remove(&object);
@@ -241,9 +246,7 @@ impl Executor {
             }
             Err(failure) => {
                 self.metrics.wrote(&object.kind, failure.reason.as_str());
-                if failure == unreachable_server() {
-                    pass.silent += 1;
-                }
+                pass.silent = if failure == unreachable_server() { pass.silent + 1 } else { 0 };
                 let mut told = lock(&self.told);
                 if told.get(&object) != Some(&failure) {
                     warn!(object = %object, reason = failure.reason.as_str(), "not written: {}", failure.message);
@@ -492,7 +495,7 @@ fn refusal(status: &Status) -> Failure {
         403 | 409 if caused("NamespaceTerminating") => FailureReason::NamespaceTerminating,
         401 | 403 => FailureReason::Forbidden,
         409 => FailureReason::Conflict,
-        429 | 500.. => FailureReason::Unreachable,
+        429 | 500.. => FailureReason::ServerError,
         _ => FailureReason::Rejected,
     };
     let message = match reason {
@@ -501,11 +504,27 @@ fn refusal(status: &Status) -> Failure {
         FailureReason::Conflict => "it was changed at the same moment".to_owned(),
         FailureReason::Forbidden => format!("the operator's account may not: {words}"),
         FailureReason::Unreachable => return unreachable_server(),
+        FailureReason::ServerError => format!("the API server could not: {}", without_numbers(&words)),
         FailureReason::Rejected | FailureReason::Waiting => {
             format!("the API server refuses it: {words}")
         }
     };
     Failure { reason, message }
+}
+
+/// A text without what differs from try to try: numbers, but for those in names, which are quoted.
+fn without_numbers(text: &str) -> String {
+    let mut is_quoted = false;
+    let mut kept = String::new();
+    for c in text.chars() {
+        is_quoted ^= c == '"';
+        if is_quoted || !c.is_ascii_digit() {
+            kept.push(c);
+        } else if !kept.ends_with('#') {
+            kept.push('#');
+        }
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -547,7 +566,18 @@ mod tests {
             (FailureReason::Rejected, "the API server refuses it: spec: bad".to_owned())
         );
         let busy = json!({"code": 503, "reason": "ServiceUnavailable", "message": "try 17 of 20"});
-        assert_eq!(refused(busy), (FailureReason::Unreachable, "the API server does not answer".to_owned()));
+        assert_eq!(
+            refused(busy),
+            (FailureReason::ServerError, "the API server could not: try # of #".to_owned())
+        );
+        let hook = json!({
+            "code": 500, "reason": "InternalError",
+            "message": "failed calling webhook \"v1.hook\": dial tcp 10.0.0.7:443: connection refused",
+        });
+        assert_eq!(
+            refused(hook).1,
+            "the API server could not: failed calling webhook \"v1.hook\": dial tcp #.#.#.#:#: connection refused"
+        );
         let conflict = json!({"code": 409, "reason": "Conflict", "message": "version 17 is not 18"});
         assert_eq!(
             refused(conflict),

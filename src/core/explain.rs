@@ -245,7 +245,7 @@ pub fn explain(
         let rule = |broken: &BrokenRule, keeps_out_only| rule(model, wire, broken, keeps_out_only);
         explanation.broken.extend(assessment.broken.iter().map(|broken| rule(broken, false)));
         explanation.broken.extend(assessment.kept_out.iter().map(|broken| rule(broken, true)));
-        explanation.parties = parties(snapshot, agreement, assessment);
+        explanation.parties = parties((snapshot, &judgement.model), agreement, assessment);
         explanation.open = open(judgement, agreement, assessment);
         explanation.closed = closed(model, agreement, assessment);
         explanation.ends = Some(NamedMoment {
@@ -283,11 +283,15 @@ fn rule(
     }
 }
 
-fn parties(snapshot: &Snapshot, agreement: &Agreement, assessment: &Assessment) -> Vec<ExplainedParty> {
+fn parties(
+    (snapshot, model): (&Snapshot, &Model),
+    agreement: &Agreement,
+    assessment: &Assessment,
+) -> Vec<ExplainedParty> {
     // nobody waits for a signature on what is over
     let over = matches!(assessment.phase, Phase::Expired | Phase::Superseded | Phase::Terminating);
     let party = |(org, state): (&String, &PartyState)| {
-        let mut party = party(snapshot, agreement, org, state);
+        let mut party = party((snapshot, model), agreement, org, state);
         if over {
             (party.needed, party.signature) = (None, None);
         }
@@ -296,7 +300,12 @@ fn parties(snapshot: &Snapshot, agreement: &Agreement, assessment: &Assessment) 
     assessment.parties.iter().map(party).collect()
 }
 
-fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartyState) -> ExplainedParty {
+fn party(
+    (snapshot, model): (&Snapshot, &Model),
+    agreement: &Agreement,
+    org: &str,
+    state: &PartyState,
+) -> ExplainedParty {
     let rows = agreement.spec.parties.iter().filter(|row| row.org == org);
     let roles: BTreeSet<(PartyRole, Option<&str>)> =
         rows.map(|row| (row.role, row.function.as_deref())).collect();
@@ -325,7 +334,7 @@ fn party(snapshot: &Snapshot, agreement: &Agreement, org: &str, state: &PartySta
         standing: state.standing,
         purposes: state.purposes.iter().cloned().collect(),
         terms_hash: state.terms_hash.clone(),
-        needed: report::needed(agreement, org, state),
+        needed: report::needed(model, agreement, org, state),
         signature: signs.then(|| sign::signature(snapshot, &request).ok()).flatten(),
     }
 }

@@ -106,7 +106,12 @@ pub(crate) fn mend(model: &Model, spec: &DataSharingAgreementSpec, broken: &Brok
 }
 
 /// What a party still has to do, where it has to do something.
-pub fn needed(agreement: &Agreement, org: &str, party: &PartyState) -> Option<String> {
+pub fn needed(model: &Model, agreement: &Agreement, org: &str, party: &PartyState) -> Option<String> {
+    if !model.orgs.contains_key(org) {
+        return Some(
+            "cannot take part: its PartnerOrg is missing or cannot be used; fix that first".to_owned(),
+        );
+    }
     // who signed for some purposes is not asked for all
     let listed = |code: &&String| agreement.spec.purposes.iter().any(|purpose| purpose.code == **code);
     let named = agreement.signers.get(org).and_then(|signer| signer.named());
@@ -150,17 +155,18 @@ pub fn agreement_status(
                 standing: party.standing,
                 purposes: narrowed.then(|| party.purposes.iter().cloned().collect()),
                 terms_hash: spec.accession.then(|| party.terms_hash.clone()),
-                needed: needed(agreement, org, party),
+                needed: needed(model, agreement, org, party),
             }
         })
         .collect();
     let conditions = Conditions { model, agreement, assessment };
-    // whose word it is that an organisation without a known home is said to have given is not known: meanwhile it closes,
-    // and is not remembered
-    let (superseded_by, superseded_for) = if model.homeless.is_empty() {
-        (assessment.succession.by.clone(), superseded_for(&assessment.succession))
-    } else {
+    // whose word it is that a party without a known home is said to have given is not known: meanwhile it closes, and is not
+    // remembered
+    let in_doubt = agreement.orgs().into_iter().any(|org| model.homeless.contains(org));
+    let (superseded_by, superseded_for) = if in_doubt {
         (agreement.remembered.superseded_by.clone(), agreement.remembered.superseded_for.clone())
+    } else {
+        (assessment.succession.by.clone(), superseded_for(&assessment.succession))
     };
     // a grant stands where its product does
     let grants = assessment.flows.iter().filter(|flow| model.is_local(&flow.product)).count();
@@ -415,7 +421,7 @@ impl Conditions<'_> {
         let waiting: Vec<String> = assessment
             .parties
             .iter()
-            .filter_map(|(org, party)| Some(format!("`{org}` {}", needed(agreement, org, party)?)))
+            .filter_map(|(org, party)| Some(format!("`{org}` {}", needed(model, agreement, org, party)?)))
             .collect();
         let withdrawn: Vec<String> = assessment
             .parties

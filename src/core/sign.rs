@@ -11,7 +11,7 @@ use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::nearest;
 use crate::api::{
     ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
-    SignatureEnd, SignatureState,
+    PartnerOrgSpec, SignatureEnd, SignatureState,
 };
 
 /// What is to be signed, by whom.
@@ -64,7 +64,9 @@ pub enum SignError {
     WithdrawnWithPurposes { instead: String },
     #[error("who declines takes no part in the whole agreement, so `--decline` takes no purposes")]
     DeclinedWithPurposes { instead: String },
-    #[error("`{party}` has not signed `{agreement}`, so that there is nothing which could end on a date")]
+    #[error(
+        "`{party}` has not signed `{agreement}` itself, so that there is nothing which could end on a date"
+    )]
     NothingToEnd { party: String, agreement: ObjectRef, instead: String },
     #[error("`--on` is for a withdrawal: a signature counts from the start of the term, and a no at once")]
     DateWithoutWithdrawal,
@@ -144,11 +146,8 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             SignError::WithdrawnWithPurposes { instead }
         });
     }
-    let home = snapshot
-        .orgs
-        .iter()
-        .find(|org| org.object.name_any() == *party)
-        .map(|org| org.object.spec.home_namespace.clone())
+    let home = home_of(snapshot, party)
+        .map(str::to_owned)
         .ok_or_else(|| SignError::OrgNotFound { party: party.clone() })?;
     let products: BTreeMap<ObjectRef, &DataProductSpec> = snapshot
         .products
@@ -166,7 +165,7 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     };
     // what is left out would be whatever another field manager has written there, so everything is written out
     let all = || codes.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>();
-    let own = earlier(snapshot, reference, party);
+    let own = own_word(snapshot, reference, party);
     let mut spec = AgreementSignatureSpec {
         agreement: reference.clone(),
         party: party.clone(),
@@ -184,7 +183,12 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
         let Some(signed) = signed else {
             let decline = format!("concordat sign --agreement {reference} --party {party} --decline");
             let (party, agreement) = (party.clone(), reference.clone());
-            let instead = format!("to say no to it: `{decline}`");
+            let instead = match earlier(snapshot, reference, &party) {
+                Some(_) => format!(
+                    "another has signed for it; to withdraw at once: `concordat sign --agreement {reference} --party {party} --withdraw`"
+                ),
+                None => format!("to say no to it: `{decline}`"),
+            };
             return Err(SignError::NothingToEnd { party, agreement, instead });
         };
         // what is signed goes on as it was until then, on the terms that were signed
@@ -224,14 +228,48 @@ fn instead(request: &SignatureRequest, left: &[String], codes: &[&str]) -> Strin
     format!("sign for the others: `{}`", command(agreement, party, Some(&others)))
 }
 
-/// What a party has said of an agreement before, as far as the snapshot shows it.
-fn earlier<'a>(
+/// What a party has said of an agreement itself, as far as the snapshot shows it: in its home namespace and nowhere else.
+fn own_word<'a>(
     snapshot: &'a Snapshot,
     agreement: &ObjectRef,
     party: &str,
 ) -> Option<&'a AgreementSignatureSpec> {
-    let about = |spec: &&AgreementSignatureSpec| spec.agreement == *agreement && spec.party == party;
-    snapshot.signatures.iter().map(|sourced| &sourced.object.spec).find(about)
+    let home = home_of(snapshot, party)?;
+    words(snapshot, agreement, party).find(|(namespace, _)| *namespace == home).map(|(_, spec)| spec)
+}
+
+/// The same, or what a delegate has said for it: of the purposes that were delegated, and of no others.
+fn earlier(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> Option<AgreementSignatureSpec> {
+    if let Some(own) = own_word(snapshot, agreement, party) {
+        return Some(own.clone());
+    }
+    let delegations = &org(snapshot, party)?.delegated_signing;
+    words(snapshot, agreement, party).find_map(|(namespace, spec)| {
+        let to_it = delegations.iter().filter(|it| home_of(snapshot, &it.to) == Some(namespace));
+        let may: Vec<&String> = to_it.flat_map(|it| &it.purposes).collect();
+        let covered = |purpose: &&&String| spec.purposes.as_ref().is_none_or(|own| own.contains(purpose));
+        let purposes = may.iter().filter(covered).map(|it| (*it).clone()).collect();
+        (!may.is_empty()).then(|| AgreementSignatureSpec { purposes: Some(purposes), ..spec.clone() })
+    })
+}
+
+/// The signatures of a party on an agreement, each with its namespace, wherever they lie.
+fn words<'s>(
+    snapshot: &'s Snapshot,
+    agreement: &ObjectRef,
+    party: &str,
+) -> impl Iterator<Item = (&'s str, &'s AgreementSignatureSpec)> {
+    let all = snapshot.signatures.iter().map(|it| &*it.object);
+    let about = all.filter(move |it| it.spec.agreement == *agreement && it.spec.party == party);
+    about.map(|it| (it.metadata.namespace.as_deref().unwrap_or_default(), &it.spec))
+}
+
+fn org<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a PartnerOrgSpec> {
+    snapshot.orgs.iter().find(|org| org.object.name_any() == name).map(|org| &org.object.spec)
+}
+
+fn home_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a str> {
+    org(snapshot, name).map(|org| org.home_namespace.as_str())
 }
 
 /// What is worth saying of a signature beside the one that it replaces: where it widens what was signed, and where
@@ -239,7 +277,7 @@ fn earlier<'a>(
 pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<String> {
     let AgreementSignatureSpec { agreement, party, purposes, ends, state, .. } = &signature.spec;
     let before = earlier(snapshot, agreement, party);
-    let was = before.map(|before| before.state.unwrap_or_default());
+    let was = before.as_ref().map(|before| before.state.unwrap_or_default());
     let again = |word: &str| format!("`concordat sign --agreement {agreement} --party {party} {word}`");
     let mut remarks = Vec::new();
     match (state.unwrap_or_default(), was) {
@@ -261,7 +299,7 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
             remarks.push(format!("this widens what was signed: `{party}` had declined"));
         }
         (SignatureState::Signed, Some(SignatureState::Signed)) => {
-            let (Some(before), Some(now)) = (before, purposes) else { return remarks };
+            let (Some(before), Some(now)) = (&before, purposes) else { return remarks };
             let covered = |code: &&String| before.purposes.as_ref().is_none_or(|it| it.contains(code));
             let more: Vec<&str> = now.iter().filter(|code| !covered(code)).map(String::as_str).collect();
             if let Some(kept) = before.purposes.as_ref().filter(|_| !more.is_empty()) {

@@ -229,6 +229,40 @@ fn a_delegate_that_cannot_be_used_has_said_what_it_said() {
 }
 
 #[test]
+fn an_end_of_what_was_never_signed_is_no_withdrawal() {
+    // a delegate for one purpose signs for another, and ends that
+    let delegating = World::signed().with_org(
+        "birch-practice",
+        "/spec/delegatedSigning",
+        json!([{ "to": "ash-practice", "purposes": ["DirectCare"], "until": "2027-06-01T00:00:00Z" }]),
+    );
+    let mut word = delegating.signature(&care(), "birch-practice");
+    word.metadata.namespace = Some("ash-practice".to_owned());
+    word.spec.purposes = Some(vec!["Planning".to_owned()]);
+    word.spec.ends =
+        serde_json::from_value(json!([{ "purpose": "Planning", "on": "2026-11-10T00:00:00Z" }])).unwrap();
+    let world = delegating.without_signature_of("birch-practice").putting_beside(word);
+    assert_eq!(world.at("2026-11-09T00:00:00Z").phase(), Phase::AwaitingSignatures);
+    assert_eq!(world.now().phase(), Phase::AwaitingSignatures);
+}
+
+#[test]
+fn what_a_delegate_said_in_time_outlasts_its_delegation_also_where_it_cannot_be_used() {
+    let delegating = emergency().with_org(
+        "hospital",
+        "/spec/delegatedSigning",
+        json!([{ "to": "board", "purposes": ["DirectCare"], "until": "2026-11-21T00:00:00Z" }]),
+    );
+    let mut no = delegating.signature(&care(), "hospital");
+    no.metadata.namespace = Some("board".to_owned());
+    no.spec.state = Some(SignatureState::Withdrawn);
+    let world = delegating.putting_beside(no);
+    let closed = |world: &World| world.now().open().iter().all(|it| !it.contains("hospital"));
+    assert!(closed(&world));
+    assert!(closed(&world.with_org("board", "/spec/footprints", json!(["nowhere"]))));
+}
+
+#[test]
 fn a_text_that_cannot_be_read_is_no_yes_in_any_answer() {
     let mut world = World::signed();
     let request = serde_json::from_value(json!({

@@ -171,6 +171,41 @@ fn what_all_had_signed_before_they_were_dissolved_has_replaced_the_old_one() {
 }
 
 #[test]
+fn who_signed_by_a_delegate_that_is_suspended_since_has_signed() {
+    let delegating = World::signed().followed_from(START).with_org(
+        "ash-practice",
+        "/spec/delegatedSigning",
+        json!([{ "to": "board", "purposes": ["DirectCare", "Planning"], "until": "2027-06-01T00:00:00Z" }]),
+    );
+    let mut by_delegate = delegating.signature(&care_2(), "ash-practice");
+    by_delegate.metadata.namespace = Some("board".to_owned());
+    let world =
+        delegating.signed_on(&care_2(), &["birch-practice", "board", "hospital"]).putting_beside(by_delegate);
+    assert_eq!(world.now().phase(), Phase::Superseded);
+    for state in ["Suspended", "Dissolved"] {
+        let judged = world.clone().with_org("board", "/spec/state", json!(state)).now();
+        assert_eq!(judged.phase(), Phase::Superseded, "{state}");
+    }
+}
+
+#[test]
+fn a_successor_that_cannot_be_used_is_held_once_every_controller_has_signed_it() {
+    let nowhere = |world: World| world.with_next("/spec/framework/version", json!("9.9.9"));
+    let signed = |by: &[&str]| World::signed().followed_from(START).signed_on(&care_2(), by);
+    let controllers = ["ash-practice", "birch-practice"];
+    assert_eq!(nowhere(signed(&controllers)).now().open(), nothing());
+    assert_eq!(nowhere(signed(&controllers[..1])).now().open(), ALL);
+}
+
+#[test]
+fn an_organisation_that_cannot_be_used_has_not_gone_over() {
+    let broken = gone_over(START).with_org("birch-practice", "/spec/footprints", json!(["nowhere"]));
+    let judged = broken.now();
+    assert_eq!(judged.phase(), Phase::Active);
+    assert_eq!(judged.0.assessments.agreements[&care()].succession.by, None, "nothing to remember for ever");
+}
+
+#[test]
 fn a_successor_that_was_never_in_force_ends_nothing_when_one_of_its_parties_ends() {
     // refused for its DPIA, and one that signed it ends on a date
     let refused = World::signed().followed_from(START).with_next("/spec/dpia", Value::Null);

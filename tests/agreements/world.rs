@@ -120,6 +120,12 @@ impl World {
         self
     }
 
+    /// A signature more, whatever there is.
+    pub fn putting_beside(mut self, signature: AgreementSignature) -> Self {
+        self.0.signatures.push(Sourced::live(signature));
+        self
+    }
+
     pub fn signed_by(self, parties: &[&str]) -> Self {
         self.signed_on(&care(), parties)
     }

@@ -66,7 +66,21 @@ impl Model<'_> {
             }
         }
         if old.spec.accession && !found.ended_for.is_empty() {
-            found.ended |= self.in_old(old, &controllers, now).iter().all(|it| found.ended_for.contains(*it));
+            // of who cannot be used, or has said what cannot, it is not known that nothing is left
+            let exists = |org: &str| {
+                let broken = self.world.broken.iter().filter(|it| it.kind == "PartnerOrg");
+                self.world
+                    .orgs
+                    .iter()
+                    .map(|it| &it.key)
+                    .chain(broken.map(|it| &it.key))
+                    .any(|it| it.name == org)
+            };
+            let in_doubt = controllers.iter().copied().filter(|it| {
+                (exists(it) && !self.orgs.contains_key(*it)) || self.standing(old, it, now).doubt
+            });
+            let mut left = self.in_old(old, &controllers, now).into_iter().chain(in_doubt);
+            found.ended |= left.all(|it| found.ended_for.contains(it));
         }
         found
     }

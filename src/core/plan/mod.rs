@@ -15,7 +15,7 @@ pub use types::*;
 
 use super::finding::{Code, Finding, ObjectKey};
 use super::judge::Judgement;
-use super::model::Agreement;
+use super::model::{Agreement, Model};
 use super::parallel;
 use super::policy::{Assessment, Flow};
 use super::report;
@@ -239,7 +239,7 @@ fn waiting(judgement: &Judgement) -> Vec<Waiting> {
         let Some(agreement) = judgement.model.agreements.get(reference) else {
             continue;
         };
-        waiting.extend(waiting_for_parties(reference, agreement, assessment));
+        waiting.extend(waiting_for_parties(&judgement.model, reference, agreement, assessment));
         if assessment.phase == Phase::Scheduled {
             let start = agreement.spec.term.start;
             waiting.insert(Waiting {
@@ -275,6 +275,7 @@ fn missing(code: Code) -> Option<&'static str> {
 }
 
 fn waiting_for_parties(
+    model: &Model,
     reference: &ObjectRef,
     agreement: &Agreement,
     assessment: &Assessment,
@@ -290,7 +291,7 @@ fn waiting_for_parties(
             Some(Waiting {
                 object: report::agreement_key(reference),
                 awaited: org.clone(),
-                reason: report::needed(agreement, org, party)?,
+                reason: report::needed(model, agreement, org, party)?,
             })
         })
         .collect()

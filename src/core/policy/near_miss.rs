@@ -13,6 +13,7 @@ use super::assess::{Assessment, Assessments};
 use super::authorize::Question;
 use super::clauses::{Clause, Seen, asker_says};
 use super::decide::{Candidate, CandidateVerdict, Verdict};
+use super::succession::Ended;
 use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef, Phase};
 use crate::core::model::{Agreement, Model};
 use crate::core::validate::shape::nearest;
@@ -188,6 +189,17 @@ pub(super) fn closest_agreement(
         .filter(|(reference, _)| model.agreements.get(*reference).is_some_and(lists_both))
         .max_by_key(|(_, assessment)| assessment.phase);
     if let Some((reference, assessment)) = both {
+        if let Some((org, ended)) = assessment.ended(model, &asked.product.reference, &asked.function) {
+            let (saw, by) = match ended {
+                Ended::Withdrawn(by) => (format!("`{org}` has withdrawn from `{by}`, which replaces it"), by),
+                Ended::GoneOver(by) => (format!("`{by}` has replaced it for `{org}`"), by),
+            };
+            let wants = format!("a path that is open, or one under `{by}`");
+            let mut near_miss =
+                miss("the path", saw, wants, "the parties, in the agreement that replaces it");
+            near_miss.agreement = Some(reference.to_string());
+            return near_miss;
+        }
         let mut near_miss = miss(
             "the agreement",
             format!("`{}`", assessment.phase.as_str()),

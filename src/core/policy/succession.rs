@@ -119,8 +119,8 @@ pub(super) fn succession(
                 found.ended.entry(org).or_insert_with(|| successor.reference.clone());
             }
             // also where those who went over are dissolved by now
-            let is_over = |org: &String| found.ended.contains_key(org);
-            if !found.ended.is_empty() && controllers.iter().all(is_over) {
+            let mut left = controllers.iter().map(String::as_str).chain(replaced.in_doubt());
+            if !found.ended.is_empty() && left.all(|org| found.ended.contains_key(org)) {
                 found.by.get_or_insert_with(|| successor.reference.clone());
             }
         } else if replaced.as_a_whole() {
@@ -160,7 +160,7 @@ struct Replaced<'a> {
 }
 
 impl Replaced<'_> {
-    /// The Controllers that stand Signed in the old one at a moment and are neither dissolved nor merged.
+    /// The Controllers that are Signed in the old one at a moment and are neither dissolved nor merged.
     fn controllers(&self, at: Timestamp) -> BTreeSet<String> {
         let Self { model, old, .. } = self;
         let carries_on = |org: &str| {
@@ -171,16 +171,22 @@ impl Replaced<'_> {
         };
         let controllers = old.orgs_as(PartyRole::Controller).into_iter();
         controllers
-            .filter(|org| self.is_signed_in_old(org, at) && carries_on(org))
+            .filter(|org| {
+                let voice = old.signers.get(*org).map(|it| it.words.at(at, &old.purposes(), &it.terms_hash));
+                voice.is_some_and(|it| it.standing == Standing::Signed) && carries_on(org)
+            })
             .map(str::to_owned)
             .collect()
     }
 
-    fn is_signed_in_old(&self, org: &str, at: Timestamp) -> bool {
-        let signer = self.old.signers.get(org);
-        signer.is_some_and(|signer| {
-            let voice = signer.words.at(at, &self.old.purposes(), &signer.terms_hash);
-            voice.standing == Standing::Signed
+    /// The Controllers of which it cannot be told whether they still share under the old one: they, or what they said, cannot
+    /// be used.
+    fn in_doubt(&self) -> impl Iterator<Item = &str> {
+        let Self { model, old, now, .. } = *self;
+        old.orgs_as(PartyRole::Controller).into_iter().filter(move |org| {
+            let exists = model.homes.contains_key(*org) || model.homeless.contains(*org);
+            let is_unusable = exists && !model.orgs.contains_key(*org);
+            is_unusable || old.signers.get(*org).is_some_and(|it| it.words.in_doubt(now))
         })
     }
 

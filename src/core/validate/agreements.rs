@@ -252,9 +252,7 @@ fn replaced_by(
     let successors = model.successors.get(own).into_iter().flatten();
     let mut refused = successors.filter(|it| {
         refused.contains(&it.reference)
-            && !it.is_void
-            && !it.lacks_something
-            && !(old.spec.accession && it.accession)
+            && !(it.is_void || it.lacks_something || (old.spec.accession && it.accession))
             && it.starts <= now
             && all_may_have_signed(&it.reference)
     });

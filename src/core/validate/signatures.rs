@@ -4,6 +4,7 @@
 //! replaced others. What it comes to at a moment is the model's business.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -39,7 +40,19 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
     checked.model.homes = homes;
     let mut objects = Objects::new();
     let mut words: BTreeMap<Slot, Words> = BTreeMap::new();
+    let mut misaddressed: Vec<Unreadable> = Vec::new();
     for sourced in &snapshot.signatures {
+        let party = &sourced.object.spec.party;
+        if !checked.model.homes.contains_key(party) && !checked.model.homeless.contains(party) {
+            // the name may be what is wrong with it
+            misaddressed.push(Unreadable {
+                kind: "AgreementSignature".to_owned(),
+                meta: sourced.object.metadata.clone(),
+                error: "it names no organisation".to_owned(),
+                spec: serde_json::to_value(&sourced.object.spec).unwrap_or_default(),
+                source: Arc::clone(&sourced.source),
+            });
+        }
         if checked.model.misshapen.contains_key(&sourced.key()) {
             continue;
         }
@@ -66,7 +79,8 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
     let unread = model.held(snapshot).filter(|it| it.kind == "DataSharingAgreement");
     let unread = unread.map(|it| (it.reference(), None));
     let agreements = unread.chain(specs.iter().map(|(key, spec)| (key.clone(), Some(*spec)))).collect();
-    for unreadable in model.held(snapshot).filter(|it| it.kind == "AgreementSignature") {
+    let held = model.held(snapshot).filter(|it| it.kind == "AgreementSignature");
+    for unreadable in held.chain(&misaddressed) {
         for slot in may_be_about(unreadable, &agreements, model) {
             let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
             speak(model, namespace, &slot, Word::Unknown, &mut words);

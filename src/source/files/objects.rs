@@ -81,6 +81,9 @@ struct Within<'a> {
     mentions: bool,
 }
 
+/// Kinds of the design that are not read yet. They say nothing about who may do what.
+const SAY_NOTHING: [&str; 2] = ["EnforcementPoint", "GatewayMapping"];
+
 /// What a document or list item says it is.
 enum Identity<'node> {
     Ours(&'static str, bool),
@@ -197,7 +200,10 @@ impl Loader {
                 // what else is wrong may be why
                 self.findings
                     .extend(within.problems.iter().map(|problem| finding(within.file, problem, None)));
-                self.snapshot.unknown_texts.push(origin);
+                let kind = node.get("kind").and_then(|kind| kind.text().map(str::to_owned));
+                if !kind.is_some_and(|kind| SAY_NOTHING.contains(&kind.as_str())) {
+                    self.snapshot.unknown_texts.push(origin);
+                }
             }
             Identity::Ours(kind, namespaced) => {
                 self.objects += 1;
@@ -285,7 +291,11 @@ impl Loader {
         let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
         let whole =
             value.get("metadata").cloned().and_then(|meta| serde_json::from_value::<ObjectMeta>(meta).ok());
-        let meta = whole.unwrap_or_else(|| ObjectMeta { name, namespace, ..ObjectMeta::default() });
+        let mut meta = whole.unwrap_or_else(|| ObjectMeta { name, namespace, ..ObjectMeta::default() });
+        if !namespaced {
+            // the API server drops it: this is a copy of the object of that name
+            meta.namespace = None;
+        }
         // whose word it would be cannot be told
         if namespaced && !meta.namespace.as_deref().is_some_and(is_label) {
             self.snapshot.unknown_texts.push(source.origin(key(kind, &value), ""));

@@ -41,6 +41,8 @@ pub enum FailureReason {
     Waiting,
     /// The API server did not answer, or not in time.
     Unreachable,
+    /// The API server answered that it could not, or not now: a webhook that fails, or too many requests.
+    ServerError,
     NamespaceNotFound,
     NamespaceTerminating,
     Forbidden,
@@ -55,6 +57,7 @@ impl FailureReason {
             Self::Conflict => "Conflict",
             Self::Waiting => "Waiting",
             Self::Unreachable => "Unreachable",
+            Self::ServerError => "ServerError",
             Self::NamespaceNotFound => "NamespaceNotFound",
             Self::NamespaceTerminating => "NamespaceTerminating",
             Self::Forbidden => "Forbidden",
@@ -65,7 +68,7 @@ impl FailureReason {
     /// Whether it passes by itself.
     pub fn passes(self) -> bool {
         match self {
-            Self::Conflict | Self::Unreachable => true,
+            Self::Conflict | Self::Unreachable | Self::ServerError => true,
             Self::Waiting
             | Self::NamespaceNotFound
             | Self::NamespaceTerminating
