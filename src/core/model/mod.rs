@@ -282,6 +282,20 @@ impl Model {
         product.is_some_and(|product| self.cluster.is_local(product.spec.cluster.as_deref()))
     }
 
+    /// Whether there is an organisation of a name, used or not.
+    pub fn has_org(&self, name: &str) -> bool {
+        self.homes.contains_key(name) || self.homeless.contains(name)
+    }
+
+    /// Whether a namespace is the home of an organisation, or may be: that of one which cannot be read may be any that is no
+    /// other's.
+    pub fn may_be_home(&self, namespace: &str, org: &str) -> bool {
+        match self.homes.get(org) {
+            Some(home) => home == namespace,
+            None => self.homeless.contains(org) && !self.homes.values().any(|home| home == namespace),
+        }
+    }
+
     /// Whether a product of an agreement, or a workload of a recipient, is in the cluster that is looked at.
     pub fn lies_here(&self, agreement: &Agreement) -> bool {
         let mut purposes = agreement.spec.purposes.iter();

@@ -204,12 +204,9 @@ impl Said {
         };
         let covered = |purpose: &&String| purposes.as_ref().is_none_or(|own| own.contains(*purpose));
         // who has ended each purpose that it signed for, one by one or all at once, has withdrawn
-        let come = || ends.iter().filter(|end| end.on <= at);
         let mut signed_for = may.iter().filter(covered).peekable();
-        let has_ended_all = match signed_for.peek() {
-            Some(_) => come().next().is_some() && signed_for.all(|purpose| over(&purpose)),
-            None => come().any(|end| end.purpose.is_none()),
-        };
+        let has_ended_all = ends.iter().any(|end| end.on <= at && end.purpose.is_none())
+            || (signed_for.peek().is_some() && signed_for.all(|purpose| over(&purpose)));
         if has_ended_all {
             return out(Standing::Withdrawn);
         }

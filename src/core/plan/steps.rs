@@ -194,17 +194,20 @@ impl<'a> Wanted<'a> {
     }
 
     /// Whether an object stands just as planned.
+    /// Whether a planned object is there as planned, and is not being deleted.
     fn stands(&self, observed: &Observed, key: &PlannedKey) -> bool {
+        let policy = |at| observed.policies.get(at).filter(|it| it.metadata.deletion_timestamp.is_none());
+        let grant = |at| observed.grants.get(at).filter(|it| it.metadata.deletion_timestamp.is_none());
         match key {
-            PlannedKey::Isolation(at) => match (self.isolation.get(at), observed.policies.get(at)) {
+            PlannedKey::Isolation(at) => match (self.isolation.get(at), policy(at)) {
                 (Some(planned), Some(present)) => isolation_stands(planned, present),
                 _ => false,
             },
-            PlannedKey::Grant(at) => match (self.grants.get(at), observed.grants.get(at)) {
+            PlannedKey::Grant(at) => match (self.grants.get(at), grant(at)) {
                 (Some(planned), Some(present)) => grant_stands(planned, present),
                 _ => false,
             },
-            PlannedKey::Allow(at) => match (self.allows.get(at), observed.policies.get(at)) {
+            PlannedKey::Allow(at) => match (self.allows.get(at), policy(at)) {
                 (Some((planned, owner)), Some(present)) => {
                     allow_stands(planned, owner.as_ref(), present, observed)
                 }

@@ -329,37 +329,44 @@ fn kept_out(
 ) -> BTreeSet<String> {
     let keeping: Vec<&BrokenRule> =
         answers.broken.iter().filter(|broken| framework.keeps_out(&broken.rule)).collect();
-    let fails = |org: &str, row: usize, controller: &str| {
+    if keeping.is_empty() {
+        return BTreeSet::new();
+    }
+    // for what one controller shares, or for anything at all
+    let fails = |org: &str, row: usize, controller: Option<&str>| {
         keeping.iter().any(|broken| {
+            let of = broken.controller.as_deref();
             broken.org.as_deref() == Some(org)
                 && broken.row.is_none_or(|own| own == row)
-                && broken.controller.as_deref().is_none_or(|of| of == controller)
+                && (of.is_none() || controller.is_none() || of == controller)
         })
     };
-    let rows = |org: &str, role: fn(PartyRole) -> bool| {
-        let parties = agreement.spec.parties.iter().enumerate();
-        parties.filter(|(_, row)| row.org == org && role(row.role)).map(|(row, _)| row).collect::<Vec<_>>()
-    };
-    let controls = |org: &str| rows(org, |role| role == PartyRole::Controller);
-    let asked = || agreement.orgs().into_iter().filter(|org| members.contains(org));
+    let parties = || agreement.spec.parties.iter().enumerate();
+    let controls = agreement.orgs_as(PartyRole::Controller);
+    let asked = agreement.orgs().into_iter().filter(|org| members.contains(org));
     let (controllers, others): (BTreeSet<&str>, BTreeSet<&str>) =
-        asked().partition(|org| !controls(org).is_empty());
+        asked.partition(|org| controls.contains(org));
+    let fails_as_controller = |org: &&str| {
+        parties().any(|(index, row)| {
+            row.org == *org && row.role == PartyRole::Controller && fails(org, index, Some(org))
+        })
+    };
     let (out, sharing): (BTreeSet<&str>, BTreeSet<&str>) =
-        controllers.into_iter().partition(|org| controls(org).into_iter().any(|row| fails(org, row, org)));
+        controllers.into_iter().partition(fails_as_controller);
     // a row that gets nothing from those who share is left unless a rule refuses it all the same
     let is_left = |org: &str, row: usize| {
         let given = members.controllers_for(row);
         let mut sharing = given.intersection(&sharing).peekable();
         if sharing.peek().is_some() {
-            sharing.any(|controller| !fails(org, row, controller))
+            sharing.any(|controller| !fails(org, row, Some(controller)))
         } else {
-            !keeping
-                .iter()
-                .any(|broken| broken.org.as_deref() == Some(org) && broken.row.is_none_or(|own| own == row))
+            !fails(org, row, None)
         }
     };
-    let has_nothing = |org: &&str| !rows(org, |_| true).into_iter().any(|row| is_left(org, row));
-    out.into_iter().chain(others.into_iter().filter(has_nothing)).map(str::to_owned).collect()
+    let has_nothing = |org: &&str| !parties().any(|(index, row)| row.org == *org && is_left(org, index));
+    let refused = |org: &&str| keeping.iter().any(|broken| broken.org.as_deref() == Some(*org));
+    let without = others.into_iter().filter(refused).filter(has_nothing);
+    out.into_iter().chain(without).map(str::to_owned).collect()
 }
 
 /// What, with `accession`, closes some paths only; and what closes every purpose, and with that the agreement.

@@ -17,7 +17,6 @@ use super::framework::{Framework, RuleSet};
 use super::moments::dates_read;
 use super::names;
 use super::signing::{Signing, party_state, standing_signed};
-use super::succession::Ended;
 use crate::api::{DataAction, Identifiability, ObjectRef, OrgState, Purpose, Standing};
 use crate::core::model::{Agreement, FunctionRef, Model, Product};
 
@@ -305,12 +304,7 @@ impl Parties<'_> {
     ) -> Option<Obstacle> {
         let Self { model, agreement, assessment } = *self;
         if let Some((org, ended)) = assessment.ended(model, &product.reference, recipient) {
-            let reason = match ended {
-                Ended::Withdrawn(by) => {
-                    format!("`{org}` has withdrawn from `{by}`, which replaces this agreement")
-                }
-                Ended::GoneOver(by) => format!("`{by}` has replaced this agreement for `{org}`"),
-            };
+            let reason = ended.reason(&org);
             return Some(Obstacle { org, rule: None, reason });
         }
         for org in [&product.spec.controller, &recipient.org] {

@@ -13,7 +13,6 @@ use super::assess::{Assessment, Assessments};
 use super::authorize::Question;
 use super::clauses::{Clause, Seen, asker_says};
 use super::decide::{Candidate, CandidateVerdict, Verdict};
-use super::succession::Ended;
 use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef, Phase};
 use crate::core::model::{Agreement, Model};
 use crate::core::validate::shape::nearest;
@@ -190,13 +189,9 @@ pub(super) fn closest_agreement(
         .max_by_key(|(_, assessment)| assessment.phase);
     if let Some((reference, assessment)) = both {
         if let Some((org, ended)) = assessment.ended(model, &asked.product.reference, &asked.function) {
-            let (saw, by) = match ended {
-                Ended::Withdrawn(by) => (format!("`{org}` has withdrawn from `{by}`, which replaces it"), by),
-                Ended::GoneOver(by) => (format!("`{by}` has replaced it for `{org}`"), by),
-            };
-            let wants = format!("a path that is open, or one under `{by}`");
-            let mut near_miss =
-                miss("the path", saw, wants, "the parties, in the agreement that replaces it");
+            let wants = format!("a path that is open, or one under `{}`", ended.by());
+            let who = "the parties, in the agreement that replaces it";
+            let mut near_miss = miss("the path", ended.reason(&org), wants, who);
             near_miss.agreement = Some(reference.to_string());
             return near_miss;
         }

@@ -61,6 +61,24 @@ pub enum Ended<'a> {
     Withdrawn(&'a ObjectRef),
 }
 
+impl Ended<'_> {
+    /// Why the flows of `org` have ended here.
+    pub(super) fn reason(self, org: &str) -> String {
+        match self {
+            Self::Withdrawn(by) => {
+                format!("`{org}` has withdrawn from `{by}`, which replaces this agreement")
+            }
+            Self::GoneOver(by) => format!("`{by}` has replaced this agreement for `{org}`"),
+        }
+    }
+
+    /// The agreement that has taken the place of this one, or would.
+    pub(super) fn by(&self) -> &ObjectRef {
+        let (Self::GoneOver(by) | Self::Withdrawn(by)) = self;
+        by
+    }
+}
+
 /// Who took part in a successor at a moment of its life.
 #[derive(Debug)]
 pub(super) struct TookPart {
@@ -184,8 +202,7 @@ impl Replaced<'_> {
     fn in_doubt(&self) -> impl Iterator<Item = &str> {
         let Self { model, old, now, .. } = *self;
         old.orgs_as(PartyRole::Controller).into_iter().filter(move |org| {
-            let exists = model.homes.contains_key(*org) || model.homeless.contains(*org);
-            let is_unusable = exists && !model.orgs.contains_key(*org);
+            let is_unusable = model.has_org(org) && !model.orgs.contains_key(*org);
             is_unusable || old.signers.get(*org).is_some_and(|it| it.words.in_doubt(now))
         })
     }
@@ -358,13 +375,10 @@ impl Replaced<'_> {
 
     /// Whether an organisation or product that it names is gone or cannot be used, and it is not written since when.
     fn lacks_something(&self, new: &Agreement) -> bool {
-        let Self { model, .. } = self;
         // an end that was written down beforehand hides nothing of the past
-        let was_active =
-            |org: &str| model.orgs.get(org).is_some_and(|org| org.spec.state == OrgState::Active);
-        let mut products = new.spec.purposes.iter().flat_map(|purpose| &purpose.products);
-        !new.orgs().into_iter().all(was_active)
-            || products.any(|product| !model.products.contains_key(product))
+        let is_active =
+            |org: &str| self.model.orgs.get(org).is_some_and(|org| org.spec.state == OrgState::Active);
+        self.successor.lacks_something || !new.orgs().into_iter().all(is_active)
     }
 
     /// The same for one Controller: what it signed, or what a Recipient of the old one did, are other terms than today's.

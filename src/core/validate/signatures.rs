@@ -42,8 +42,10 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
     let mut words: BTreeMap<Slot, Words> = BTreeMap::new();
     let mut misaddressed: Vec<Unreadable> = Vec::new();
     for sourced in &snapshot.signatures {
-        let party = &sourced.object.spec.party;
-        if !checked.model.homes.contains_key(party) && !checked.model.homeless.contains(party) {
+        if checked.model.misshapen.contains_key(&sourced.key()) {
+            continue;
+        }
+        if !checked.model.has_org(&sourced.object.spec.party) {
             // the name may be what is wrong with it
             misaddressed.push(Unreadable {
                 kind: "AgreementSignature".to_owned(),
@@ -52,9 +54,6 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
                 spec: serde_json::to_value(&sourced.object.spec).unwrap_or_default(),
                 source: Arc::clone(&sourced.source),
             });
-        }
-        if checked.model.misshapen.contains_key(&sourced.key()) {
-            continue;
         }
         let spec = &sourced.object.spec;
         let slot = (spec.agreement.clone(), spec.party.clone());
@@ -111,13 +110,10 @@ fn said(signature: &AgreementSignature) -> Said {
 
 /// Puts a word where it counts; tells whether it counts anywhere.
 fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BTreeMap<Slot, Words>) -> bool {
-    if model.homes.get(&slot.1).is_some_and(|home| home == stands_in) {
+    if model.may_be_home(stands_in, &slot.1) {
+        // of one whose home cannot be read, it is not known to be the word
+        let word = if model.homeless.contains(&slot.1) { Word::Unknown } else { word };
         words.entry(slot.clone()).or_default().own.push(word);
-        return true;
-    }
-    // of one whose home cannot be read, this may be the home
-    if may_be_home(stands_in, &slot.1, model) {
-        words.entry(slot.clone()).or_default().own.push(Word::Unknown);
         return true;
     }
     let Some(org) = model.orgs.get(&slot.1) else {
@@ -158,8 +154,7 @@ fn may_be_about(
 ) -> BTreeSet<Slot> {
     let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
     let speaks_for = |org: &&str| may_speak(namespace, org, model);
-    let exists = |party: &&str| model.homes.contains_key(*party) || model.homeless.contains(*party);
-    let parties: Vec<&str> = match unreadable.party().filter(exists) {
+    let parties: Vec<&str> = match unreadable.party().filter(|party| model.has_org(party)) {
         // for another party nobody speaks there, whole or broken
         Some(party) => Some(party).filter(speaks_for).into_iter().collect(),
         None => model.orgs.keys().map(String::as_str).filter(speaks_for).collect(),
@@ -183,16 +178,8 @@ fn may_be_about(
 
 /// Whether a namespace is the home of a party, or of somebody who may sign for it.
 fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
-    let is_home = |org: &str| {
-        model.homes.get(org).is_some_and(|home| home == namespace) || may_be_home(namespace, org, model)
-    };
     let delegates = model.orgs.get(party).into_iter().flat_map(|org| &org.spec.delegated_signing);
-    delegates.map(|it| it.to.as_str()).chain([party]).any(is_home)
-}
-
-/// Whether a namespace, which is no other organisation's home, may be the home of an organisation that cannot be read.
-fn may_be_home(namespace: &str, org: &str, model: &Model) -> bool {
-    model.homeless.contains(org) && !model.homes.values().any(|home| home == namespace)
+    delegates.map(|it| it.to.as_str()).chain([party]).any(|org| model.may_be_home(namespace, org))
 }
 
 /// Gives each agreement what was said of it, and says of signatures that do not count why.
@@ -492,10 +479,7 @@ fn delegations<'o>(
     org: &'o PartnerOrgSpec,
     stands_in: &str,
 ) -> impl Iterator<Item = &'o DelegatedSigning> {
-    let is_delegate = move |to: &str| {
-        model.homes.get(to).is_some_and(|home| home == stands_in) || may_be_home(stands_in, to, model)
-    };
-    org.delegated_signing.iter().filter(move |it| is_delegate(&it.to))
+    org.delegated_signing.iter().filter(move |it| model.may_be_home(stands_in, &it.to))
 }
 
 /// The purposes of all delegations in date to the organisation whose home the namespace is; none where there is none.

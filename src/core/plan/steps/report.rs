@@ -160,7 +160,7 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
         let (agreement, flow) = match object {
             PlannedObject::Isolation(policy) => {
                 if let Some(owner) = isolation_owner(policy) {
-                    let stands = is_in_place(wanted, observed, object);
+                    let stands = wanted.stands(observed, &PlannedKey::of(object));
                     isolated.entry(owner).or_default().count(object, stands, failures);
                     if !stands {
                         unisolated.extend(policy.annotations().get(PRODUCT).map(|product| (product, object)));
@@ -173,7 +173,7 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
                 (policy.annotations().get(AGREEMENT).cloned(), flow(&**policy))
             }
         };
-        let stands = is_in_place(wanted, observed, object);
+        let stands = wanted.stands(observed, &PlannedKey::of(object));
         if let Some(agreement) = agreement {
             agreements.entry(agreement).or_default().count(object, stands, failures);
         }
@@ -216,30 +216,12 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     Effects { agreements, flows, isolated }
 }
 
-/// Whether a planned object is there as planned, and is not being deleted.
-fn is_in_place(wanted: &Wanted<'_>, observed: &Observed, object: &PlannedObject) -> bool {
-    let key = PlannedKey::of(object);
-    let is_going = match &key {
-        PlannedKey::Isolation(at) | PlannedKey::Allow(at) => {
-            observed.policies.get(at).is_some_and(|it| it.metadata.deletion_timestamp.is_some())
-        }
-        PlannedKey::Grant(at) => {
-            observed.grants.get(at).is_some_and(|it| it.metadata.deletion_timestamp.is_some())
-        }
-    };
-    !is_going && wanted.stands(observed, &key)
-}
-
 /// The product, or the organisation of the Managed function, that an isolation is for.
 fn isolation_owner(policy: &NetworkPolicy) -> Option<ObjectKey> {
     let annotation = |name: &str| policy.annotations().get(name)?.split_once('/');
-    let key = |kind: &str, namespace: Option<&str>, name: &str| ObjectKey {
-        kind: kind.to_owned(),
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-    };
-    let product = annotation(PRODUCT).map(|(namespace, name)| key("DataProduct", Some(namespace), name));
-    product.or_else(|| annotation(RECIPIENT).map(|(org, _)| key("PartnerOrg", None, org)))
+    let product =
+        annotation(PRODUCT).map(|(namespace, name)| ObjectKey::new("DataProduct", Some(namespace), name));
+    product.or_else(|| annotation(RECIPIENT).map(|(org, _)| ObjectKey::new("PartnerOrg", None, org)))
 }
 
 impl Effect {

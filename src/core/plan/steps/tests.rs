@@ -544,13 +544,8 @@ fn ready_and_isolated(object: ObjectKey) -> (Plan, Observed) {
 
 #[test]
 fn who_cannot_be_isolated_is_not_ready_agreement_or_none() {
-    let key = |kind: &str, namespace: Option<&str>, name: &str| ObjectKey {
-        kind: kind.to_owned(),
-        namespace: namespace.map(str::to_owned),
-        name: name.to_owned(),
-    };
-    let product = (key("DataProduct", Some("council"), "bins-data"), isolation());
-    let organisation = (key("PartnerOrg", None, "pcn"), managed_isolation());
+    let product = (ObjectKey::new("DataProduct", Some("council"), "bins-data"), isolation());
+    let organisation = (ObjectKey::new("PartnerOrg", None, "pcn"), managed_isolation());
     for (object, policy) in [product, organisation] {
         let (plan, observed) = ready_and_isolated(object.clone());
         let said = |failures: &Failures| {
