@@ -714,3 +714,33 @@ fn a_copied_reference_is_an_error_and_closes_nothing() {
     assert_eq!(judged.codes(), [Code::DuplicateReference]);
     assert!(judged.0.findings.iter().all(Finding::is_error), "{:?}", judged.0.findings);
 }
+
+#[test]
+fn with_accession_what_would_help_is_the_rule_that_keeps_an_end_of_the_path_out_or_its_own_signature() {
+    let needs = |world: World| {
+        let request = serde_json::from_value(json!({
+            "subject": { "type": "OrgFunction", "id": "hospital/emergency" },
+            "action": { "name": "readRecord" },
+            "resource": { "type": "DataProduct", "id": "ash-practice/record" },
+            "context": {
+                "purpose": "DirectCare", "roles": ["Clinician"], "legitimateRelationship": true, "region": "GB",
+            },
+        }))
+        .unwrap();
+        let answer = world.now().0.explain(&request).answer;
+        assert!(!answer.decision);
+        let near = answer.context.near_miss.unwrap();
+        assert_eq!((near.then, near.or), (vec![], vec![]), "it is all that is needed");
+        format!("{}: {}", near.clause, near.who)
+    };
+    let shared = World::written().with("/spec/accession", json!(true));
+    let kept_out = shared.clone().signed_by(&["ash-practice", "hospital"]).with_org(
+        "hospital",
+        "/spec/people",
+        json!({ "siro": "siro@hospital.example" }),
+    );
+    assert_eq!(needs(kept_out), "people of `hospital`: the organisation `hospital`, in its PartnerOrg");
+    // the board and the other practice have not signed either, and nobody waits for them
+    let unsigned = shared.signed_by(&["ash-practice"]);
+    assert_eq!(needs(unsigned), "`board/care`: `hospital`, by signing (`concordat sign`)");
+}

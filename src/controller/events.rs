@@ -13,7 +13,7 @@ use crate::api::{API_VERSION, Condition, ConditionStatus, Phase};
 use crate::core::finding::ObjectKey;
 use crate::core::plan::{FIELD_MANAGER, StatusBody};
 use crate::core::snapshot::Unreadable;
-use crate::core::text::masked;
+use crate::core::text::{masked, visible};
 
 /// An Event's note may hold 1 kB.
 const NOTE: usize = 1000;
@@ -69,7 +69,7 @@ impl Teller {
         let event = Event {
             type_: if good { EventType::Normal } else { EventType::Warning },
             reason,
-            note: Some(note.chars().take(NOTE).collect()),
+            note: Some(visible(&note).chars().take(NOTE).collect()),
             action: "Judge".to_owned(),
             secondary: None,
         };

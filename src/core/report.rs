@@ -7,6 +7,7 @@ use super::model::{Agreement, Model, Remembered};
 use super::policy::{Assessment, Assessments, BrokenRule, PartyState, Succession, exception_over};
 use super::sign;
 use super::snapshot::Snapshot;
+use super::text::visible;
 use crate::api::{
     Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef, OrgState,
     PartyStanding, Phase, Purpose, Standing, SupersededFor,
@@ -264,7 +265,8 @@ pub fn condition(
         type_: type_.to_owned(),
         status,
         reason: reason.to_owned(),
-        message: bounded(message.into()),
+        // what kubectl shows acts in a terminal
+        message: bounded(visible(&message.into()).into_owned()),
         observed_generation: generation,
         last_transition_time: None,
     }

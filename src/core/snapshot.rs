@@ -155,6 +155,11 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
+    /// The spec of an object that cannot be read: of one without any field nothing can be told, and it may have had any.
+    pub fn legible(spec: Value) -> Value {
+        if spec.as_object().is_some_and(serde_json::Map::is_empty) { Value::Null } else { spec }
+    }
+
     /// Kind, namespace and name.
     pub fn key(&self) -> ObjectKey {
         ObjectKey {

@@ -49,7 +49,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for Incoming<K> {
         };
         let meta = value.get("metadata").cloned().unwrap_or_default();
         let meta = serde_json::from_value(meta).map_err(D::Error::custom)?;
-        let spec = value.get_mut("spec").map(Value::take).unwrap_or_default();
+        let spec = Unreadable::legible(value.get_mut("spec").map(Value::take).unwrap_or_default());
         Ok(Self(Err(Box::new(Undecoded { meta, error, spec }))))
     }
 }

@@ -1,9 +1,12 @@
 //! What cannot be used is held against what it may be about, in files as in a cluster: it may have been a no.
 
-use concordat::api::{AgreementSignature, DataSharingAgreementStatus, Phase, SignatureState, SupersededFor};
+use concordat::api::{
+    AgreementSignature, DataSharingAgreementStatus, PartnerOrg, Phase, SignatureState, SupersededFor,
+};
 use concordat::core::finding::{Code, Origin};
 use concordat::core::plan::StatusBody;
 use concordat::core::snapshot::{Sourced, Unreadable};
+use concordat::core::text::visible;
 use serde_json::{Value, json};
 
 use crate::world::{ALL, EVERYBODY, World, care, care_2, nothing, set};
@@ -71,6 +74,21 @@ fn a_no_that_names_what_nothing_can_be_called_is_still_a_no() {
 }
 
 #[test]
+fn a_no_with_a_mistyped_party_is_still_a_no_of_whose_home_it_lies_in() {
+    let mistyped = |namespace: &'static str| {
+        of_hospital(&emergency(), &move |it| {
+            it.spec.party = "hosptial".to_owned();
+            it.metadata.namespace = Some(namespace.to_owned());
+        })
+    };
+    assert_eq!(mistyped("hospital").now().open(), without_the_hospital());
+    assert_eq!(mistyped("stranger").now().open(), ALL, "who has no say closes nothing");
+    // another's name is no slip
+    let anothers = of_hospital(&emergency(), &|it| it.spec.party = "ash-practice".to_owned());
+    assert_eq!(anothers.now().open(), ALL);
+}
+
+#[test]
 fn a_dated_withdrawal_from_a_misspelt_purpose_is_not_lost() {
     let mut world = World::signed();
     let mut signature = world.signature(&care(), "ash-practice");
@@ -103,6 +121,7 @@ fn a_successor_that_all_have_signed_closes_the_old_one_also_where_what_it_replac
     let old = json!({ "namespace": "board", "name": "care" });
     let closing: Vec<Breach> = vec![
         ("as text", Box::new(|it| it["supersedes"] = json!("board/care"))),
+        ("as nothing", Box::new(|it| it["supersedes"] = Value::Null)),
         ("without a name", Box::new(|it| it["supersedes"] = json!({ "namespace": "board" }))),
         ("with a blank name", Box::new(|it| it["supersedes"]["name"] = json!(""))),
         ("with a name that none can have", Box::new(|it| it["supersedes"]["name"] = json!("Care"))),
@@ -124,7 +143,7 @@ fn a_successor_that_all_have_signed_closes_the_old_one_also_where_what_it_replac
     }
     let open: Vec<Breach> = vec![
         ("another's", Box::new(|it| it["supersedes"]["name"] = json!("elsewhere"))),
-        ("nothing", Box::new(|it| it["supersedes"] = Value::Null)),
+        ("nothing", Box::new(|it| drop(it.as_object_mut().unwrap().remove("supersedes")))),
         (
             "nothing, and is suspended",
             Box::new(move |it| *it = json!({ "suspend": true, "supersededBy": old })),
@@ -297,4 +316,100 @@ fn an_object_that_was_let_in_without_the_shape_of_its_kind_is_not_used_and_says_
     let message = status["conditions"][0]["message"].as_str().unwrap();
     assert!(message.contains("onwardSharing"), "{message}");
     assert_eq!(judged.0.model.misshapen.len(), 1);
+}
+
+#[test]
+fn a_successor_that_a_delegate_has_withdrawn_from_closes_by_the_leave_that_it_had_in_its_life() {
+    let delegated_until = |until: &str| {
+        let world = World::signed().followed_from(START).with_org(
+            "ash-practice",
+            "/spec/delegatedSigning",
+            json!([{ "to": "board", "purposes": ["DirectCare", "Planning"], "until": until }]),
+        );
+        let mut no = world.signature(&care_2(), "ash-practice");
+        no.metadata.namespace = Some("board".to_owned());
+        no.spec.state = Some(SignatureState::Withdrawn);
+        world.putting_beside(no)
+    };
+    let others = [ALL[2].to_owned(), ALL[3].to_owned()];
+    assert_eq!(delegated_until("2027-06-01T00:00:00Z").now().open(), others, "in date");
+    assert_eq!(
+        delegated_until("2026-11-10T00:00:00Z").now().open(),
+        others,
+        "lapsed since: it revives nothing"
+    );
+    assert_eq!(delegated_until(START).now().open(), ALL, "lapsed before it began: nobody's word");
+}
+
+#[test]
+fn a_rival_claim_on_a_home_or_a_namespace_counts_as_well_when_it_is_broken() {
+    let claims: [Breach; 2] = [
+        ("a home", Box::new(|it| it["homeNamespace"] = json!("hospital"))),
+        (
+            "a namespace",
+            Box::new(|it| it["functions"][0]["workloads"][0]["namespace"] = json!("hospital-emergency")),
+        ),
+    ];
+    for (what, claim) in &claims {
+        let world = World::signed();
+        let board = world.0.orgs.iter().find(|it| it.object.metadata.name.as_deref() == Some("board"));
+        let mut rival = serde_json::to_value(&*board.unwrap().object).unwrap();
+        rival["metadata"]["name"] = json!("rival");
+        rival["spec"]["homeNamespace"] = json!("rival");
+        rival["spec"]["functions"][0]["workloads"] = json!([{ "namespace": "rival-work" }]);
+        claim(&mut rival["spec"]);
+        let closed = |world: &World| world.now().open().iter().all(|it| !it.contains("hospital"));
+        let (mut whole, mut broken) = (world.clone(), world);
+        let org: PartnerOrg = serde_json::from_value(rival.clone()).unwrap();
+        whole.0.orgs.push(Sourced::live(org));
+        assert!(closed(&whole), "{what}: two claims void each other");
+        broken.0.unreadable.push(Unreadable {
+            kind: "PartnerOrg".to_owned(),
+            meta: serde_json::from_value(rival["metadata"].clone()).unwrap(),
+            error: "broken".to_owned(),
+            spec: rival["spec"].clone(),
+            source: std::sync::Arc::default(),
+        });
+        assert!(closed(&broken), "{what}: a broken one as well");
+    }
+}
+
+#[test]
+fn no_status_carries_text_that_acts_where_it_is_shown() {
+    const NASTY: &str = "ash\u{1b}[31m\u{202e}-practice\u{200b}";
+    let fields: [(&str, &str); 9] = [
+        ("agreement", "/spec/title"),
+        ("agreement", "/spec/footprint"),
+        ("agreement", "/spec/purposes/0/code"),
+        ("agreement", "/spec/parties/0/org"),
+        ("agreement", "/spec/parties/0/function"),
+        ("agreement", "/spec/framework/name"),
+        ("organisation", "/spec/displayName"),
+        ("organisation", "/spec/homeNamespace"),
+        ("signature", "/spec/party"),
+    ];
+    for (kind, field) in fields {
+        let mut world = World::signed();
+        match kind {
+            "agreement" => {
+                set(&mut world.0.agreements[0].object, field, json!(NASTY));
+                world.0.agreements[0] = Sourced::live((*world.0.agreements[0].object).clone());
+            }
+            "organisation" => {
+                set(&mut world.0.orgs[0].object, field, json!(NASTY));
+                world.0.orgs[0] = Sourced::live((*world.0.orgs[0].object).clone());
+            }
+            _ => {
+                set(&mut world.0.signatures[0].object, field, json!(NASTY));
+                world.0.signatures[0] = Sourced::live((*world.0.signatures[0].object).clone());
+            }
+        }
+        for status in &world.now().0.plan().statuses {
+            let conditions = serde_json::to_value(&status.status).unwrap()["conditions"].clone();
+            for condition in conditions.as_array().into_iter().flatten() {
+                let message = condition["message"].as_str().unwrap();
+                assert_eq!(visible(message), message, "{kind} {field}");
+            }
+        }
+    }
 }

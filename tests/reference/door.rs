@@ -7,6 +7,7 @@ use concordat::core::judge::Judgement;
 use concordat::core::policy::CandidateVerdict;
 use concordat::core::snapshot::{ClusterView, Snapshot};
 use concordat::source::cluster::{Incoming, Store, Stores};
+use concordat::source::files;
 use jiff::Timestamp;
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -40,6 +41,14 @@ pub fn snapshot(manifests: &[Value]) -> Snapshot {
     put(&stores.network_policies, manifests);
     let (snapshot, _) = stores.read(ClusterView::default()).unwrap();
     snapshot
+}
+
+/// The snapshot that a folder with these objects gives.
+pub fn folder(manifests: &[Value]) -> Snapshot {
+    let folder = tempfile::tempdir().unwrap();
+    let documents: Vec<String> = manifests.iter().map(Value::to_string).collect();
+    std::fs::write(folder.path().join("world.yaml"), documents.join("\n---\n")).unwrap();
+    files::read(&[folder.path().to_owned()]).0
 }
 
 /// The manifests with the hashes that the library takes over terms in place of the reference's.

@@ -15,7 +15,11 @@
     reason = "a test may fail loudly, and says how far it has come"
 )]
 
+#[path = "../folders/mod.rs"]
+mod folders;
+
 mod access;
+mod corruption;
 mod differential;
 mod door;
 mod force;

@@ -50,8 +50,11 @@ impl Model<'_> {
             // before it starts it takes nothing from the old
             let started = new.spec.term.start <= now;
             let was = self.in_old(old, &controllers, now);
-            let withdrawn =
-                was.iter().filter(|it| started && self.standing(new, it, now).may_have_withdrawn());
+            // that a delegation has ended since revives nothing
+            let moments = self.moments(&new.spec, now);
+            let has_withdrawn =
+                |org: &str| moments.iter().any(|at| self.standing_once(new, org, *at).may_have_withdrawn());
+            let withdrawn = was.iter().filter(|it| started && has_withdrawn(it));
             found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
         }
         for broken in self.world.broken.iter().filter(|it| it.kind == "DataSharingAgreement") {
@@ -135,11 +138,9 @@ impl Model<'_> {
 
     /// Whether an organisation or product that a successor names is gone or cannot be used.
     fn lacks_something(&self, new: &Object<Agreement>) -> bool {
-        let mut products = new.spec.purposes.iter().flat_map(|it| &it.products);
         // an end that was written down beforehand hides nothing of the past
-        let was_active = |org: &str| self.orgs.get(org).is_some_and(|it| it.spec.state == "Active");
-        new.spec.parties.iter().any(|it| !was_active(&it.org))
-            || products.any(|it| !self.products.contains_key(it))
+        let is_active = |org: &str| self.orgs.get(org).is_some_and(|it| it.spec.state == "Active");
+        self.names_what_is_not_there(&new.spec) || !new.spec.parties.iter().all(|it| is_active(&it.org))
     }
 
     /// Whether somebody has signed the successor on other terms than it has now. With accession, each has terms of its own:
@@ -225,7 +226,11 @@ impl Model<'_> {
         if start.is_some_and(|it| it > now) {
             return;
         }
-        let withdrawn = was.iter().filter(|it| said(it).1);
+        let dates = self.world.dates.iter().copied().chain(start);
+        let moments: BTreeSet<Timestamp> =
+            dates.filter(|at| start.is_none_or(|it| it <= *at) && *at <= now).chain([now]).collect();
+        let has_withdrawn = |org: &str| moments.iter().any(|at| self.said_of_unreadable(key, org, *at).1);
+        let withdrawn = was.iter().filter(|it| has_withdrawn(it));
         found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
         if old.spec.accession && accession {
             found.ended_for.extend(signed.iter().map(|it| (*it).to_owned()));

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An object's namespace and name. The namespace is empty for cluster-scoped kinds.
 #[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd)]
@@ -397,7 +397,8 @@ impl World {
                 world.broken.push(Broken {
                     kind: text(&manifest["kind"]),
                     key: key(manifest),
-                    spec: manifest["spec"].clone(),
+                    // of one without any field nothing can be told
+                    spec: if manifest["spec"] == json!({}) { Value::Null } else { manifest["spec"].clone() },
                 });
             }
         }

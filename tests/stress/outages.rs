@@ -121,3 +121,32 @@ fn an_operator_with_nothing_to_do_writes_nothing() {
     drop(world);
     operator.terminate();
 }
+
+#[test]
+fn a_server_that_fails_at_some_writes_holds_up_no_other_closing() {
+    let _cluster = cluster();
+    let audit = Audit::default();
+    let (proxy, operator) = started(&audit);
+    let stuck: Vec<World> = (0..2).map(|_| signed("stuck")).collect();
+    let world = signed("free");
+    for it in stuck.iter().chain([&world]) {
+        it.until("everything is open", || is_open(it) == everything());
+    }
+    proxy.fail(Some("stuck-"));
+    stuck.iter().for_each(|it| drop(it.withdraw("council")));
+    world.withdraw("council");
+    let began = Instant::now();
+    world.until("what can be closed is closed", || is_open(&world).is_empty());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let first = &stuck[0];
+    first.until("it says what stands in the way", || {
+        first.message("Enforced").is_some_and(|it| it.contains("down.example.org"))
+    });
+    assert_eq!(first.condition("Enforced").map(|(status, _)| status).as_deref(), Some("False"));
+    proxy.fail(None);
+    for it in &stuck {
+        it.until("everything is closed once it can be", || is_open(it).is_empty());
+    }
+    drop((world, stuck));
+    operator.terminate();
+}

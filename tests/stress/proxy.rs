@@ -14,6 +14,7 @@ use axum::response::Response;
 use futures::{Stream, StreamExt as _};
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -81,6 +82,8 @@ struct Shared {
     slow: Mutex<Duration>,
     /// Watches whose path ends like this are told nothing.
     deaf: watch::Sender<Option<&'static str>>,
+    /// Writes of network policies in a namespace that begins like this are answered with an error of the server's own.
+    failing: Mutex<Option<String>>,
 }
 
 pub fn runtime() -> &'static Runtime {
@@ -108,6 +111,7 @@ impl Proxy {
                 lease_lost: watch::Sender::new(false),
                 slow: Mutex::new(Duration::ZERO),
                 deaf: watch::Sender::new(None),
+                failing: Mutex::new(None),
             });
             let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let target = inner.local_addr().unwrap();
@@ -148,6 +152,12 @@ impl Proxy {
         self.shared.deaf.send_replace(resource);
     }
 
+    /// From now on, the server has an error of its own for each write of a network policy in a namespace that begins like
+    /// this, as with a webhook that is down.
+    pub fn fail(&self, namespaces: Option<&str>) {
+        *self.shared.failing.lock().unwrap_or_else(PoisonError::into_inner) = namespaces.map(str::to_owned);
+    }
+
     pub fn line(&self, line: Line) {
         self.line.send_replace(line);
     }
@@ -180,6 +190,17 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         }
         let path = parts.uri.path().to_owned();
         return answer.map(|body| Body::from_stream(held_back(body, path, shared.deaf.subscribe())));
+    }
+    let failing = shared.failing.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let fails =
+        |it: String| what.contains(&format!("/namespaces/{it}")) && what.contains("/networkpolicies/");
+    if failing.is_some_and(fails) {
+        note(&shared, Instant::now(), what, None);
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "InternalError", "code": 500,
+            "message": "failed calling webhook \"down.example.org\": connection refused",
+        });
+        return Response::builder().status(500).body(Body::from(status.to_string())).unwrap();
     }
     let one = shared.one.lock().await;
     if *shared.tripped.borrow() {

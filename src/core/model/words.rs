@@ -158,21 +158,31 @@ impl Words {
         self.own.is_empty() && delegations.any(|it| it.is_inactive)
     }
 
-    /// Whether something that cannot be used may be its word at a moment.
-    pub fn in_doubt(&self, at: Timestamp) -> bool {
-        let purposes =
-            || self.delegated.iter().flat_map(|it| &it.delegations).flat_map(|it| &it.purposes).cloned();
-        self.at(at, &purposes().collect(), "").in_doubt
+    /// The purposes for which others may speak for it: all that there are, of an agreement whose own are not known.
+    pub fn delegated_purposes(&self) -> BTreeSet<String> {
+        self.delegated.iter().flat_map(|it| &it.delegations).flat_map(|it| &it.purposes).cloned().collect()
     }
 
-    /// Whether it has withdrawn, or may have: something that cannot be read may be a withdrawal, and a second copy takes
-    /// none away.
-    pub fn may_have_withdrawn(&self, at: Timestamp, all: &BTreeSet<String>) -> bool {
+    /// Whether something that cannot be used may be its word at a moment.
+    pub fn in_doubt(&self, at: Timestamp) -> bool {
+        self.at(at, &self.delegated_purposes(), "").in_doubt
+    }
+
+    /// Whether it has withdrawn at a moment of a stretch of time, or may have: something that cannot be read may be a
+    /// withdrawal, and a second copy takes none away. That a delegation has ended since revives nothing; what a delegate
+    /// wrote that had no leave all that time is nobody's word.
+    pub fn may_have_withdrawn(&self, from: Timestamp, to: Timestamp, all: &BTreeSet<String>) -> bool {
+        let within = self.moments().filter(|at| (from..=to).contains(at));
+        [from, to].into_iter().chain(within).any(|at| self.may_stand_withdrawn(at, all))
+    }
+
+    fn may_stand_withdrawn(&self, at: Timestamp, all: &BTreeSet<String>) -> bool {
+        let in_date = |it: &Delegation| at < it.written_end() && !it.purposes.is_disjoint(all);
+        let delegated = self.delegated.iter().filter(|it| it.delegations.iter().any(in_date));
         let voice = self.at(at, all, "");
-        let mut words = self.own.iter().chain(self.delegated.iter().map(|it| &it.word));
         voice.standing == Standing::Withdrawn
             || (voice.in_doubt
-                && words.any(|word| match word {
+                && self.own.iter().chain(delegated.map(|it| &it.word)).any(|word| match word {
                     Word::Said(said) => said.at(at, all, all, "").standing == Standing::Withdrawn,
                     Word::Unknown => true,
                 }))

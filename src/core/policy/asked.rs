@@ -5,7 +5,8 @@ use jiff::Timestamp;
 use super::assess::Assessments;
 use super::near_miss::{ACTION, CALLER, LEVEL, PURPOSE, RESOURCE, SUBJECT, miss};
 use crate::api::{
-    AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, RequestContext, Subject, SubjectType,
+    AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, PartnerOrgSpec, RequestContext, Subject,
+    SubjectType,
 };
 use crate::core::finding::ObjectKey;
 use crate::core::model::{FunctionRef, Model, Product};
@@ -41,15 +42,8 @@ impl<'a> Asked<'a> {
                     ("`org/function` of an organisation", near_function(model, &subject.id))
                 }
             };
-            let org = subject.id.split('/').next().unwrap_or_default();
-            let is_there = subject.type_ == SubjectType::OrgFunction
-                && !model.orgs.contains_key(org)
-                && model.exists(&ObjectKey::new("PartnerOrg", None, org));
-            let saw = if is_there {
-                format!("`{}`, whose organisation exists, but cannot be used", subject.id)
-            } else {
-                format!("the unknown subject `{}`", subject.id)
-            };
+            let saw = unusable_subject(model, subject)
+                .unwrap_or_else(|| format!("the unknown subject `{}`", subject.id));
             miss(SUBJECT, saw, did_you_mean(shape, near), "the registry of the system")
         })?;
         let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
@@ -96,7 +90,7 @@ impl<'a> Asked<'a> {
                 let named = context.purpose.as_deref().filter(|code| !is_blank(code));
                 let saw = named.map_or_else(
                     || "left out".to_owned(),
-                    |code| format!("`{code}`, which no framework lists"),
+                    |code| format!("`{code}`, which no framework lists that can be used"),
                 );
                 let near = named.and_then(|code| nearest(code, codes().map(|purpose| purpose.code.clone())));
                 let wants = did_you_mean("a purpose of the framework's vocabulary", near);
@@ -158,6 +152,23 @@ fn did_you_mean(wants: &str, near: Option<String>) -> String {
 /// Whether there is such a product, used or not.
 fn exists(model: &Model, namespace: &str, name: &str) -> bool {
     model.exists(&ObjectKey::new("DataProduct", Some(namespace), name))
+}
+
+/// A subject that is there and cannot be used, with the reason.
+fn unusable_subject(model: &Model, subject: &Subject) -> Option<String> {
+    let id = &subject.id;
+    let is_unusable =
+        |org: &str| !model.orgs.contains_key(org) && model.exists(&ObjectKey::new("PartnerOrg", None, org));
+    if subject.type_ == SubjectType::OrgFunction {
+        let org = id.split('/').next()?;
+        return is_unusable(org).then(|| format!("`{id}`, whose organisation exists, but cannot be used"));
+    }
+    let namespace = id.split('/').nth(1)?;
+    let claims = |spec: &PartnerOrgSpec| {
+        spec.functions.iter().flat_map(|it| &it.workloads).any(|it| it.namespace == namespace)
+    };
+    let (org, _) = model.isolated.orgs.iter().find(|(org, spec)| is_unusable(org) && claims(spec))?;
+    Some(format!("`{id}`, in a namespace of `{org}`, which exists, but cannot be used"))
 }
 
 /// The function that a mistyped one was probably meant to be.

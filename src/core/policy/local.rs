@@ -22,6 +22,7 @@ use crate::core::finding::{Code, Finding, Severity};
 use crate::core::model::{Agreement, Footprints, Model};
 use crate::core::snapshot::{Snapshot, Sourced};
 use crate::core::terms;
+use crate::core::text::is_blank;
 
 /// A local policy that is loaded, wholly or in part.
 #[derive(Clone, Debug)]
@@ -296,6 +297,10 @@ pub(super) struct Unloadable {
 }
 
 pub(super) fn parse(text: &str) -> Parsed {
+    if is_blank(text) {
+        // of a text of blanks, which its kind refuses, nothing is known but that it is broken
+        return Err(Unloadable { problems: Vec::new(), may_forbid: true });
+    }
     let digest = terms::text_digest(text);
     let cache = || PARSED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(parsed) = cache().get(&digest) {

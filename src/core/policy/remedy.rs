@@ -13,6 +13,7 @@ use super::asked::Asked;
 use super::assess::{Assessment, Assessments, assess};
 use super::change::Change;
 use super::clauses::{Clause, Demand};
+use super::compliance::BrokenRule;
 use super::decide::{Candidate, Verdict, decide};
 use super::entities::EntityStore;
 use super::near_miss;
@@ -305,7 +306,7 @@ impl Look {
             let Some(assessment) = assessments.agreements.get(reference) else { continue };
             if recipients.any(|recipients| recipients.contains(&asked.function)) {
                 listed = true;
-                self.not_in_force(world, agreement, assessment);
+                self.not_in_force(world, agreement, assessment, asked);
             } else if let Some(purpose) = purposes.clone().find(|purpose| purpose.code == asked.purpose) {
                 self.changes.push(Change::ListRecipient {
                     agreement: reference.clone(),
@@ -320,8 +321,15 @@ impl Look {
         }
     }
 
-    fn not_in_force(&mut self, world: &World, agreement: &Agreement, assessment: &Assessment) {
+    fn not_in_force(
+        &mut self,
+        world: &World,
+        agreement: &Agreement,
+        assessment: &Assessment,
+        asked: &Asked<'_>,
+    ) {
         let reference = &agreement.reference;
+        let ends = [asked.product.spec.controller.as_str(), asked.function.org.as_str()];
         self.obstacle(format!("`{reference}` is {}", assessment.phase.as_str()));
         match assessment.phase {
             Phase::Suspended => self.changes.push(Change::Resume(reference.clone())),
@@ -342,6 +350,13 @@ impl Look {
                     !signed && (assessment.phase == Phase::Withdrawn || !near_miss::is_out(assessment, org))
                 });
                 let missing: BTreeSet<String> = missing.cloned().collect();
+                // with accession, who has a part in the path is enough
+                let of_path = missing.iter().filter(|org| ends.contains(&org.as_str())).cloned();
+                let of_path: BTreeSet<String> = of_path.filter(|_| agreement.spec.accession).collect();
+                let missing = if of_path.is_empty() { missing } else { of_path };
+                for broken in assessment.kept_out.iter().filter(|it| keeps_out(it, ends)) {
+                    self.broken(world, agreement, broken);
+                }
                 if !missing.is_empty() {
                     self.changes.push(Change::Sign {
                         agreement: reference.clone(),
@@ -352,14 +367,24 @@ impl Look {
             }
             Phase::Refused => {
                 for broken in &assessment.broken {
-                    let about = broken.org.as_ref().map_or(String::new(), |org| format!(" for `{org}`"));
-                    self.obstacle(format!("{}{about} of `{reference}`: {}", broken.rule, broken.reason));
-                    self.changes.extend(Change::of_broken(world, agreement, broken));
+                    self.broken(world, agreement, broken);
                 }
             }
             Phase::Terminating | Phase::Invalid | Phase::Superseded | Phase::Expired | Phase::Active => {}
         }
     }
+
+    /// A rule of the gate that is in the way.
+    fn broken(&mut self, world: &World, agreement: &Agreement, broken: &BrokenRule) {
+        let about = broken.org.as_ref().map_or(String::new(), |org| format!(" for `{org}`"));
+        self.obstacle(format!("{}{about} of `{}`: {}", broken.rule, agreement.reference, broken.reason));
+        self.changes.extend(Change::of_broken(world, agreement, broken));
+    }
+}
+
+/// Whether a rule that keeps a party out is about one end of a path.
+fn keeps_out(broken: &BrokenRule, ends: [&str; 2]) -> bool {
+    broken.org.as_deref().is_some_and(|org| ends.contains(&org))
 }
 
 /// A set of changes on the way.

@@ -109,7 +109,7 @@ pub(super) fn succession(
         }
         // for as long as it stands, whatever has become of the successor
         let words = model.words.get(&(by.clone(), org.clone()));
-        if words.is_some_and(|words| words.may_have_withdrawn(now, &old.purposes())) {
+        if words.is_some_and(|words| words.may_have_withdrawn(Timestamp::MIN, now, &old.purposes())) {
             found.withdrawn.insert(org.clone(), by.clone());
         }
     }
@@ -210,8 +210,13 @@ impl Replaced<'_> {
     /// Whether an organisation has withdrawn from the successor, or may have.
     fn has_withdrawn(&self, org: &str) -> bool {
         let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()));
-        let purposes = self.usable().map(Agreement::purposes).unwrap_or_default();
-        words.is_some_and(|words| words.may_have_withdrawn(self.now, &purposes))
+        words.is_some_and(|words| self.withdraws(words, self.now))
+    }
+
+    /// Whether by these words somebody has withdrawn from the successor until a moment, or may have.
+    fn withdraws(&self, words: &Words, until: Timestamp) -> bool {
+        let purposes = self.usable().map_or_else(|| words.delegated_purposes(), Agreement::purposes);
+        words.may_have_withdrawn(self.successor.starts, until, &purposes)
     }
 
     /// The successor, where it can be used.
@@ -255,8 +260,7 @@ impl Replaced<'_> {
             let Some(words) = words else { continue };
             let dates: BTreeSet<Timestamp> = words.moments().chain([successor.starts]).collect();
             let later = dates.into_iter().filter(|at| now < *at && successor.starts <= *at && *at <= last);
-            let purposes = self.usable().map(Agreement::purposes).unwrap_or_default();
-            let mut no = later.filter(|at| words.may_have_withdrawn(*at, &purposes));
+            let mut no = later.filter(|at| self.withdraws(words, *at));
             if let Some(at) = no.next().filter(|at| self.controllers(*at).contains(org)) {
                 sooner(&mut ahead.withdrawn, org.to_owned(), at);
             }

@@ -11,7 +11,7 @@ use super::assess::Assessments;
 use super::decide::{decide, matching_rules};
 use super::local::LocalPolicy;
 use super::near_miss::closest_phase;
-use super::words::{misspelling_of, names};
+use super::words::{is_object, misspelling_of, names};
 use crate::api::{
     AccessAnswer, AccessRequest, DataAction, DecisionTier, Expectation, ObjectRef, OrgState, Phase,
     PolicyTestCase, SubjectType,
@@ -141,7 +141,11 @@ struct Unknown {
 fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Unknown {
     let AccessRequest { subject, action, resource, context } = request;
     let mut unknown = Unknown::default();
-    let mut say = |what: &str, name: &str, names: Vec<String>| {
+    let mut say = |what: &str, plain: &str, name: &str, names: Vec<String>| {
+        if is_object(model, plain, name) {
+            unknown.shows_nothing.push(format!("{what} `{name}` exists, but cannot be used"));
+            return;
+        }
         let near = misspelling_of(name, names.iter().map(String::as_str));
         let help = near.map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
         unknown.misspelt |= near.is_some();
@@ -152,18 +156,19 @@ fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Un
             SubjectType::Workload => ("workload", "Workload"),
             SubjectType::OrgFunction => ("function", "OrgFunction"),
         };
-        say(what, &subject.id, names(model, plain, &subject.id));
+        say(what, plain, &subject.id, names(model, plain, &subject.id));
     }
     if !DataAction::ALL.iter().any(|known| known.as_str() == action.name) {
         say(
             "action",
+            "Action",
             &action.name,
             DataAction::ALL.iter().map(|action| action.as_str().to_owned()).collect(),
         );
     }
     let product = reference(&resource.id).filter(|_| resource.type_ == "DataProduct");
     if !product.is_some_and(|product| model.products.contains_key(&product)) {
-        say("data product", &resource.id, names(model, "DataProduct", &resource.id));
+        say("data product", "DataProduct", &resource.id, names(model, "DataProduct", &resource.id));
     }
     let purpose = context.purpose.as_deref().filter(|code| !is_blank(code));
     let mut frameworks = model.frameworks.values();
@@ -171,18 +176,18 @@ fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Un
         && !frameworks.any(|framework| framework.purpose(purpose).is_some())
     {
         let purposes = model.frameworks.values().flat_map(|framework| framework.purposes());
-        say("purpose", purpose, purposes.map(|purpose| purpose.code.clone()).collect());
+        say("purpose", "Purpose", purpose, purposes.map(|purpose| purpose.code.clone()).collect());
     }
     if let Some(org) =
         context.onward_to.as_deref().filter(|org| !is_blank(org) && !model.orgs.contains_key(*org))
     {
-        say("organisation", org, names(model, "PartnerOrg", org));
+        say("organisation", "PartnerOrg", org, names(model, "PartnerOrg", org));
     }
     // a test can ask for no agreement
     if let Some(agreement) = expected.agreement.as_deref().filter(|agreement| *agreement != "null")
         && !reference(agreement).is_some_and(|it| model.agreements.contains_key(&it))
     {
-        say("agreement", agreement, names(model, "Agreement", agreement));
+        say("agreement", "Agreement", agreement, names(model, "Agreement", agreement));
     }
     unknown
 }

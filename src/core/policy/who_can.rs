@@ -214,15 +214,16 @@ fn check(judgement: &Judgement, filter: &Filter) -> Result<(), UnknownName> {
     let Filter { product, org, function, purpose, action: _, agreement } = filter;
     let model = &judgement.model;
     let objects = |kind: &'static str| {
-        model.objects.keys().filter(move |key| key.kind == kind).map(|key| match &key.namespace {
+        let all = model.objects.keys().chain(&model.unreadable);
+        all.filter(move |key| key.kind == kind).map(|key| match &key.namespace {
             Some(namespace) => format!("{namespace}/{}", key.name),
             None => key.name.clone(),
         })
     };
     known("data product", product.as_ref().map(ToString::to_string), objects("DataProduct").collect())?;
     known("organisation", org.clone(), objects("PartnerOrg").collect())?;
-    let orgs = model.orgs.values().filter(|it| org.as_ref().is_none_or(|wanted| *wanted == it.name));
-    let functions = orgs.flat_map(|it| &it.spec.functions).map(|function| function.name.clone());
+    let orgs = model.isolated.orgs.iter().filter(|(name, _)| org.as_ref().is_none_or(|it| it == *name));
+    let functions = orgs.flat_map(|(_, spec)| &spec.functions).map(|function| function.name.clone());
     known("function", function.clone(), functions.collect())?;
     let vocabulary = model.frameworks.values().flat_map(|framework| &framework.spec.vocabulary.purposes);
     let listed = model.agreements.values().flat_map(|agreement| &agreement.spec.purposes);

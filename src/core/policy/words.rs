@@ -314,17 +314,21 @@ fn exists(model: &Model, type_name: &str, id: &str) -> bool {
 }
 
 /// Whether there is an object by this name, used or not: a name that is spelt right.
-fn is_object(model: &Model, plain: &str, id: &str) -> bool {
+pub(super) fn is_object(model: &Model, plain: &str, id: &str) -> bool {
     let key = |kind: &str| match reference(id) {
         Some(ObjectRef { namespace, name }) => ObjectKey::new(kind, Some(&namespace), &name),
         None => ObjectKey::new(kind, None, id),
     };
-    let kind = match plain {
-        "Agreement" => "DataSharingAgreement",
-        "Footprint" => "PlaceFootprint",
-        plain => plain,
+    let key = match (plain, reference(id)) {
+        ("Agreement", _) => key("DataSharingAgreement"),
+        ("Footprint", _) => key("PlaceFootprint"),
+        // its organisation is there, and what functions it has cannot be told
+        ("OrgFunction", Some(ObjectRef { namespace: org, .. })) if !model.orgs.contains_key(&org) => {
+            ObjectKey::new("PartnerOrg", None, &org)
+        }
+        _ => key(plain),
     };
-    model.exists(&key(kind))
+    model.exists(&key)
 }
 
 /// The names of everything of a kind: of Cedar's entities, and what a request can name.

@@ -260,7 +260,7 @@ fn replaced_by(
 }
 
 /// Whether an agreement that cannot be read may replace another one: what it names may be that one, or its field is
-/// misspelt. A spec without such a field replaces none.
+/// misspelt. A spec without such a field replaces none; one that has it and says nothing there may have said anything.
 fn may_supersede(unreadable: &Unreadable, old: &ObjectRef) -> bool {
     const FIELD: &str = "supersedes";
     // an emergency ends no other agreement
@@ -268,9 +268,7 @@ fn may_supersede(unreadable: &Unreadable, old: &ObjectRef) -> bool {
         return false;
     }
     match unreadable.spec.as_object() {
-        Some(fields) if fields.get(FIELD).is_some_and(|it| !it.is_null()) => {
-            unreadable.may_mean("/supersedes", old)
-        }
+        Some(fields) if fields.contains_key(FIELD) => unreadable.may_mean("/supersedes", old),
         // no other field of a spec is as close
         Some(fields) => fields
             .keys()

@@ -5,19 +5,26 @@ use std::str::FromStr as _;
 
 use ipnet::IpNet;
 use kube::{Resource, ResourceExt as _};
+use serde_json::Value;
 
 use super::check::Check;
 use super::{Checked, listed, selectors};
 use crate::api::PartnerOrg;
 use crate::core::finding::Code;
 use crate::core::model::{Claim, FunctionRef, Organisation, clusters_meet};
-use crate::core::snapshot::{ClusterView, Snapshot};
+use crate::core::snapshot::{ClusterView, Snapshot, Unreadable};
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let names: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();
     let mut homes: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for org in &snapshot.orgs {
         homes.entry(&org.object.spec.home_namespace).or_default().push(org.object.name_any());
+    }
+    // a claim that clashes clashes as well when it is broken
+    for org in unreadable(snapshot) {
+        if let Some(home) = org.name("/homeNamespace") {
+            homes.entry(home).or_default().push(org.key().name);
+        }
     }
     let successors: BTreeMap<String, &str> = snapshot
         .orgs
@@ -150,9 +157,25 @@ fn leads_back(org: &str, successors: &BTreeMap<String, &str>) -> bool {
     false
 }
 
-/// Every claim on a namespace, by any organisation, used or not.
+/// The organisations that cannot be read.
+fn unreadable(snapshot: &Snapshot) -> impl Iterator<Item = &Unreadable> {
+    snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg")
+}
+
+/// Every claim on a namespace, by any organisation, used or not, and whether it can be read as a whole or not.
 fn all_claims(snapshot: &Snapshot) -> BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> {
     let mut claims: BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> = BTreeMap::new();
+    for org in unreadable(snapshot) {
+        for (index, function) in entries(&org.spec, "functions").iter().enumerate() {
+            let name = function["name"].as_str().map_or_else(|| format!("functions[{index}]"), str::to_owned);
+            for workload in entries(function, "workloads") {
+                if let Some(namespace) = workload["namespace"].as_str() {
+                    let reference = FunctionRef { org: org.key().name, function: name.clone() };
+                    claims.entry(namespace).or_default().push((reference, workload["cluster"].as_str()));
+                }
+            }
+        }
+    }
     for org in &snapshot.orgs {
         for function in &org.object.spec.functions {
             let reference = FunctionRef { org: org.object.name_any(), function: function.name.clone() };
@@ -163,6 +186,11 @@ fn all_claims(snapshot: &Snapshot) -> BTreeMap<&str, Vec<(FunctionRef, Option<&s
         }
     }
     claims
+}
+
+/// The entries of a list in a value of which nothing is certain.
+fn entries<'v>(value: &'v Value, list: &str) -> &'v [Value] {
+    value[list].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// One purpose may be delegated to an organisation once: which of two ends would hold?

@@ -300,7 +300,7 @@ impl Loader {
         if namespaced && !meta.namespace.as_deref().is_some_and(is_label) {
             self.snapshot.unknown_texts.push(source.origin(key(kind, &value), ""));
         }
-        let spec = value.get("spec").cloned().unwrap_or_default();
+        let spec = Unreadable::legible(value.get("spec").cloned().unwrap_or_default());
         self.snapshot.unreadable.push(Unreadable { kind: kind.to_owned(), meta, error, spec, source });
     }
 

@@ -437,3 +437,29 @@ fn a_list_of_what_to_ignore_leaves_files_out_but_never_one_of_ours() {
     assert_eq!(snapshot.footprints.len(), 1);
     assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::IgnorePattern]);
 }
+
+#[test]
+fn a_copy_of_a_cluster_scoped_object_with_a_namespace_is_a_copy_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let copy = PLACE.replace("metadata: {", "metadata: {namespace: somewhere, ");
+    assert_ne!(copy, PLACE, "the place has a metadata in braces");
+    fs::write(folder.path().join("a.yaml"), PLACE).unwrap();
+    fs::write(folder.path().join("b.yaml"), copy).unwrap();
+    let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+    assert!(findings.iter().any(|finding| finding.is_error()), "{findings:?}");
+    assert_eq!(snapshot.unreadable.len(), 1);
+    assert_eq!(snapshot.unreadable[0].key(), snapshot.footprints[0].key());
+}
+
+#[test]
+fn kinds_of_ours_that_say_nothing_of_access_close_nothing() {
+    for (kind, unknown) in [("EnforcementPoint", 0), ("GatewayMapping", 0), ("Concordat", 1)] {
+        let folder = tempfile::tempdir().unwrap();
+        let text =
+            format!("apiVersion: concordat.dev/v1alpha1\nkind: {kind}\nmetadata: {{name: x}}\nspec: {{}}\n");
+        fs::write(folder.path().join("a.yaml"), text).unwrap();
+        let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+        assert_eq!(snapshot.unknown_texts.len(), unknown, "{kind}");
+        assert!(!findings.is_empty(), "{kind} is told of");
+    }
+}
