@@ -81,3 +81,23 @@ fn the_api_reference_is_what_the_definitions_say() {
 fn the_page_of_finding_codes_is_what_the_codes_say() {
     committed("docs/finding-codes.md", &finding_codes::page());
 }
+
+#[test]
+fn no_source_names_a_rule_of_a_framework() {
+    let cedar = ["policies/national", "tests/framework/caledonia"].into_iter().flat_map(|folder| {
+        let entries = walkdir::WalkDir::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(folder));
+        entries.into_iter().map(|entry| entry.expect("a folder can be read").into_path())
+    });
+    let texts = cedar.filter(|path| path.is_file()).filter_map(|path| std::fs::read_to_string(path).ok());
+    let ids: std::collections::BTreeSet<String> = texts
+        .flat_map(|text| {
+            let after = text.split("@id(").skip(1).map(|it| it.trim_start_matches(['\\', '"']).to_owned());
+            after.filter_map(|it| Some(it.split(['\\', '"']).next()?.to_owned())).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(ids.len() > 30 && ids.contains("NF-13"), "{ids:?}");
+    for (path, text) in sources(&["src"]) {
+        let named: Vec<&String> = ids.iter().filter(|id| text.contains(id.as_str())).collect();
+        assert!(named.is_empty(), "{path} names {named:?}: a framework's rules are its own");
+    }
+}

@@ -72,7 +72,7 @@ pub struct DataSharingAgreementSpec {
     pub purposes: Vec<Purpose>,
     /// When it runs.
     pub term: Term,
-    /// The data protection impact assessment (UK GDPR, article 35). Left out, rule NF-05 refuses personal data.
+    /// The data protection impact assessment (UK GDPR, article 35). Left out, none, and a framework may refuse personal data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpia: Option<Dpia>,
     /// The signed document that this object stands for. Left out, none is on record.
@@ -82,26 +82,26 @@ pub struct DataSharingAgreementSpec {
     pub retention: Retention,
     /// Whether recipients may pass data on.
     pub onward_sharing: OnwardSharing,
-    /// The countries where the data may be processed, as ISO 3166-1 alpha-2 writes them. Left out, `GB` alone. Rule NF-07
-    /// allows personal data no other.
+    /// The countries where the data may be processed, as ISO 3166-1 alpha-2 writes them. Left out, `GB` alone. A
+    /// framework may allow personal data no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::list(1, 64, shape::country))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`territories` lists one country twice: keep one"))]
     pub territories: Option<Vec<String>>,
-    /// Address of the notice that tells people about it. Left out, rule NF-09 refuses personal data.
+    /// Address of the notice that tells people about it. Left out, none, and a framework may refuse personal data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::uri)]
     pub privacy_notice: Option<String>,
-    /// Whether it stands in the public register. Left out, it does not, and rule NF-09 refuses personal data. Not part of
-    /// the terms.
+    /// Whether it stands in the public register. Left out, it does not, and a framework may refuse personal data. Not
+    /// part of the terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<Register>,
-    /// Whom it was talked over with. Left out, nobody, and rule NF-09 refuses uses beyond individual care.
+    /// Whom it was talked over with. Left out, nobody, and a framework may refuse uses beyond individual care.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 64, shape::choice))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`publicInvolvement` lists one entry twice: keep one"))]
     pub public_involvement: Vec<PublicInvolvement>,
-    /// How anybody will know that it does good. Left out, none, and rule NF-10 refuses it.
+    /// How anybody will know that it does good. Left out, none, and a framework may refuse it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 64, shape::choice))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))").message("`outcomeMeasures` has two entries of one `name`: keep one"))]
@@ -165,12 +165,12 @@ pub struct Party {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::label)]
     pub function: Option<String>,
-    /// Its lawful basis, such as `6(1)(e)` (UK GDPR, article 6). Left out, rule NF-03a refuses personal data.
+    /// Its lawful basis, such as `6(1)(e)` (UK GDPR, article 6). Left out, none, and a framework may refuse personal data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::article6)]
     pub article6: Option<String>,
-    /// Its condition for special category data, such as `9(2)(h)` (UK GDPR, article 9). Left out, rule NF-03a refuses such
-    /// data.
+    /// Its condition for special category data, such as `9(2)(h)` (UK GDPR, article 9). Left out, none, and a framework
+    /// may refuse such data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::article9)]
     pub article9: Option<String>,
@@ -209,7 +209,8 @@ pub struct Confidentiality {
     /// On what the sharing of confidential patient information rests.
     #[schemars(transform = shape::values)]
     pub basis: ConfidentialityBasis,
-    /// Evidence for it, such as the number of the Confidentiality Advisory Group. Left out, rule NF-04b refuses `Section251`.
+    /// Evidence for it, such as the number of the Confidentiality Advisory Group. Left out, none, and a framework may refuse
+    /// `Section251`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::line)]
     pub reference: Option<String>,
@@ -308,9 +309,9 @@ pub struct RecipientRef {
 pub struct Term {
     /// When it begins. Nothing opens before.
     pub start: Timestamp,
-    /// When it ends. Rule NF-02 allows at most 36 months.
+    /// When it ends. The framework's `limits.termMonths` say how long it may last.
     pub end: Timestamp,
-    /// When it must be looked at again. Past it, rule NF-02 refuses the agreement.
+    /// When it must be looked at again. Past it, a framework may refuse the agreement.
     pub review_by: Timestamp,
 }
 
@@ -327,7 +328,7 @@ pub struct Dpia {
     pub reference: String,
     /// When it was approved.
     pub approved_on: Timestamp,
-    /// When it must be looked at again. Past it, rule NF-05 refuses personal data.
+    /// When it must be looked at again. Past it, a framework may refuse personal data.
     pub review_by: Timestamp,
 }
 
@@ -350,7 +351,7 @@ pub struct Retention {
     /// Days that it may keep a copy, such as 90. 0 means view only: it keeps none.
     #[schemars(transform = shape::between(0, 36_525))]
     pub days: i64,
-    /// What happens to the copy then. Left out, rule NF-08 refuses more than 0 days.
+    /// What happens to the copy then. Left out, none, and a framework may refuse more than 0 days.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::values)]
     pub method: Option<RetentionMethod>,

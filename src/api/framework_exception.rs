@@ -30,7 +30,7 @@ use super::{ObjectStatus, shape};
         .message("`evaluationDue` must be after `from`")
 )]
 pub struct FrameworkExceptionSpec {
-    /// Id of the rule that is lifted, such as `NF-10`. The framework must list it in `exceptable`.
+    /// Id of the rule that is lifted, as its `@id` says. The framework must list it in `exceptable`.
     #[schemars(transform = shape::rule_id)]
     pub rule: String,
     /// Name of the PlaceFootprint that it is lifted for. It is lifted for agreements whose footprint lies inside this one.

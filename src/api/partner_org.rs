@@ -79,12 +79,12 @@ pub struct PartnerOrgSpec {
     #[schemars(transform = shape::list(0, 32, shape::choice))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.cluster == a.cluster))").message("`gateways` has two entries of one `cluster`: put all `cidrs` of a cluster into one entry"))]
     pub gateways: Vec<Gateway>,
-    /// What is known of its data security. Left out, nothing is: it cannot receive confidential patient information
-    /// that is pseudonymised or identifiable (rule NF-13).
+    /// What is known of its data security. Left out, nothing is, and a framework may keep confidential patient
+    /// information from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assurance: Option<Assurance>,
     /// Its entry in the register of fee payers of the Information Commissioner's Office. Left out, it has none, and
-    /// rule NF-06 refuses agreements that name it.
+    /// a framework may refuse agreements that name it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ico: Option<Ico>,
     /// The mailboxes of those who answer for data: roles, never names of people.
@@ -308,7 +308,7 @@ pub struct Assurance {
         .message("`publishedOn` must not be after `validUntil`")
 )]
 pub struct Dspt {
-    /// The outcome. `StandardsMet` and `StandardsExceeded` satisfy rule NF-13 while in date.
+    /// The outcome. `StandardsMet` and `StandardsExceeded` satisfy a rule that asks for it while in date.
     #[schemars(transform = shape::values)]
     pub status: DsptStatus,
     /// When it was published. For the record.
@@ -390,7 +390,8 @@ pub enum IcoStatus {
 #[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct People {
-    /// Senior information risk owner, who answers for risk to information. Left out, rule NF-06 refuses agreements.
+    /// Senior information risk owner, who answers for risk to information. Left out, none, and a framework may refuse
+    /// agreements.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::mailbox)]
     pub siro: Option<String>,

@@ -60,8 +60,8 @@ pub struct PolicyFrameworkSpec {
     pub vocabulary: Vocabulary,
     /// Numbers that rules compare with.
     pub limits: Limits,
-    /// Ids of the rules that a FrameworkException may lift, such as `NF-10`. Left out, none. Never a rule annotated
-    /// `@lift("never")`.
+    /// Ids of the rules that a FrameworkException may lift, as their `@id` says. Left out, none. Never a rule
+    /// annotated `@lift("never")`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 128, shape::rule_id))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`exceptable` lists one rule twice: keep one"))]

@@ -46,7 +46,7 @@ pub struct Expectation {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::values)]
     pub tier: Option<DecisionTier>,
-    /// The `@id` of the rule that decides, such as `NF-13`; of a local rule `namespace/name#id`.
+    /// The `@id` of the rule that decides; of a local rule `namespace/name#id`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::entity_id)]
     pub rule: Option<String>,

@@ -82,7 +82,7 @@ pub(super) fn code(schema: &mut Schema) {
 
 /// The `@id` of a national rule.
 pub(super) fn rule_id(schema: &mut Schema) {
-    string(schema, 1, 63, Some("^[A-Za-z][A-Za-z0-9-]*$"), "The id of a rule, such as `NF-13`.");
+    string(schema, 1, 63, Some("^[A-Za-z][A-Za-z0-9-]*$"), "The id of a rule, as its annotation `@id` says.");
 }
 
 /// `sha256:` and 64 hex digits.

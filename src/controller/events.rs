@@ -195,11 +195,11 @@ mod tests {
 
     #[test]
     fn a_refusal_is_told_with_its_cause_once() {
-        let refused = agreement(Phase::Refused, "NF-03 fires for the council");
+        let refused = agreement(Phase::Refused, "GR-03 fires for the council");
         let told = News {
             good: false,
             reason: "Refused".to_owned(),
-            note: "Refused: NF-03 fires for the council".to_owned(),
+            note: "Refused: GR-03 fires for the council".to_owned(),
         };
         assert_eq!(news(Some(&agreement(Phase::Active, "")), &refused), Some(told));
         assert_eq!(news(Some(&refused), &refused), None);

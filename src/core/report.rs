@@ -63,7 +63,7 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
     findings
 }
 
-/// `NF-06 (party `x`): reason`.
+/// `GR-06 (party `x`): reason`.
 fn broken_text(broken: &BrokenRule) -> String {
     let BrokenRule { rule, org, row: _, purpose, controller, reason } = broken;
     // a framework at the wrong time is no rule, and the reason names it

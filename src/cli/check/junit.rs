@@ -84,12 +84,12 @@ mod tests {
     #[test]
     fn no_two_cases_have_one_name_and_a_broken_rule_is_in_it() {
         let long = "x".repeat(200);
-        let messages = ["NF-03: one", "NF-04: two", &format!("{long}1"), &format!("{long}2"), "NF-03: one"];
+        let messages = ["GR-03: one", "GR-04: two", &format!("{long}1"), &format!("{long}2"), "GR-03: one"];
         let findings = messages.map(|message| Finding::new(Code::RuleBroken, Origin::default(), message));
         let mut names = BTreeSet::new();
         let all: Vec<String> = findings.iter().map(|finding| name(finding, &mut names)).collect();
         assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), messages.len(), "{all:?}");
-        assert_eq!(all[0], "CON410: NF-03: one");
-        assert_eq!(all[4], "CON410: NF-03: one (2)");
+        assert_eq!(all[0], "CON410: GR-03: one");
+        assert_eq!(all[4], "CON410: GR-03: one (2)");
     }
 }

@@ -26,7 +26,7 @@ pub struct Assessment {
     pub phase: Phase,
     pub parties: BTreeMap<String, PartyState>,
     pub signed: Signed,
-    /// Whether signatures suffice: the signature clause of "in force" (NF-01).
+    /// Whether signatures suffice: the signature clause of "in force".
     pub fully_signed: bool,
     pub broken: Vec<BrokenRule>,
     /// Rules that, with `accession`, keep a party out and nobody else.

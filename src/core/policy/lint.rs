@@ -131,7 +131,7 @@ pub(super) fn national_ids(model: &Model, rules: &[Rule]) -> Vec<PolicyProblem> 
     let frameworks = model.frameworks.values();
     let national: BTreeSet<String> =
         frameworks.flat_map(|framework| framework.rules.keys().map(|id| lower(id))).collect();
-    // `NF-` of `NF-13`
+    // `GR-` of `GR-13`
     let series: BTreeSet<&str> = national
         .iter()
         .filter_map(|id| id.split_once(|c: char| c.is_ascii_digit()).map(|(series, _)| series))

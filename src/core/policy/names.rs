@@ -93,7 +93,7 @@ pub(super) fn workload(id: &str) -> EntityUid {
     uid(&TYPES.workload, id)
 }
 
-/// A rule id in pieces that compare in natural order: `NF-2` before `NF-12`, `NF-12` before `NF-12b`.
+/// A rule id in pieces that compare in natural order: `GR-2` before `GR-12`, `GR-12` before `GR-12b`.
 pub fn rule_sort_key(id: &str) -> Vec<(u64, String)> {
     let mut key = Vec::new();
     let mut rest = id;
@@ -120,8 +120,8 @@ mod tests {
 
     #[test]
     fn rules_are_in_natural_order() {
-        let mut ids = vec!["NF-22", "NF-12c", "NF-2", "NF-14a", "NF-12", "NF-03a", "NF-12b"];
+        let mut ids = vec!["GR-22", "GR-12c", "GR-2", "GR-14a", "GR-12", "GR-03a", "GR-12b"];
         ids.sort_by(|a, b| rule_order(a, b));
-        assert_eq!(ids, ["NF-2", "NF-03a", "NF-12", "NF-12b", "NF-12c", "NF-14a", "NF-22"]);
+        assert_eq!(ids, ["GR-2", "GR-03a", "GR-12", "GR-12b", "GR-12c", "GR-14a", "GR-22"]);
     }
 }

@@ -1,5 +1,5 @@
-//! Who has signed an agreement, for what, and whether that suffices: the signature clause of "in force" (NF-01 of the
-//! design, which is no rule of a framework).
+//! Who has signed an agreement, for what, and whether that suffices: the signature clause of "in force", which is no
+//! rule of a framework.
 
 use std::collections::{BTreeMap, BTreeSet};
 
