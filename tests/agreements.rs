@@ -425,11 +425,15 @@ fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_ha
     let unread = |signed: &[&str], supersedes: Option<ObjectRef>, start: Option<&str>| {
         let mut world = World::signed().followed_from("2026-11-01T00:00:00Z").signed_on(&care_2(), signed);
         let next = world.0.agreements.pop().unwrap().object;
+        let mut spec = json!({ "term": { "start": start.map(moment) } });
+        if let Some(old) = supersedes {
+            spec["supersedes"] = json!(old);
+        }
         world.0.unreadable.push(Unreadable {
             kind: "DataSharingAgreement".to_owned(),
             meta: next.metadata.clone(),
             error: "a field from the future".to_owned(),
-            spec: json!({ "supersedes": supersedes, "term": { "start": start.map(moment) } }),
+            spec,
             source: std::sync::Arc::default(),
         });
         world
@@ -743,4 +747,33 @@ fn with_accession_what_would_help_is_the_rule_that_keeps_an_end_of_the_path_out_
     // the board and the other practice have not signed either, and nobody waits for them
     let unsigned = shared.signed_by(&["ash-practice"]);
     assert_eq!(needs(unsigned), "`board/care`: `hospital`, by signing (`concordat sign`)");
+}
+
+#[test]
+fn what_is_being_deleted_and_what_is_missing_is_not_said_to_be_there() {
+    let status = |world: &World, kind: &str, name: &str| {
+        let plan = world.now().0.plan();
+        let found = plan.statuses.iter().find(|it| it.object.kind == kind && it.object.name == name).unwrap();
+        let status = serde_json::to_value(&found.status).unwrap();
+        let told = |type_: &str| {
+            let conditions = status["conditions"].as_array().unwrap();
+            let found = conditions.iter().find(|it| it["type"] == type_).unwrap().clone();
+            format!("{} {}", found["status"].as_str().unwrap(), found["message"].as_str().unwrap())
+        };
+        (told("Valid"), told("Ready"))
+    };
+    let world = World::signed();
+    assert!(status(&world, "PartnerOrg", "hospital").1.starts_with("True"));
+    let deleting = world.with_org("hospital", "/metadata/deletionTimestamp", json!("2026-11-21T00:00:00Z"));
+    let ready = status(&deleting, "PartnerOrg", "hospital").1;
+    assert_eq!(ready, "False it is being deleted, and opens nothing any more");
+    // with accession a member that is not there is out, and said to be
+    let mut shared = World::written().with("/spec/accession", json!(true)).signed_by(&EVERYBODY);
+    shared.0.orgs.retain(|it| it.object.metadata.name.as_deref() != Some("birch-practice"));
+    let valid = status(&shared, "DataSharingAgreement", "care").0;
+    assert_eq!(
+        valid,
+        "True everything else that it names exists; not in, as it cannot be used: organisation `birch-practice`, \
+         product `birch-practice/record`"
+    );
 }

@@ -303,7 +303,7 @@ fn joined(findings: &[&&Finding]) -> String {
 }
 
 /// `Valid` and `Ready` of a kind that is read, judged and otherwise left alone.
-pub fn simple_conditions(generation: Option<i64>, findings: &[&Finding]) -> Vec<Condition> {
+pub fn simple_conditions(generation: Option<i64>, deleting: bool, findings: &[&Finding]) -> Vec<Condition> {
     let errors: Vec<&&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
     let warnings: Vec<&&Finding> = findings.iter().filter(|finding| !finding.is_error()).collect();
     let (status, reason, message) = match errors.first() {
@@ -311,7 +311,14 @@ pub fn simple_conditions(generation: Option<i64>, findings: &[&Finding]) -> Vec<
         None if warnings.is_empty() => (ConditionStatus::True, "Valid", "the object is valid".to_owned()),
         None => (ConditionStatus::True, "Valid", format!("the object is valid; {}", joined(&warnings))),
     };
-    ["Valid", "Ready"].map(|type_| condition(generation, type_, status, reason, message.clone())).to_vec()
+    let valid = condition(generation, "Valid", status, reason, message.clone());
+    let ready = if deleting {
+        let message = "it is being deleted, and opens nothing any more";
+        condition(generation, "Ready", ConditionStatus::False, "Terminating", message)
+    } else {
+        condition(generation, "Ready", status, reason, message)
+    };
+    vec![valid, ready]
 }
 
 /// The conditions of an agreement that can be used.
@@ -383,10 +390,30 @@ impl Conditions<'_> {
         conditions
     }
 
+    /// The organisations and products that it names and that are not there, or cannot be used: with accession, members that
+    /// are out.
+    fn missing(&self) -> Vec<String> {
+        let Self { model, agreement, .. } = self;
+        let orgs = agreement.orgs().into_iter().filter(|org| !model.orgs.contains_key(*org));
+        let orgs = orgs.map(|org| format!("organisation `{org}`"));
+        let products: BTreeSet<&ObjectRef> =
+            agreement.spec.purposes.iter().flat_map(|purpose| &purpose.products).collect();
+        let products = products.into_iter().filter(|product| !model.products.contains_key(*product));
+        orgs.chain(products.map(|product| format!("product `{product}`"))).collect()
+    }
+
     fn valid_message(&self) -> String {
-        let found = "everything that it names exists";
+        let found = match self.missing().as_slice() {
+            [] => "everything that it names exists".to_owned(),
+            missing => {
+                format!(
+                    "everything else that it names exists; not in, as it cannot be used: {}",
+                    missing.join(", ")
+                )
+            }
+        };
         match self.agreement.same_reference.as_slice() {
-            [] => found.to_owned(),
+            [] => found,
             others => format!(
                 "{found}; but its reference is also that of {}: give each agreement a reference of its own",
                 others.iter().map(|other| format!("`{other}`")).collect::<Vec<_>>().join(", ")

@@ -219,12 +219,12 @@ fn statuses(judgement: &Judgement, drafts: &Drafts, findings: &[Finding]) -> Vec
                     .get(&reference)
                     .map(|policy| policy.text.clone())
                     .or_else(|| looked.remembered.loaded.clone()),
-                conditions: report::simple_conditions(generation, findings),
+                conditions: report::simple_conditions(generation, looked.deleting, findings),
             })
             .into(),
             _ => StatusBody::Simple(ObjectStatus {
                 observed_generation: generation,
-                conditions: report::simple_conditions(generation, findings),
+                conditions: report::simple_conditions(generation, looked.deleting, findings),
             })
             .into(),
         };
