@@ -11,6 +11,8 @@
 
 #[path = "agreements/held.rs"]
 mod held;
+#[path = "agreements/signing.rs"]
+mod signing;
 #[path = "agreements/succession.rs"]
 mod succession;
 #[path = "agreements/world.rs"]

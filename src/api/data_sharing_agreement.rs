@@ -72,7 +72,8 @@ pub struct DataSharingAgreementSpec {
     pub purposes: Vec<Purpose>,
     /// When it runs.
     pub term: Term,
-    /// The data protection impact assessment (UK GDPR, article 35). Left out, none, and a framework may refuse personal data.
+    /// The data protection impact assessment (UK GDPR, article 35). Left out, none, and a framework may refuse personal
+    /// data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dpia: Option<Dpia>,
     /// The signed document that this object stands for. Left out, none is on record.
@@ -165,7 +166,8 @@ pub struct Party {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::label)]
     pub function: Option<String>,
-    /// Its lawful basis, such as `6(1)(e)` (UK GDPR, article 6). Left out, none, and a framework may refuse personal data.
+    /// Its lawful basis, such as `6(1)(e)` (UK GDPR, article 6). Left out, none, and a framework may refuse
+    /// personal data.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::article6)]
     pub article6: Option<String>,
@@ -209,8 +211,8 @@ pub struct Confidentiality {
     /// On what the sharing of confidential patient information rests.
     #[schemars(transform = shape::values)]
     pub basis: ConfidentialityBasis,
-    /// Evidence for it, such as the number of the Confidentiality Advisory Group. Left out, none, and a framework may refuse
-    /// `Section251`.
+    /// Evidence for it, such as the number of the Confidentiality Advisory Group. Left out, none, and a framework may
+    /// refuse `Section251`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::line)]
     pub reference: Option<String>,

@@ -1,17 +1,18 @@
 //! Signing: the AgreementSignature that a party applies, with the right hash.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use thiserror::Error;
 
+use super::finding::ObjectKey;
 use super::snapshot::Snapshot;
 use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::nearest;
 use crate::api::{
-    ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
-    PartnerOrgSpec, SignatureEnd, SignatureState,
+    ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement,
+    DataSharingAgreementSpec, ObjectRef, PartnerOrgSpec, SignatureEnd, SignatureState,
 };
 
 /// What is to be signed, by whom.
@@ -52,12 +53,18 @@ impl SignatureRequest {
 pub enum SignError {
     #[error("there is no agreement `{agreement}`{}", did_you_mean(.near.as_deref()))]
     AgreementNotFound { agreement: ObjectRef, near: Option<String> },
+    #[error("agreement `{agreement}` exists, but cannot be used: {error}")]
+    AgreementUnreadable { agreement: ObjectRef, error: String },
     #[error("`{agreement}` stands {count} times in what was read")]
     AgreementTwice { agreement: ObjectRef, count: usize },
     #[error("`{party}` is not a party of `{agreement}`; its parties are {parties}")]
     NotAParty { party: String, agreement: ObjectRef, parties: String },
     #[error("there is no organisation `{party}`, so its home namespace is not known")]
     OrgNotFound { party: String },
+    #[error("organisation `{party}` exists, but its home namespace cannot be read: {error}")]
+    OrgUnreadable { party: String, error: String },
+    #[error("organisation `{party}` stands several times in what was read, with the home namespaces {homes}")]
+    SeveralHomes { party: String, homes: String },
     #[error("`{agreement}` has no purpose `{purpose}`; its purposes are {purposes}")]
     PurposeNotFound { agreement: ObjectRef, purpose: String, purposes: String },
     #[error("a withdrawal that counts at once is from the whole agreement and takes no purposes")]
@@ -89,6 +96,7 @@ impl SignError {
             | Self::NothingToEnd { instead, .. } => Some(instead.clone()),
             Self::DateWithoutWithdrawal => Some("say `--withdraw --on DATE`".to_owned()),
             Self::NoPurposes => Some("name the purposes, such as `--purposes DirectCare`".to_owned()),
+            Self::SeveralHomes { .. } => Some("read only the folder of the right one".to_owned()),
             _ => None,
         }
     }
@@ -106,7 +114,7 @@ fn did_you_mean(near: Option<&str>) -> String {
 }
 
 /// The signature. It reads the agreement, its products and the party's home namespace, and nothing else, so that
-/// it works whatever else is wrong.
+/// it works whatever else is wrong. A no reads of the agreement only that it exists.
 pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<AgreementSignature, SignError> {
     let SignatureRequest {
         agreement: reference,
@@ -118,17 +126,33 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
         acting_role,
         signed_on,
     } = request;
-    let agreement = find_agreement(snapshot, reference)?;
-    let parties: Vec<&str> = agreement.spec.parties.iter().map(|party| party.org.as_str()).collect();
-    if !parties.contains(&party.as_str()) {
+    let says_no = *withdraw || *decline;
+    let spec = match find_agreement(snapshot, reference) {
+        Ok(agreement) => Some(&agreement.spec),
+        // a no is never refused, whatever is wrong with what it is about
+        Err(SignError::AgreementUnreadable { .. } | SignError::AgreementTwice { .. }) if says_no => None,
+        Err(SignError::AgreementNotFound { .. }) if says_no && !snapshot.unknown_texts.is_empty() => None,
+        Err(error) => return Err(error),
+    };
+    let own = own_word(snapshot, reference, party);
+    // whoever has signed may take it back, also where it has been taken out since
+    let is_asked = |_: &&DataSharingAgreementSpec| !(says_no && own.is_some());
+    let parties = spec
+        .filter(is_asked)
+        .map(|spec| spec.parties.iter().map(|party| party.org.as_str()).collect::<Vec<_>>());
+    if let Some(parties) = parties.filter(|parties| !parties.contains(&party.as_str())) {
         let parties = listed(parties.iter().copied());
         return Err(SignError::NotAParty { party: party.clone(), agreement: reference.clone(), parties });
     }
     if purposes.as_ref().is_some_and(Vec::is_empty) {
         return Err(SignError::NoPurposes);
     }
-    let codes: Vec<&str> = agreement.spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect();
-    if let Some(unknown) = purposes.iter().flatten().find(|purpose| !codes.contains(&purpose.as_str())) {
+    let codes =
+        spec.map(|spec| spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect::<Vec<_>>());
+    let is_unknown =
+        |purpose: &&String| codes.as_ref().is_some_and(|codes| !codes.contains(&purpose.as_str()));
+    let codes = codes.clone().unwrap_or_default();
+    if let Some(unknown) = purposes.iter().flatten().find(is_unknown) {
         return Err(SignError::PurposeNotFound {
             agreement: reference.clone(),
             purpose: unknown.clone(),
@@ -146,9 +170,7 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             SignError::WithdrawnWithPurposes { instead }
         });
     }
-    let home = home_of(snapshot, party)
-        .map(str::to_owned)
-        .ok_or_else(|| SignError::OrgNotFound { party: party.clone() })?;
+    let home = home(snapshot, party)?.to_owned();
     let products: BTreeMap<ObjectRef, &DataProductSpec> = snapshot
         .products
         .iter()
@@ -157,15 +179,16 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             Some((ObjectRef { namespace, name }, &product.object.spec))
         })
         .collect();
-    let terms_hash = match terms::terms_hash(&agreement.spec, &products, party) {
-        Ok(hash) => hash,
-        // a no works whatever is wrong with the terms
-        Err(_) if *withdraw || *decline => NO_TERMS.to_owned(),
-        Err(source) => return Err(SignError::Terms { agreement: reference.clone(), source }),
+    let terms_hash = match spec.map(|spec| terms::terms_hash(spec, &products, party)) {
+        Some(Ok(hash)) => hash,
+        Some(Err(source)) if !says_no => {
+            return Err(SignError::Terms { agreement: reference.clone(), source });
+        }
+        // a no counts on any
+        _ => NO_TERMS.to_owned(),
     };
     // what is left out would be whatever another field manager has written there, so everything is written out
     let all = || codes.iter().map(|code| (*code).to_owned()).collect::<Vec<_>>();
-    let own = own_word(snapshot, reference, party);
     let mut spec = AgreementSignatureSpec {
         agreement: reference.clone(),
         party: party.clone(),
@@ -200,7 +223,7 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
         let ends = ending.iter().cloned().map(|purpose| SignatureEnd { purpose, on: *on });
         spec.ends = kept.chain(ends).collect();
         spec.terms_hash.clone_from(&signed.terms_hash);
-        spec.purposes = Some(signed.purposes.clone().unwrap_or_else(all));
+        spec.purposes = Some(signed.purposes.clone().unwrap_or_else(all)).filter(|it| !it.is_empty());
         spec.acting_role = acting_role.or(signed.acting_role);
         spec.signed_on = signed.signed_on.or(*signed_on);
     } else if *withdraw {
@@ -268,8 +291,28 @@ fn org<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a PartnerOrgSpec> {
     snapshot.orgs.iter().find(|org| org.object.name_any() == name).map(|org| &org.object.spec)
 }
 
+/// Where an organisation signs, as far as that can be read, whatever else is wrong with it; none where two copies say two.
 fn home_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a str> {
-    org(snapshot, name).map(|org| org.home_namespace.as_str())
+    home(snapshot, name).ok()
+}
+
+fn home<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a str, SignError> {
+    let party = || name.to_owned();
+    let whole = snapshot.orgs.iter().filter(|org| org.object.name_any() == name);
+    let whole = whole.map(|org| org.object.spec.home_namespace.as_str());
+    let broken = || snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg" && it.key().name == name);
+    let homes: BTreeSet<&str> = whole.chain(broken().filter_map(|it| it.name("/homeNamespace"))).collect();
+    let mut all = homes.iter();
+    match (all.next(), all.next(), broken().next()) {
+        (Some(home), None, _) => Ok(home),
+        (Some(_), Some(_), _) => {
+            Err(SignError::SeveralHomes { party: party(), homes: listed(homes.into_iter()) })
+        }
+        (None, _, Some(broken)) => {
+            Err(SignError::OrgUnreadable { party: party(), error: broken.error.clone() })
+        }
+        (None, _, None) => Err(SignError::OrgNotFound { party: party() }),
+    }
 }
 
 /// What is worth saying of a signature beside the one that it replaces: where it widens what was signed, and where
@@ -280,6 +323,10 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
     let was = before.as_ref().map(|before| before.state.unwrap_or_default());
     let again = |word: &str| format!("`concordat sign --agreement {agreement} --party {party} {word}`");
     let mut remarks = Vec::new();
+    if find_agreement(snapshot, agreement).is_err() {
+        remarks
+            .push(format!("`{agreement}` could not be read: this says no to it all the same, on any terms"));
+    }
     match (state.unwrap_or_default(), was) {
         (SignatureState::Withdrawn, None | Some(SignatureState::Declined)) => remarks.push(format!(
             "what was read holds no signature of `{party}` that could be withdrawn; to say no to what was never \
@@ -339,6 +386,11 @@ fn find_agreement<'a>(
     match found.as_slice() {
         [agreement] => Ok(agreement),
         [] => {
+            let key = ObjectKey::new("DataSharingAgreement", Some(&reference.namespace), &reference.name);
+            if let Some(unreadable) = snapshot.unreadable.iter().find(|it| it.key() == key) {
+                let error = unreadable.error.clone();
+                return Err(SignError::AgreementUnreadable { agreement: reference.clone(), error });
+            }
             let names: Vec<String> =
                 snapshot.agreements.iter().map(|sourced| named(&sourced.object).to_string()).collect();
             let near = nearest(&reference.to_string(), names.iter().map(String::as_str)).map(str::to_owned);

@@ -169,8 +169,8 @@ impl Words {
     }
 
     /// Whether it has withdrawn at a moment of a stretch of time, or may have: something that cannot be read may be a
-    /// withdrawal, and a second copy takes none away. That a delegation has ended since revives nothing; what a delegate
-    /// wrote that had no leave all that time is nobody's word.
+    /// withdrawal, and a second copy takes none away. That a delegation has ended since revives nothing. A delegate whose
+    /// leave had ended before all that time has said nothing.
     pub fn may_have_withdrawn(&self, from: Timestamp, to: Timestamp, all: &BTreeSet<String>) -> bool {
         let within = self.moments().filter(|at| (from..=to).contains(at));
         [from, to].into_iter().chain(within).any(|at| self.may_stand_withdrawn(at, all))

@@ -1,0 +1,113 @@
+//! What `sign` prints: a no is never refused, whatever is wrong with what it is about.
+
+use concordat::api::{ObjectRef, SignatureState};
+use concordat::core::finding::Origin;
+use concordat::core::sign::{SignError, SignatureRequest, remarks, signature};
+use concordat::core::snapshot::{Sourced, Unreadable};
+use serde_json::{Value, json};
+
+use crate::world::{World, care, set};
+
+fn request(party: &str) -> SignatureRequest {
+    SignatureRequest::new(care(), party.to_owned())
+}
+
+fn withdrawal(party: &str) -> SignatureRequest {
+    SignatureRequest { withdraw: true, ..request(party) }
+}
+
+fn unreadable(kind: &str, metadata: Value, spec: Value) -> Unreadable {
+    Unreadable {
+        kind: kind.to_owned(),
+        meta: serde_json::from_value(metadata).unwrap(),
+        error: "`spec.title` is missing".to_owned(),
+        spec,
+        source: std::sync::Arc::default(),
+    }
+}
+
+#[test]
+fn a_no_works_whatever_is_wrong_with_the_agreement() {
+    let mut broken = World::signed();
+    broken.0.agreements.clear();
+    let lost = broken.clone();
+    let metadata = json!({ "namespace": "board", "name": "care" });
+    broken.0.unreadable.push(unreadable("DataSharingAgreement", metadata, json!({})));
+    let mut unread = lost.clone();
+    unread.0.unknown_texts.push(Origin::default());
+    let mut twice = World::signed();
+    twice.0.agreements.push(twice.0.agreements[0].clone());
+    for (what, world) in [("broken", &broken), ("in a text that cannot be read", &unread), ("twice", &twice)]
+    {
+        for no in [withdrawal("hospital"), SignatureRequest { decline: true, ..request("hospital") }] {
+            let signed = signature(&world.0, &no).unwrap_or_else(|error| panic!("{what}: {error}"));
+            assert_ne!(signed.spec.state, Some(SignatureState::Signed));
+            assert_eq!(signed.metadata.namespace.as_deref(), Some("hospital"));
+            assert!(remarks(&world.0, &signed)[0].contains("could not be read"), "{what}");
+        }
+        let dated =
+            SignatureRequest { on: Some("2027-01-01T00:00:00Z".parse().unwrap()), ..withdrawal("hospital") };
+        assert_eq!(signature(&world.0, &dated).unwrap().spec.ends.len(), 1, "{what}");
+        // to sign, the terms have to be known
+        assert!(signature(&world.0, &request("hospital")).is_err(), "{what}");
+    }
+    let told = signature(&broken.0, &request("hospital")).unwrap_err().to_string();
+    assert_eq!(told, "agreement `board/care` exists, but cannot be used: `spec.title` is missing");
+    // what nobody has heard of is rather a slip of the pen
+    assert!(matches!(signature(&lost.0, &withdrawal("hospital")), Err(SignError::AgreementNotFound { .. })));
+}
+
+#[test]
+fn whoever_has_signed_may_withdraw_also_where_the_terms_do_not_name_it_any_more() {
+    let mut world = World::signed();
+    let rows = world.0.agreements[0].object.spec.parties.len();
+    let hospital =
+        (0..rows).rev().filter(|it| world.0.agreements[0].object.spec.parties[*it].org == "hospital");
+    for index in hospital.collect::<Vec<_>>() {
+        set(&mut world.0.agreements[0].object, &format!("/spec/parties/{index}"), Value::Null);
+    }
+    let signed = signature(&world.0, &withdrawal("hospital")).unwrap();
+    assert_eq!(signed.spec.state, Some(SignatureState::Withdrawn));
+    let never = world.without_signature_of("hospital");
+    assert!(matches!(signature(&never.0, &withdrawal("hospital")), Err(SignError::NotAParty { .. })));
+}
+
+#[test]
+fn the_home_is_read_also_of_an_organisation_that_cannot_be_used_and_never_guessed() {
+    let without = || {
+        let mut world = World::written();
+        world.0.orgs.retain(|it| it.object.metadata.name.as_deref() != Some("hospital"));
+        world
+    };
+    let org = |spec: Value| unreadable("PartnerOrg", json!({ "name": "hospital" }), spec);
+    let mut broken = without();
+    broken.0.unreadable.push(org(json!({ "homeNamespace": "hospital", "unheardOf": 1 })));
+    for asked in [request("hospital"), withdrawal("hospital")] {
+        assert_eq!(signature(&broken.0, &asked).unwrap().metadata.namespace.as_deref(), Some("hospital"));
+    }
+    let mut homeless = without();
+    homeless.0.unreadable.push(org(json!({ "homeNamespace": 7 })));
+    assert!(matches!(signature(&homeless.0, &withdrawal("hospital")), Err(SignError::OrgUnreadable { .. })));
+    let mut several = World::written();
+    several.0.unreadable.push(org(json!({ "homeNamespace": "elsewhere" })));
+    let told = signature(&several.0, &withdrawal("hospital")).unwrap_err().to_string();
+    assert!(told.ends_with("with the home namespaces `elsewhere`, `hospital`"), "{told}");
+    assert!(matches!(signature(&without().0, &withdrawal("hospital")), Err(SignError::OrgNotFound { .. })));
+}
+
+#[test]
+fn a_dated_withdrawal_goes_on_from_what_the_party_signed_itself_and_from_no_copy() {
+    let on = Some("2027-01-01T00:00:00Z".parse().unwrap());
+    let dated = SignatureRequest { on, ..withdrawal("hospital") };
+    let mut copy = World::written().signature(&care(), "hospital");
+    copy.metadata.namespace = Some("stranger".to_owned());
+    copy.spec.purposes = Some(vec!["Planning".to_owned()]);
+    let mut world = World::written();
+    world.0.signatures.push(Sourced::live(copy.clone()));
+    assert!(matches!(signature(&world.0, &dated), Err(SignError::NothingToEnd { .. })), "a stranger's");
+    let mut world = World::signed();
+    world.0.signatures.insert(0, Sourced::live(copy));
+    let signed = signature(&world.0, &dated).unwrap();
+    assert_eq!(signed.spec.purposes.unwrap(), ["DirectCare", "Planning"], "its own, and not the copy");
+    assert_eq!(signed.spec.agreement, ObjectRef { namespace: "board".to_owned(), name: "care".to_owned() });
+}
