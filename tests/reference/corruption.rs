@@ -223,10 +223,10 @@ fn no_field_of_an_object_that_keeps_something_closed_opens_it_when_it_is_broken(
         let world = World::new(name, manifests, requests, generated.at, number % 2 == 0);
         // what would be open if the object had not been written is where it shows whether a broken one counts as none
         let closes = |index: usize| {
-            // question 24: what a successor was is not known any more where what it names cannot be used
-            let is_named =
-                ["PartnerOrg", "DataProduct"].contains(&manifests[index]["kind"].as_str().unwrap());
-            if is_named && has_successors(manifests) {
+            // question 24: what a successor was is not known any more where what it rests on cannot be used
+            let kind = manifests[index]["kind"].as_str().unwrap();
+            let rests_on = ["PartnerOrg", "DataProduct", "PlaceFootprint", "FrameworkException"];
+            if rests_on.contains(&kind) && has_successors(manifests) {
                 return false;
             }
             let mut fewer = manifests.clone();

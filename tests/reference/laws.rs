@@ -58,7 +58,7 @@ pub(super) struct Case {
 }
 
 /// Worlds that broke a law once.
-const ONCE_WRONG: [u64; 1] = [30];
+const ONCE_WRONG: [u64; 2] = [30, 87];
 
 /// So many worlds, or `CONCORDAT_REFERENCE_LAWS`.
 pub(super) fn cases(count: u64) -> impl Iterator<Item = Case> {
