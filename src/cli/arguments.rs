@@ -130,6 +130,21 @@ pub(super) fn reference(text: &str) -> Result<ObjectRef, String> {
     }
 }
 
+/// Paths as they are typed into a command, each after a blank; those that the command reads anyway are left out.
+pub(super) fn as_typed(paths: &[PathBuf]) -> String {
+    let named = paths.iter().filter(|path| path.as_os_str() != "." && path.as_os_str() != "-");
+    named.map(|path| format!(" {}", shell(&path.display().to_string()))).collect()
+}
+
+/// A word as a shell reads it.
+fn shell(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,5 +166,13 @@ mod tests {
         for text in ["a", "a/", "/b", "a/b/c", ""] {
             assert!(reference(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_path_is_written_as_a_shell_reads_it() {
+        assert_eq!(shell("examples/s01-a_b"), "examples/s01-a_b");
+        assert_eq!(shell("it's here"), "'it'\\''s here'");
+        assert_eq!(shell(""), "''");
+        assert_eq!(as_typed(&[PathBuf::from("."), PathBuf::from("a b"), PathBuf::from("-")]), " 'a b'");
     }
 }

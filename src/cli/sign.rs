@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::Exit;
-use super::arguments::{Paths, moment, now, reference};
+use super::arguments::{Paths, as_typed, moment, now, reference};
 use super::load;
 use super::output::{Printer, report};
 use crate::api::{ActingRole, ObjectRef};
@@ -129,7 +129,18 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
          (over a signature that another tool applied: `kubectl apply --server-side --force-conflicts -f -`)",
         paint.cyan("note:"),
     ));
+    let sooner = on.as_ref().and_then(|on| signature.spec.ends.iter().find(|end| end.on < *on));
+    if let Some(end) = sooner {
+        let what = end.purpose.as_ref().map_or_else(String::new, |purpose| format!(" for `{purpose}`"));
+        printer.talk(format!(
+            "{} it ends{what} on {} already, and still does",
+            paint.yellow("note:"),
+            end.on
+        ));
+    }
     for remark in remarks(&loaded.snapshot, &signature) {
+        // typed as it stands, it reads what this did
+        let remark = remark.replace("`concordat sign --", &format!("`concordat sign{} --", as_typed(paths)));
         printer.talk(format!("{} {remark}", paint.yellow("note:")));
     }
     Exit::Yes

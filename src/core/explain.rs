@@ -311,8 +311,8 @@ fn party(
         rows.map(|row| (row.role, row.function.as_deref())).collect();
     let signs = match state.standing {
         Standing::OtherTerms => true,
-        // of two signatures one has to go first
-        Standing::NotSigned => !state.twice,
+        // of two signatures one has to go first, and what cannot be used counts as one
+        Standing::NotSigned => !state.twice && !state.in_doubt,
         Standing::Signed | Standing::Withdrawn | Standing::Declined => false,
     };
     let mut request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());

@@ -220,7 +220,13 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             None => vec![None],
         };
         let kept = signed.ends.iter().filter(|end| !ending.contains(&end.purpose)).cloned();
-        let ends = ending.iter().cloned().map(|purpose| SignatureEnd { purpose, on: *on });
+        // a withdrawal puts no other off: what ends sooner ends then
+        let sooner = |purpose: &Option<String>| {
+            let same = signed.ends.iter().filter(|end| end.purpose == *purpose).map(|end| end.on);
+            same.chain([*on]).min().unwrap_or(*on)
+        };
+        let ends =
+            ending.iter().map(|purpose| SignatureEnd { purpose: purpose.clone(), on: sooner(purpose) });
         spec.ends = kept.chain(ends).collect();
         spec.terms_hash.clone_from(&signed.terms_hash);
         spec.purposes = Some(signed.purposes.clone().unwrap_or_else(all)).filter(|it| !it.is_empty());
@@ -326,6 +332,19 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
     if find_agreement(snapshot, agreement).is_err() {
         remarks
             .push(format!("`{agreement}` could not be read: this says no to it all the same, on any terms"));
+    }
+    let broken = snapshot.unreadable.iter().filter(|it| it.kind == "AgreementSignature");
+    let mut beside = broken.filter(|it| {
+        it.meta.namespace == signature.metadata.namespace
+            && it.meta.name != signature.metadata.name
+            && it.may_mean("/agreement", agreement)
+            && it.party().is_none_or(|of| of == party)
+    });
+    if let Some(broken) = beside.next() {
+        remarks.push(format!(
+            "{} cannot be used, and may be a word of `{party}` too: delete it, or neither counts",
+            broken.key()
+        ));
     }
     match (state.unwrap_or_default(), was) {
         (SignatureState::Withdrawn, None | Some(SignatureState::Declined)) => remarks.push(format!(

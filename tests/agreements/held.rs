@@ -413,3 +413,21 @@ fn no_status_carries_text_that_acts_where_it_is_shown() {
         }
     }
 }
+
+#[test]
+fn a_framework_that_cannot_be_read_counts_by_its_name_and_by_what_it_says_that_it_is() {
+    let with = |name: &str, spec: Value| {
+        let mut world = World::signed();
+        world.0.unreadable.push(Unreadable {
+            kind: "PolicyFramework".to_owned(),
+            meta: serde_json::from_value(json!({ "name": name })).unwrap(),
+            error: "broken".to_owned(),
+            spec,
+            source: std::sync::Arc::default(),
+        });
+        world.now().open()
+    };
+    assert_eq!(with("england-1.0.0", Value::Null), nothing());
+    assert_eq!(with("england-1", json!({ "name": "england", "version": "1.0.0" })), nothing());
+    assert_eq!(with("england-9.0.0", json!({ "name": "england", "version": "9.0.0" })), ALL);
+}

@@ -111,3 +111,45 @@ fn a_dated_withdrawal_goes_on_from_what_the_party_signed_itself_and_from_no_copy
     assert_eq!(signed.spec.purposes.unwrap(), ["DirectCare", "Planning"], "its own, and not the copy");
     assert_eq!(signed.spec.agreement, ObjectRef { namespace: "board".to_owned(), name: "care".to_owned() });
 }
+
+#[test]
+fn a_dated_withdrawal_puts_no_other_off() {
+    let on = |date: &str| SignatureRequest { on: Some(date.parse().unwrap()), ..withdrawal("hospital") };
+    let ended = |ends: Value| {
+        let mut word = World::signed().signature(&care(), "hospital");
+        word.spec.ends = serde_json::from_value(ends).unwrap();
+        World::signed().putting(word)
+    };
+    for (ends, purposes) in [
+        (json!([{ "on": "2026-11-20T00:00:00Z" }]), None),
+        (json!([{ "purpose": "Planning", "on": "2026-11-20T00:00:00Z" }]), Some(vec!["Planning".to_owned()])),
+        (json!([{ "on": "2026-11-20T00:00:00Z" }]), Some(vec!["Planning".to_owned()])),
+    ] {
+        let world = ended(ends.clone());
+        let before = world.now().open();
+        let later = SignatureRequest { purposes, ..on("2027-02-01T00:00:00Z") };
+        let signed = signature(&world.0, &later).unwrap();
+        assert!(world.putting(signed.clone()).now().open().len() <= before.len(), "{ends}");
+        let kept = signed.spec.ends.iter().any(|end| end.on.to_string() == "2026-11-20T00:00:00Z");
+        assert!(kept, "{ends}: {:?}", signed.spec.ends);
+    }
+    let sooner =
+        signature(&ended(json!([{ "on": "2027-02-01T00:00:00Z" }])).0, &on("2026-12-01T00:00:00Z")).unwrap();
+    assert_eq!(sooner.spec.ends[0].on.to_string(), "2026-12-01T00:00:00Z");
+}
+
+#[test]
+fn a_broken_signature_beside_the_new_one_is_told_of() {
+    let mut world = World::written();
+    let metadata = json!({ "namespace": "hospital", "name": "mine" });
+    let spec = json!({ "party": "", "agreement": { "namespace": "board", "name": "care" } });
+    world.0.unreadable.push(unreadable("AgreementSignature", metadata, spec));
+    let signed = signature(&world.0, &request("hospital")).unwrap();
+    let told = remarks(&world.0, &signed);
+    assert!(
+        told.iter().any(|it| it.starts_with("AgreementSignature hospital/mine cannot be used")),
+        "{told:?}"
+    );
+    let other = signature(&world.0, &request("ash-practice")).unwrap();
+    assert_eq!(remarks(&world.0, &other), Vec::<String>::new());
+}

@@ -265,6 +265,17 @@ fn an_object_of_which_nothing_can_be_read_and_one_that_is_there_twice_open_nothi
             changed[index]["spec"] = spec.clone();
             look(&changed, &format!("{} with the spec {spec}", name(object)));
             if is_folder {
+                let kind = text(&object["kind"]);
+                let slips = [
+                    ("kind", json!(kind.to_lowercase())),
+                    ("kind", json!(format!("{kind}s"))),
+                    ("kind", Value::Null),
+                    ("apiVersion", json!("concordat.dev/v1")),
+                ];
+                let (field, slip) = &slips[(index + number / 2) % slips.len()];
+                let mut changed = manifests.clone();
+                changed[index][field] = slip.clone();
+                look(&changed, &format!("{} with the {field} {slip}", name(object)));
                 let mut broken = object.clone();
                 broken["spec"]["unheardOf"] = json!(1);
                 for (second, what) in [(object.clone(), "twice"), (broken, "and a broken copy")] {

@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use super::Format;
 use crate::api::{ConditionStatus, ObjectRef, Phase, Standing};
 use crate::cli::Exit;
-use crate::cli::arguments::Moment;
+use crate::cli::arguments::{Moment, as_typed};
 use crate::cli::load::{self, Loaded};
 use crate::cli::output::wrap::wrap;
 use crate::cli::output::{Printer, count};
@@ -215,11 +215,7 @@ fn parties_of(
                 );
             }
             (Some(signature), _) => {
-                let from: String = paths
-                    .iter()
-                    .filter(|path| path.as_os_str() != "." && path.as_os_str() != "-")
-                    .map(|path| format!(" {}", shell(&path.display().to_string())))
-                    .collect();
+                let from = as_typed(paths);
                 let namespace = signature.namespace().unwrap_or_default();
                 line(printer, 4, &format!("it has to sign {terms_hash}"));
                 line(printer, 4, &format!("somebody who may write in namespace `{namespace}` runs"));
@@ -232,15 +228,6 @@ fn parties_of(
             (None, None) => {}
         }
     }
-}
-
-/// A word as a shell reads it.
-fn shell(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 fn opened(open: &[OpenPath], printer: &mut Printer) {
@@ -309,16 +296,4 @@ fn clock(next: Option<&NextChange>, ends: Option<&NamedMoment>, printer: &mut Pr
 
 fn because(causes: &[String]) -> String {
     if causes.is_empty() { String::new() } else { format!(" ({})", causes.join(", ")) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shell;
-
-    #[test]
-    fn a_path_is_written_as_a_shell_reads_it() {
-        assert_eq!(shell("examples/s01-a_b"), "examples/s01-a_b");
-        assert_eq!(shell("it's here"), "'it'\\''s here'");
-        assert_eq!(shell(""), "''");
-    }
 }

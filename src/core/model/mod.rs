@@ -50,6 +50,8 @@ pub struct Model {
     /// Local policies that cannot be loaded, and may forbid.
     pub policies_in_doubt: Vec<PolicyInDoubt>,
     pub workloads: WorkloadIndex,
+    /// Namespaces that an organisation claims which cannot be read, with that organisation.
+    pub claimed: BTreeMap<String, String>,
     /// What has been said of each agreement for each party, whether the agreement can be used or not.
     pub words: BTreeMap<Slot, Words>,
     /// What says that it replaces an agreement.

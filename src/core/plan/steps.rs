@@ -10,19 +10,21 @@
 //!    would keep alive is emptied before it is deleted: an object that is held by a finalizer gives no access.
 //! 3. **Revoke**: delete the grants behind them.
 //! 4. **Hold**: put the finalizer on agreements, before anything stands that would have to be taken away.
-//! 5. **Grant**: write the grants, which own the ingress policies beside them.
-//! 6. **Open**: write the policies that allow.
-//! 7. **Retire**: let go of isolation that is not in the plan. It outlives its product, or its Managed function: it
+//! 5. **Remember**: write into the status of an agreement what has replaced it, before anything opens under that one: what
+//!    is signed may be gone a moment later, and the fact stays.
+//! 6. **Grant**: write the grants, which own the ingress policies beside them.
+//! 7. **Open**: write the policies that allow.
+//! 8. **Retire**: let go of isolation that is not in the plan. It outlives its product, or its Managed function: it
 //!    loses our labels and goes on denying, and is then no longer ours. A function that is there and is Managed no
 //!    longer loses its isolation. That is the only deletion that opens anything, so it comes last, and it asks for
 //!    more than absence from the plan: a function whose organisation has become invalid or unreadable, and so has
 //!    left the plan, stays isolated.
-//! 8. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing stands
+//! 9. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing stands
 //!    that names them.
-//! 9. **Report**: write the statuses ([`report`]), knowing what failed.
+//! 10. **Report**: write the statuses ([`report`]), knowing what failed.
 //!
-//! Closing waits for nothing. What opens names in [`Step::after`] the isolation, the finalizer and the grant that it
-//! relies on: where one of those has just failed, it is left for the next round, and only it.
+//! Closing waits for nothing. What opens names in [`Step::after`] the isolation, the finalizer, the memory and the grant that
+//! it relies on: where one of those has just failed, it is left for the next round, and only it.
 
 mod narrow;
 mod observed;
@@ -39,9 +41,10 @@ use self::observed::reference;
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
 pub use self::report::{Failure, FailureReason, Failures, report};
 use super::types::{
-    AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, RECIPIENT, StatusBody,
+    AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT,
+    StatusBody,
 };
-use crate::api::{API_VERSION, DataAccessGrant, ObjectRef};
+use crate::api::{API_VERSION, DataAccessGrant, DataSharingAgreementStatus, ObjectRef, SupersededFor};
 use crate::core::finding::ObjectKey;
 use crate::core::shared::Shared;
 
@@ -61,6 +64,7 @@ pub enum Stage {
     Close,
     Revoke,
     Hold,
+    Remember,
     Grant,
     Open,
     Retire,
@@ -127,6 +131,7 @@ pub fn steps(plan: &Plan, observed: &Observed) -> Vec<Step> {
     close(&wanted, observed, &mut steps);
     revoke(&wanted, observed, &mut steps);
     hold(plan, &wanted, observed, &mut steps);
+    remember(plan, observed, &mut steps);
     let relies = Relies::on(&steps);
     grant(&wanted, observed, &relies, &mut steps);
     open(&wanted, observed, &relies, &mut steps);
@@ -193,7 +198,6 @@ impl<'a> Wanted<'a> {
         policy.annotations().get(AGREEMENT).is_some_and(|agreement| self.strangers.contains(agreement))
     }
 
-    /// Whether an object stands just as planned.
     /// Whether a planned object is there as planned, and is not being deleted.
     fn stands(&self, observed: &Observed, key: &PlannedKey) -> bool {
         let policy = |at| observed.policies.get(at).filter(|it| it.metadata.deletion_timestamp.is_none());
@@ -340,12 +344,14 @@ struct Relies {
     functions: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// Agreements that are getting the finalizer, by `namespace/name`.
     held: BTreeMap<String, ObjectKey>,
+    /// Agreements into whose statuses it is being written that another has replaced them, by that one's `namespace/name`.
+    replaced: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
 
 impl Relies {
     fn on(steps: &[Step]) -> Self {
-        let mut relies =
-            Self { products: BTreeMap::new(), functions: BTreeMap::new(), held: BTreeMap::new() };
+        let (products, functions) = (BTreeMap::new(), BTreeMap::new());
+        let mut relies = Self { products, functions, held: BTreeMap::new(), replaced: BTreeMap::new() };
         for step in steps {
             match (&step.act, step.stage) {
                 (Act::ApplyPolicy { policy, .. }, Stage::Isolate) => {
@@ -358,25 +364,69 @@ impl Relies {
                 (Act::SetFinalizers { agreement, .. }, Stage::Hold) => {
                     relies.held.insert(agreement.to_string(), step.object());
                 }
+                (Act::SetStatus { status: StatusBody::Agreement(status), .. }, Stage::Remember) => {
+                    let over = status.superseded_for.iter().filter(|it| !it.withdrawn).map(|it| &it.by);
+                    for by in status.superseded_by.iter().chain(over) {
+                        relies.replaced.entry(by.to_string()).or_default().insert(step.object());
+                    }
+                }
                 _ => {}
             }
         }
         relies
     }
 
-    /// What an object that opens relies on: its product's isolation, its function's, its agreement's finalizer.
+    /// What an object that opens relies on: its product's isolation, its function's, its agreement's finalizer, and the
+    /// memory of what its agreement has replaced.
     fn of(&self, object: &impl Resource) -> BTreeSet<ObjectKey> {
         let annotations = object.annotations();
         let product = annotations.get(PRODUCT).and_then(|product| self.products.get(product));
         let function = self.functions.get(&object.namespace().unwrap_or_default());
-        let held = annotations.get(AGREEMENT).and_then(|agreement| self.held.get(agreement));
-        product.into_iter().chain(function).flatten().chain(held).cloned().collect()
+        let agreement = annotations.get(AGREEMENT);
+        let held = agreement.and_then(|agreement| self.held.get(agreement));
+        let replaced = agreement.and_then(|agreement| self.replaced.get(agreement));
+        product.into_iter().chain(function).chain(replaced).flatten().chain(held).cloned().collect()
     }
 
     /// The isolation that is being written in a namespace.
     fn isolation_in(&self, namespace: &str) -> BTreeSet<ObjectKey> {
         let isolation = self.products.values().chain(self.functions.values()).flatten();
         isolation.filter(|key| key.namespace.as_deref() == Some(namespace)).cloned().collect()
+    }
+}
+
+/// Writes what has replaced an agreement into its status, and nothing else of it yet.
+fn remember(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
+    let held: BTreeSet<ObjectKey> =
+        steps.iter().filter(|step| step.stage == Stage::Hold).map(Step::object).collect();
+    for PlannedStatus { object, status } in &plan.statuses {
+        let (StatusBody::Agreement(planned), Some(present)) = (&**status, observed.statuses.get(object))
+        else {
+            continue;
+        };
+        let known = match &present.status {
+            Some(StatusBody::Agreement(known)) => (**known).clone(),
+            _ => DataSharingAgreementStatus::default(),
+        };
+        let more = planned.superseded_for.iter().filter(|it| !known.superseded_for.contains(it));
+        let more: Vec<SupersededFor> = more.cloned().collect();
+        if more.is_empty()
+            && (planned.superseded_by.is_none() || planned.superseded_by == known.superseded_by)
+        {
+            continue;
+        }
+        let mut status = known;
+        status.superseded_by = planned.superseded_by.clone().or(status.superseded_by);
+        status.superseded_for.extend(more);
+        let act = Act::SetStatus {
+            object: object.clone(),
+            uid: present.uid.clone(),
+            status: StatusBody::Agreement(Box::new(status)),
+            was: present.status.clone(),
+        };
+        // one object has one outcome in a round
+        let after = held.get(object).cloned().into_iter().collect();
+        steps.push(Step { stage: Stage::Remember, act, after });
     }
 }
 

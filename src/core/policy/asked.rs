@@ -42,9 +42,12 @@ impl<'a> Asked<'a> {
                     ("`org/function` of an organisation", near_function(model, &subject.id))
                 }
             };
-            let saw = unusable_subject(model, subject)
-                .unwrap_or_else(|| format!("the unknown subject `{}`", subject.id));
-            miss(SUBJECT, saw, did_you_mean(shape, near), "the registry of the system")
+            // what is there is not misspelt
+            let (saw, wants) = match unusable_subject(model, subject) {
+                Some(saw) => (saw, "a subject whose organisation can be used".to_owned()),
+                None => (format!("the unknown subject `{}`", subject.id), did_you_mean(shape, near)),
+            };
+            miss(SUBJECT, saw, wants, "the registry of the system")
         })?;
         let known = DataAction::ALL.into_iter().find(|known| known.as_str() == action.name);
         let action = known.ok_or_else(|| {
@@ -63,15 +66,16 @@ impl<'a> Asked<'a> {
             .ok_or_else(|| {
                 let (kind, id) = (&resource.type_, &resource.id);
                 let named = |product: &&Product| product.reference.to_string() == *id;
-                let near = if kind != "DataProduct" {
+                let is_there = unusable_product(model, request);
+                let near = if is_there {
+                    None
+                } else if kind != "DataProduct" {
                     nearest(kind, ["DataProduct"].into_iter()).map(str::to_owned)
                 } else {
                     nearest(id, model.products.keys().map(ToString::to_string))
                 };
                 let saw = match resource.id.split_once('/') {
-                    Some((namespace, name)) if kind == "DataProduct" && exists(model, namespace, name) => {
-                        format!("`{id}`, which exists, but cannot be used")
-                    }
+                    _ if is_there => format!("`{id}`, which exists, but cannot be used"),
                     _ if model.products.values().any(|product| named(&product)) => {
                         format!("of the unknown type `{kind}`")
                     }
@@ -149,13 +153,19 @@ fn did_you_mean(wants: &str, near: Option<String>) -> String {
     near.map_or_else(|| wants.to_owned(), |near| format!("{wants}; did you mean `{near}`?"))
 }
 
-/// Whether there is such a product, used or not.
-fn exists(model: &Model, namespace: &str, name: &str) -> bool {
-    model.exists(&ObjectKey::new("DataProduct", Some(namespace), name))
+/// Whether a request is about a product that is there and cannot be used.
+pub(super) fn unusable_product(model: &Model, request: &AccessRequest) -> bool {
+    let resource = &request.resource;
+    let named = resource.id.split_once('/').filter(|_| resource.type_ == "DataProduct");
+    named.is_some_and(|(namespace, name)| {
+        let reference = ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() };
+        !model.products.contains_key(&reference)
+            && model.exists(&ObjectKey::new("DataProduct", Some(namespace), name))
+    })
 }
 
 /// A subject that is there and cannot be used, with the reason.
-fn unusable_subject(model: &Model, subject: &Subject) -> Option<String> {
+pub(super) fn unusable_subject(model: &Model, subject: &Subject) -> Option<String> {
     let id = &subject.id;
     let is_unusable =
         |org: &str| !model.orgs.contains_key(org) && model.exists(&ObjectKey::new("PartnerOrg", None, org));
@@ -167,7 +177,8 @@ fn unusable_subject(model: &Model, subject: &Subject) -> Option<String> {
     let claims = |spec: &PartnerOrgSpec| {
         spec.functions.iter().flat_map(|it| &it.workloads).any(|it| it.namespace == namespace)
     };
-    let (org, _) = model.isolated.orgs.iter().find(|(org, spec)| is_unusable(org) && claims(spec))?;
+    let known = model.isolated.orgs.iter().find(|(org, spec)| is_unusable(org) && claims(spec));
+    let org = known.map(|(org, _)| org).or_else(|| model.claimed.get(namespace))?;
     Some(format!("`{id}`, in a namespace of `{org}`, which exists, but cannot be used"))
 }
 

@@ -7,7 +7,7 @@ use cedar_policy::{EvalResult, Policy, PolicyId};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::asked::{Asked, near_function, near_workload};
+use super::asked::{Asked, near_function, near_workload, unusable_product, unusable_subject};
 use super::clauses::{Demand, Wanted, lazily};
 use super::compliance::BrokenRule;
 use super::framework::Framework;
@@ -192,6 +192,8 @@ impl Change {
     pub(super) fn of_names(world: &World, clause: &str) -> Vec<Self> {
         let World { model, request, at: _ } = world;
         match clause {
+            SUBJECT if unusable_subject(model, &request.subject).is_some() => Vec::new(),
+            RESOURCE if unusable_product(model, request) => Vec::new(),
             SUBJECT => near_subject(world).map(Self::Subject).into_iter().collect(),
             RESOURCE => {
                 let names = model.products.keys().map(ToString::to_string);

@@ -10,7 +10,7 @@ use crate::api::{FrameworkRef, Sector};
 use crate::core::finding::Code;
 use crate::core::model::{Exception, Model};
 use crate::core::policy::{self, built_in, built_in_spec, load_framework};
-use crate::core::snapshot::{Snapshot, Unreadable};
+use crate::core::snapshot::Snapshot;
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let own = built_in();
@@ -53,11 +53,16 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
             }
         }
     }
-    // one that stands and cannot be read may have another text
-    let unreadable =
-        |it: &Unreadable| it.kind == "PolicyFramework" && it.key().name == own.reference.to_string();
-    if snapshot.unreadable.iter().any(unreadable) {
-        refused.insert(own.reference.clone());
+    // one that stands and cannot be read may have another text; what it says that it is counts like what it is called
+    for unreadable in snapshot.unreadable.iter().filter(|it| it.kind == "PolicyFramework") {
+        if unreadable.key().name == own.reference.to_string() {
+            refused.insert(own.reference.clone());
+        }
+        if let (Some(name), Some(version)) = (unreadable.text("/name"), unreadable.text("/version")) {
+            let reference = FrameworkRef { name: name.to_owned(), version: version.to_owned() };
+            checked.model.frameworks.remove(&reference);
+            refused.insert(reference);
+        }
     }
     // what names the built-in one without holding it is judged by it
     if !refused.contains(&own.reference) {

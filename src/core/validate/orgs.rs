@@ -32,6 +32,10 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
         .filter_map(|org| Some((org.object.name_any(), org.object.spec.successor.as_deref()?)))
         .collect();
     let claims = all_claims(snapshot);
+    checked.model.claimed = unreadable(snapshot)
+        .flat_map(claims_of)
+        .map(|(namespace, _, of)| (namespace.to_owned(), of.org))
+        .collect();
     checked.model.isolated.orgs =
         snapshot.orgs.iter().map(|org| (org.object.name_any(), org.object.spec.clone())).collect();
     for sourced in &snapshot.orgs {
@@ -165,16 +169,8 @@ fn unreadable(snapshot: &Snapshot) -> impl Iterator<Item = &Unreadable> {
 /// Every claim on a namespace, by any organisation, used or not, and whether it can be read as a whole or not.
 fn all_claims(snapshot: &Snapshot) -> BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> {
     let mut claims: BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> = BTreeMap::new();
-    for org in unreadable(snapshot) {
-        for (index, function) in entries(&org.spec, "functions").iter().enumerate() {
-            let name = function["name"].as_str().map_or_else(|| format!("functions[{index}]"), str::to_owned);
-            for workload in entries(function, "workloads") {
-                if let Some(namespace) = workload["namespace"].as_str() {
-                    let reference = FunctionRef { org: org.key().name, function: name.clone() };
-                    claims.entry(namespace).or_default().push((reference, workload["cluster"].as_str()));
-                }
-            }
-        }
+    for (namespace, cluster, function) in unreadable(snapshot).flat_map(claims_of) {
+        claims.entry(namespace).or_default().push((function, cluster));
     }
     for org in &snapshot.orgs {
         for function in &org.object.spec.functions {
@@ -182,6 +178,21 @@ fn all_claims(snapshot: &Snapshot) -> BTreeMap<&str, Vec<(FunctionRef, Option<&s
             for workload in &function.workloads {
                 let claim = (reference.clone(), workload.cluster.as_deref());
                 claims.entry(&workload.namespace).or_default().push(claim);
+            }
+        }
+    }
+    claims
+}
+
+/// The claims of an organisation that cannot be read, as far as they can: namespace, cluster and function.
+fn claims_of(org: &Unreadable) -> Vec<(&str, Option<&str>, FunctionRef)> {
+    let mut claims = Vec::new();
+    for (index, function) in entries(&org.spec, "functions").iter().enumerate() {
+        let name = function["name"].as_str().map_or_else(|| format!("functions[{index}]"), str::to_owned);
+        for workload in entries(function, "workloads") {
+            if let Some(namespace) = workload["namespace"].as_str() {
+                let function = FunctionRef { org: org.key().name, function: name.clone() };
+                claims.push((namespace, workload["cluster"].as_str(), function));
             }
         }
     }

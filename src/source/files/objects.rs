@@ -7,7 +7,7 @@ use std::sync::Arc;
 use kube::Resource;
 use kube::core::ObjectMeta;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::documents::Document;
 use super::foreign;
@@ -194,21 +194,37 @@ impl Loader {
                 self.objects += 1;
                 let source = source(within.file, node);
                 let origin = source.origin(None, at);
-                let mut found = Finding::new(Code::UnknownKind, origin.clone(), message);
+                let mut found = Finding::new(Code::UnknownKind, origin.clone(), message.clone());
                 found.help = help;
                 self.findings.push(found);
                 // what else is wrong may be why
                 self.findings
                     .extend(within.problems.iter().map(|problem| finding(within.file, problem, None)));
-                let kind = node.get("kind").and_then(|kind| kind.text().map(str::to_owned));
-                if !kind.is_some_and(|kind| SAY_NOTHING.contains(&kind.as_str())) {
-                    self.snapshot.unknown_texts.push(origin);
-                }
+                self.mistaken(node, &source, message, origin);
             }
             Identity::Ours(kind, namespaced) => {
                 self.objects += 1;
                 self.ours(within, node, kind, namespaced);
             }
+        }
+    }
+
+    /// Something of ours that does not rightly say what it is: it may be of the kind that it names, or of any that its
+    /// namespace can hold. Where it names none, it may be anything.
+    fn mistaken(&mut self, node: &Node, source: &Arc<Source>, error: String, origin: Origin) {
+        let kind = node.get("kind").and_then(|kind| kind.text().map(str::to_owned)).unwrap_or_default();
+        let value = node.certain();
+        let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
+        let may_be: Vec<(&'static str, bool)> = match KINDS.iter().find(|(known, _)| *known == kind) {
+            _ if SAY_NOTHING.contains(&kind.as_str()) => Vec::new(),
+            Some(known) => vec![*known],
+            None if namespace.is_some_and(is_label) && !is_nearly_of_no_namespace(&kind) => {
+                KINDS.into_iter().filter(|(_, namespaced)| *namespaced).collect()
+            }
+            None => return self.snapshot.unknown_texts.push(origin),
+        };
+        for (kind, namespaced) in may_be {
+            self.hold(node, kind, namespaced, error.clone(), Arc::clone(source));
         }
     }
 
@@ -535,6 +551,17 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
             ));
         }
     }
+    for field in SERVER_METADATA.into_iter().chain([DELETED]) {
+        let written = metadata.and_then(|metadata| metadata.get(field)).map(|value| json!({ field: value }));
+        if written.is_some_and(|written| serde_json::from_value::<ObjectMeta>(written).is_err()) {
+            problems.push((
+                Code::InvalidField,
+                format!("metadata.{field}"),
+                format!("this is no value of `{field}`"),
+                "take it out: the API server writes it".to_owned(),
+            ));
+        }
+    }
     let lower = "it takes small letters, digits and hyphens, and starts and ends with a letter or a digit";
     match name.map(Value::as_str) {
         None => problems.push((
@@ -574,6 +601,12 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
         Some(_) => {}
     }
     problems
+}
+
+/// Whether a mistyped kind was probably meant to be one that stands in no namespace.
+fn is_nearly_of_no_namespace(kind: &str) -> bool {
+    let near = shape::nearest(kind, KINDS.iter().map(|(known, _)| *known));
+    near.is_some_and(|near| KINDS.contains(&(near, false)))
 }
 
 /// A value as the user wrote it, or nearly so.

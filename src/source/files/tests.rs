@@ -463,3 +463,45 @@ fn kinds_of_ours_that_say_nothing_of_access_close_nothing() {
         assert!(!findings.is_empty(), "{kind} is told of");
     }
 }
+
+#[test]
+fn what_does_not_rightly_say_what_it_is_may_be_what_its_namespace_can_hold_and_nothing_else() {
+    let held = |version: &str, kind: &str, namespace: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "apiVersion: {version}\nkind: {kind}\nmetadata: {{{namespace}name: x}}\nspec: {{a: 1}}\n"
+        );
+        fs::write(folder.path().join("a.yaml"), text).unwrap();
+        let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+        assert!(findings.iter().any(|finding| finding.is_error()), "{version} {kind}");
+        let kinds: Vec<String> = snapshot.unreadable.iter().map(|it| it.kind.clone()).collect();
+        (kinds.join(" "), snapshot.unknown_texts.len())
+    };
+    let (ours, here) = ("concordat.dev/v1alpha1", "namespace: stranger, ");
+    let any = "DataProduct DataSharingAgreement AgreementSignature LocalPolicy";
+    assert_eq!(held("concordat.dev/v1", "AgreementSignature", here), ("AgreementSignature".to_owned(), 0));
+    assert_eq!(held("concordat.dev/v1", "PartnerOrg", ""), ("PartnerOrg".to_owned(), 0));
+    for kind in ["Agreementsignature", "AgreementSignatures", "Foo"] {
+        assert_eq!(held(ours, kind, here), (any.to_owned(), 0), "{kind}");
+        assert_eq!(held(ours, kind, ""), (String::new(), 1), "{kind}: it may be anybody's");
+    }
+    assert_eq!(held(ours, "Partnerorg", here), (String::new(), 1), "an organisation has no namespace");
+    assert_eq!(held("concordat.dev/v1", "AgreementSignature", "").1, 1, "whose word it is cannot be told");
+}
+
+#[test]
+fn what_the_api_server_writes_has_to_be_of_its_own_types() {
+    for (field, is_right) in [
+        ("creationTimestamp: null", true),
+        ("creationTimestamp: 2026-01-01T00:00:00Z", true),
+        ("creationTimestamp: x", false),
+        ("uid: 5", false),
+        ("generation: x", false),
+        ("selfLink: 5", false),
+        ("deletionGracePeriodSeconds: x", false),
+    ] {
+        let (_, findings, _) =
+            read_text(PLACE.replace("{name: chorley}", &format!("{{name: chorley, {field}}}")));
+        assert_eq!(findings.is_empty(), is_right, "{field}: {findings:?}");
+    }
+}

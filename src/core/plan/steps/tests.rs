@@ -634,3 +634,38 @@ fn conditions_say_which_generation_they_are_about() {
     let settled = settled(&open_plan(), bare());
     assert_eq!(condition(&settled, "Ready").unwrap().observed_generation, Some(3));
 }
+
+#[test]
+fn what_an_agreement_replaces_is_written_down_before_anything_opens_under_it() {
+    let old = ObjectKey::new("DataSharingAgreement", Some("council"), "old");
+    let status = |phase: Phase, by: Option<ObjectRef>| DataSharingAgreementStatus {
+        phase: Some(phase),
+        superseded_by: by,
+        ..DataSharingAgreementStatus::default()
+    };
+    let body = |status: DataSharingAgreementStatus| StatusBody::Agreement(Box::new(status));
+    let mut plan = open_plan();
+    let replaced = body(status(Phase::Superseded, Some(bins())));
+    plan.statuses.push(PlannedStatus { object: old.clone(), status: replaced.into() });
+    let mut observed = bare();
+    let known = |by: Option<ObjectRef>| ObservedStatus {
+        uid: Some("uid-old".to_owned()),
+        generation: Some(1),
+        status: Some(body(status(Phase::Active, by))),
+    };
+    observed.statuses.insert(old.clone(), known(None));
+    let found = steps(&plan, &observed);
+    let remembers = found.iter().find(|step| step.stage == Stage::Remember).unwrap();
+    assert_eq!(remembers.object(), old);
+    let Act::SetStatus { status: written, .. } = &remembers.act else { panic!("{remembers:?}") };
+    assert_eq!(*written, body(status(Phase::Active, Some(bins()))), "the memory, and nothing else yet");
+    let opening = found.iter().filter(|step| matches!(step.stage, Stage::Grant | Stage::Open));
+    let opening: Vec<&Step> = opening.collect();
+    assert!(opening.len() >= 3 && opening.iter().all(|step| step.after.contains(&old)), "{opening:?}");
+    let closing = found.iter().filter(|step| step.stage < Stage::Remember);
+    assert!(closing.into_iter().all(|step| !step.after.contains(&old)), "closing waits for nothing");
+    // once it is remembered there is nothing to wait for
+    observed.statuses.insert(old.clone(), known(Some(bins())));
+    let found = steps(&plan, &observed);
+    assert!(found.iter().all(|step| step.stage != Stage::Remember && !step.after.contains(&old)));
+}
