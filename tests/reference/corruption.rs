@@ -244,7 +244,7 @@ fn no_field_of_an_object_that_keeps_something_closed_opens_it_when_it_is_broken(
 #[test]
 fn an_object_of_which_nothing_can_be_read_and_one_that_is_there_twice_open_nothing() {
     let mut wrong = Vec::new();
-    for (number, case) in cases(20).enumerate() {
+    for (number, case) in cases(12).enumerate() {
         let Case { generated, manifests, requests, .. } = &case;
         // in a cluster there is one of each name
         let is_folder = number % 2 == 0;
