@@ -431,3 +431,35 @@ fn a_framework_that_cannot_be_read_counts_by_its_name_and_by_what_it_says_that_i
     assert_eq!(with("england-1", json!({ "name": "england", "version": "1.0.0" })), nothing());
     assert_eq!(with("england-9.0.0", json!({ "name": "england", "version": "9.0.0" })), ALL);
 }
+
+#[test]
+fn a_subject_or_product_that_is_there_and_cannot_be_used_is_told_so_and_no_other_is_guessed() {
+    let asked = |world: &World, id: &str, product: &str| {
+        let request = serde_json::from_value(json!({
+            "subject": { "type": "Workload", "id": id },
+            "action": { "name": "readRecord" },
+            "resource": { "type": "DataProduct", "id": product },
+            "context": { "purpose": "DirectCare", "region": "GB" },
+        }));
+        let near = world.now().0.explain(&request.unwrap()).answer.context.near_miss.unwrap();
+        assert!(near.then.is_empty() && near.or.is_empty(), "{near:?}");
+        format!("{}; {}", near.saw, near.wants)
+    };
+    let mut world = World::signed();
+    let hospital =
+        world.0.orgs.iter().position(|it| it.object.metadata.name.as_deref() == Some("hospital")).unwrap();
+    let hospital = world.0.orgs.remove(hospital).object;
+    world.0.unreadable.push(Unreadable {
+        kind: "PartnerOrg".to_owned(),
+        meta: hospital.metadata.clone(),
+        error: "broken".to_owned(),
+        spec: serde_json::to_value(&hospital.spec).unwrap(),
+        source: std::sync::Arc::default(),
+    });
+    let told = asked(&world, "east/hospital-emergency/reader", "ash-practice/record");
+    assert!(told.contains("in a namespace of `hospital`, which exists, but cannot be used"), "{told}");
+    assert!(!told.contains("did you mean"), "{told}");
+    let broken = World::signed().with_product("ash-practice", "/spec/controller", json!("nobody"));
+    let told = asked(&broken, "east/board-analysts/reader", "ash-practice/record");
+    assert!(told.contains("which exists, but cannot be used") && !told.contains("did you mean"), "{told}");
+}
