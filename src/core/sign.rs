@@ -11,8 +11,8 @@ use super::snapshot::Snapshot;
 use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::nearest;
 use crate::api::{
-    ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement,
-    DataSharingAgreementSpec, ObjectRef, PartnerOrgSpec, SignatureEnd, SignatureState,
+    ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
+    PartnerOrgSpec, SignatureEnd, SignatureState,
 };
 
 /// What is to be signed, by whom.
@@ -136,9 +136,8 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     };
     let own = own_word(snapshot, reference, party);
     // whoever has signed may take it back, also where it has been taken out since
-    let is_asked = |_: &&DataSharingAgreementSpec| !(says_no && own.is_some());
     let parties = spec
-        .filter(is_asked)
+        .filter(|_| !says_no || own.is_none())
         .map(|spec| spec.parties.iter().map(|party| party.org.as_str()).collect::<Vec<_>>());
     if let Some(parties) = parties.filter(|parties| !parties.contains(&party.as_str())) {
         let parties = listed(parties.iter().copied());
@@ -151,8 +150,9 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
         spec.map(|spec| spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect::<Vec<_>>());
     let is_unknown =
         |purpose: &&String| codes.as_ref().is_some_and(|codes| !codes.contains(&purpose.as_str()));
-    let codes = codes.clone().unwrap_or_default();
-    if let Some(unknown) = purposes.iter().flatten().find(is_unknown) {
+    let unknown = purposes.iter().flatten().find(is_unknown);
+    let codes = codes.unwrap_or_default();
+    if let Some(unknown) = unknown {
         return Err(SignError::PurposeNotFound {
             agreement: reference.clone(),
             purpose: unknown.clone(),
@@ -306,7 +306,7 @@ fn home<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a str, SignError> {
     let party = || name.to_owned();
     let whole = snapshot.orgs.iter().filter(|org| org.object.name_any() == name);
     let whole = whole.map(|org| org.object.spec.home_namespace.as_str());
-    let broken = || snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg" && it.key().name == name);
+    let broken = || snapshot.unreadable_of("PartnerOrg").filter(|it| it.key().name == name);
     let homes: BTreeSet<&str> = whole.chain(broken().filter_map(|it| it.name("/homeNamespace"))).collect();
     let mut all = homes.iter();
     match (all.next(), all.next(), broken().next()) {
@@ -333,8 +333,7 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
         remarks
             .push(format!("`{agreement}` could not be read: this says no to it all the same, on any terms"));
     }
-    let broken = snapshot.unreadable.iter().filter(|it| it.kind == "AgreementSignature");
-    let mut beside = broken.filter(|it| {
+    let mut beside = snapshot.unreadable_of("AgreementSignature").filter(|it| {
         it.meta.namespace == signature.metadata.namespace
             && it.meta.name != signature.metadata.name
             && it.may_mean("/agreement", agreement)

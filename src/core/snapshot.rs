@@ -142,6 +142,13 @@ pub struct Snapshot {
     pub unknown_texts: Vec<Origin>,
 }
 
+impl Snapshot {
+    /// The objects of a kind that exist and cannot be read.
+    pub fn unreadable_of(&self, kind: &str) -> impl Iterator<Item = &Unreadable> {
+        self.unreadable.iter().filter(move |it| it.kind == kind)
+    }
+}
+
 /// An object that exists and cannot be read. Access that it may bear on stays closed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unreadable {

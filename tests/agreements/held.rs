@@ -5,11 +5,11 @@ use concordat::api::{
 };
 use concordat::core::finding::{Code, Origin};
 use concordat::core::plan::StatusBody;
-use concordat::core::snapshot::{Sourced, Unreadable};
+use concordat::core::snapshot::Sourced;
 use concordat::core::text::visible;
 use serde_json::{Value, json};
 
-use crate::world::{ALL, EVERYBODY, World, care, care_2, nothing, set};
+use crate::world::{ALL, EVERYBODY, World, care, care_2, nothing, set, unreadable};
 
 /// What is done to a spec, in words and in deed.
 type Breach = (&'static str, Box<dyn Fn(&mut Value)>);
@@ -42,13 +42,11 @@ fn unread(mut world: World) -> World {
             it.object.spec.party != "ash-practice" && it.object.spec.party != "birch-practice"
         });
     let signature = world.0.signatures.remove(index.unwrap()).object;
-    world.0.unreadable.push(Unreadable {
-        kind: "AgreementSignature".to_owned(),
-        meta: signature.metadata.clone(),
-        error: "broken".to_owned(),
-        spec: serde_json::to_value(&signature.spec).unwrap(),
-        source: std::sync::Arc::default(),
-    });
+    world.0.unreadable.push(unreadable(
+        "AgreementSignature",
+        json!(signature.metadata),
+        serde_json::to_value(&signature.spec).unwrap(),
+    ));
     world
 }
 
@@ -106,13 +104,7 @@ fn broken_successor(signed: &[&str], change: &dyn Fn(&mut Value)) -> World {
     let next = world.0.agreements.pop().unwrap().object;
     let mut spec = serde_json::to_value(&next.spec).unwrap();
     change(&mut spec);
-    world.0.unreadable.push(Unreadable {
-        kind: "DataSharingAgreement".to_owned(),
-        meta: next.metadata.clone(),
-        error: "broken".to_owned(),
-        spec,
-        source: std::sync::Arc::default(),
-    });
+    world.0.unreadable.push(unreadable("DataSharingAgreement", json!(next.metadata), spec));
     world
 }
 
@@ -184,13 +176,7 @@ fn who_has_withdrawn_from_a_successor_has_whatever_becomes_of_that_one() {
     let mut broken = world;
     let index = broken.0.signatures.iter().position(|it| is_it(&it.object)).unwrap();
     let signature = broken.0.signatures.remove(index).object;
-    broken.0.unreadable.push(Unreadable {
-        kind: "AgreementSignature".to_owned(),
-        meta: signature.metadata.clone(),
-        error: "broken".to_owned(),
-        spec: Value::Null,
-        source: std::sync::Arc::default(),
-    });
+    broken.0.unreadable.push(unreadable("AgreementSignature", json!(signature.metadata), Value::Null));
     assert_eq!(broken.now().open(), nothing(), "it may be about the old one too");
 }
 
@@ -363,13 +349,7 @@ fn a_rival_claim_on_a_home_or_a_namespace_counts_as_well_when_it_is_broken() {
         let org: PartnerOrg = serde_json::from_value(rival.clone()).unwrap();
         whole.0.orgs.push(Sourced::live(org));
         assert!(closed(&whole), "{what}: two claims void each other");
-        broken.0.unreadable.push(Unreadable {
-            kind: "PartnerOrg".to_owned(),
-            meta: serde_json::from_value(rival["metadata"].clone()).unwrap(),
-            error: "broken".to_owned(),
-            spec: rival["spec"].clone(),
-            source: std::sync::Arc::default(),
-        });
+        broken.0.unreadable.push(unreadable("PartnerOrg", rival["metadata"].clone(), rival["spec"].clone()));
         assert!(closed(&broken), "{what}: a broken one as well");
     }
 }
@@ -418,13 +398,7 @@ fn no_status_carries_text_that_acts_where_it_is_shown() {
 fn a_framework_that_cannot_be_read_counts_by_its_name_and_by_what_it_says_that_it_is() {
     let with = |name: &str, spec: Value| {
         let mut world = World::signed();
-        world.0.unreadable.push(Unreadable {
-            kind: "PolicyFramework".to_owned(),
-            meta: serde_json::from_value(json!({ "name": name })).unwrap(),
-            error: "broken".to_owned(),
-            spec,
-            source: std::sync::Arc::default(),
-        });
+        world.0.unreadable.push(unreadable("PolicyFramework", json!({ "name": name }), spec));
         world.now().open()
     };
     assert_eq!(with("england-1.0.0", Value::Null), nothing());
@@ -449,13 +423,11 @@ fn a_subject_or_product_that_is_there_and_cannot_be_used_is_told_so_and_no_other
     let hospital =
         world.0.orgs.iter().position(|it| it.object.metadata.name.as_deref() == Some("hospital")).unwrap();
     let hospital = world.0.orgs.remove(hospital).object;
-    world.0.unreadable.push(Unreadable {
-        kind: "PartnerOrg".to_owned(),
-        meta: hospital.metadata.clone(),
-        error: "broken".to_owned(),
-        spec: serde_json::to_value(&hospital.spec).unwrap(),
-        source: std::sync::Arc::default(),
-    });
+    world.0.unreadable.push(unreadable(
+        "PartnerOrg",
+        json!(hospital.metadata),
+        serde_json::to_value(&hospital.spec).unwrap(),
+    ));
     let told = asked(&world, "east/hospital-emergency/reader", "ash-practice/record");
     assert!(told.contains("in a namespace of `hospital`, which exists, but cannot be used"), "{told}");
     assert!(!told.contains("did you mean"), "{told}");

@@ -3,10 +3,10 @@
 use concordat::api::{ObjectRef, SignatureState};
 use concordat::core::finding::Origin;
 use concordat::core::sign::{SignError, SignatureRequest, remarks, signature};
-use concordat::core::snapshot::{Sourced, Unreadable};
+use concordat::core::snapshot::Sourced;
 use serde_json::{Value, json};
 
-use crate::world::{World, care, set};
+use crate::world::{World, care, set, unreadable};
 
 fn request(party: &str) -> SignatureRequest {
     SignatureRequest::new(care(), party.to_owned())
@@ -14,16 +14,6 @@ fn request(party: &str) -> SignatureRequest {
 
 fn withdrawal(party: &str) -> SignatureRequest {
     SignatureRequest { withdraw: true, ..request(party) }
-}
-
-fn unreadable(kind: &str, metadata: Value, spec: Value) -> Unreadable {
-    Unreadable {
-        kind: kind.to_owned(),
-        meta: serde_json::from_value(metadata).unwrap(),
-        error: "`spec.title` is missing".to_owned(),
-        spec,
-        source: std::sync::Arc::default(),
-    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use concordat::core::finding::{Code, Finding};
 use concordat::core::judge::Judgement;
 use concordat::core::shared::Shared;
 use concordat::core::sign::{SignatureRequest, signature};
-use concordat::core::snapshot::{Snapshot, Sourced};
+use concordat::core::snapshot::{Snapshot, Sourced, Unreadable};
 use concordat::source::files;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
@@ -246,6 +246,17 @@ impl Judged {
         let standings = status["standings"].as_array().unwrap();
         let standing = standings.iter().find(|it| it["org"] == party).unwrap();
         standing["needed"].as_str().map(str::to_owned)
+    }
+}
+
+/// An object that is there and cannot be read.
+pub fn unreadable(kind: &str, metadata: Value, spec: Value) -> Unreadable {
+    Unreadable {
+        kind: kind.to_owned(),
+        meta: serde_json::from_value(metadata).unwrap(),
+        error: "`spec.title` is missing".to_owned(),
+        spec,
+        source: std::sync::Arc::default(),
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::door;
 use super::folders;
-use super::laws::{Case, Open, cases, has_successors, name};
+use super::laws::{Case, NONE_WHEN_EMPTY, Open, cases, has_successors, name};
 use super::world::text;
 
 /// One way to break one field.
@@ -119,7 +119,8 @@ impl Breaking {
 /// What a field is after a harm; none where it then says the same as a field that was left out, which takes a statement back
 /// and breaks nothing.
 fn harmed(field: &str, value: &Value, harm: Harm) -> Option<Value> {
-    let may_be_empty = NONE_WHEN_EMPTY.contains(&field.rsplit('.').next().unwrap());
+    let name = field.rsplit('.').next().unwrap();
+    let may_be_empty = NONE_WHEN_EMPTY.contains(&name) || NOTHING_IN_IT.contains(&name);
     match (harm, value) {
         (Harm::Mistyped, Value::Object(_)) => Some(json!("something else")),
         (Harm::Mistyped, _) => Some(json!({"not": "this"})),
@@ -132,17 +133,11 @@ fn harmed(field: &str, value: &Value, harm: Harm) -> Option<Value> {
     }
 }
 
-/// Lists and objects that say nothing when they are empty, by the design page.
-const NONE_WHEN_EMPTY: [&str; 14] = [
+/// Other lists and objects that say nothing when they are empty, by the design page.
+const NOTHING_IN_IT: [&str; 8] = [
     "to",
     "publicInvolvement",
     "outcomeMeasures",
-    "ends",
-    "footprints",
-    "parents",
-    "policyNamespaces",
-    "delegatedSigning",
-    "derivedFrom",
     "suppression",
     "assurance",
     "people",

@@ -404,6 +404,9 @@ fn remember(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
         else {
             continue;
         };
+        if planned.superseded_by.is_none() && planned.superseded_for.is_empty() {
+            continue;
+        }
         let known = match &present.status {
             Some(StatusBody::Agreement(known)) => (**known).clone(),
             _ => DataSharingAgreementStatus::default(),

@@ -159,7 +159,7 @@ pub fn load_local_policies(
     for sourced in &snapshot.policies {
         loading.load(&in_use, sourced, now, findings);
     }
-    for unreadable in snapshot.unreadable.iter().filter(|it| it.kind == "LocalPolicy") {
+    for unreadable in snapshot.unreadable_of("LocalPolicy") {
         let reference = unreadable.reference();
         let footprints = footprints(model, &reference.namespace, unreadable.text("/footprint"));
         loading.doubt(reference, footprints);

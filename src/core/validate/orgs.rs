@@ -21,7 +21,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
         homes.entry(&org.object.spec.home_namespace).or_default().push(org.object.name_any());
     }
     // a claim that clashes clashes as well when it is broken
-    for org in unreadable(snapshot) {
+    for org in snapshot.unreadable_of("PartnerOrg") {
         if let Some(home) = org.name("/homeNamespace") {
             homes.entry(home).or_default().push(org.key().name);
         }
@@ -32,7 +32,8 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
         .filter_map(|org| Some((org.object.name_any(), org.object.spec.successor.as_deref()?)))
         .collect();
     let claims = all_claims(snapshot);
-    checked.model.claimed = unreadable(snapshot)
+    checked.model.claimed = snapshot
+        .unreadable_of("PartnerOrg")
         .flat_map(claims_of)
         .map(|(namespace, _, of)| (namespace.to_owned(), of.org))
         .collect();
@@ -161,15 +162,10 @@ fn leads_back(org: &str, successors: &BTreeMap<String, &str>) -> bool {
     false
 }
 
-/// The organisations that cannot be read.
-fn unreadable(snapshot: &Snapshot) -> impl Iterator<Item = &Unreadable> {
-    snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg")
-}
-
 /// Every claim on a namespace, by any organisation, used or not, and whether it can be read as a whole or not.
 fn all_claims(snapshot: &Snapshot) -> BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> {
     let mut claims: BTreeMap<&str, Vec<(FunctionRef, Option<&str>)>> = BTreeMap::new();
-    for (namespace, cluster, function) in unreadable(snapshot).flat_map(claims_of) {
+    for (namespace, cluster, function) in snapshot.unreadable_of("PartnerOrg").flat_map(claims_of) {
         claims.entry(namespace).or_default().push((function, cluster));
     }
     for org in &snapshot.orgs {

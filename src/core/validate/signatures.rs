@@ -34,7 +34,7 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
         .map(|agreement| (reference(&*agreement.object), &agreement.object.spec))
         .collect();
     let homes = homes(snapshot);
-    let unreadable = snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg");
+    let unreadable = snapshot.unreadable_of("PartnerOrg");
     checked.model.homeless =
         unreadable.map(|it| it.key().name).filter(|name| !homes.contains_key(name)).collect();
     checked.model.homes = homes;
@@ -92,7 +92,7 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
 fn homes(snapshot: &Snapshot) -> BTreeMap<String, String> {
     let read =
         snapshot.orgs.iter().map(|org| (org.object.name_any(), org.object.spec.home_namespace.clone()));
-    let unreadable = snapshot.unreadable.iter().filter(|it| it.kind == "PartnerOrg");
+    let unreadable = snapshot.unreadable_of("PartnerOrg");
     let unreadable = unreadable.filter_map(|it| Some((it.key().name, it.name("/homeNamespace")?.to_owned())));
     unreadable.chain(read).collect()
 }
