@@ -119,7 +119,12 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let paint = printer.talk_paint();
     let namespace = signature.namespace().unwrap_or_default();
     let what = match (withdraw, decline, on) {
-        (true, _, Some(on)) => format!("this withdraws `{party}` from `{agreement}` on {on}"),
+        (true, _, Some(on)) if signature.spec.ends.iter().any(|end| end.on == *on) => {
+            format!("this withdraws `{party}` from `{agreement}` on {on}")
+        }
+        (true, _, Some(on)) => {
+            format!("`{party}` leaves `{agreement}` before {on} already: no end is put off")
+        }
         (true, _, None) => format!("this withdraws `{party}` from `{agreement}`"),
         (false, true, _) => format!("this declines `{agreement}` for `{party}`"),
         (false, false, _) => format!("this signs `{agreement}` for `{party}`"),
