@@ -24,7 +24,7 @@ GO := $(shell command -v go 2>/dev/null)
 HELM_OR_GO := $(or $(HELM),$(GO),$(shell command -v helm 2>/dev/null))
 
 # What the core must never pull in: a runtime, a client, a server.
-NOT_IN_CORE := ^((tokio|hyper|tower|reqwest)(-[a-z0-9-]+)?|kube-client|kube-runtime) v
+NOT_IN_CORE := ^((tokio|hyper|tower|reqwest)(-[a-z0-9-]+)?|kube-client|kube-runtime|concordat-(source|operator|cli)) v
 
 # Tests that say `mod support;` need a control plane, or another program that Go builds.
 OFFLINE_TESTS = $(patsubst tests/%.rs,--test %,$(shell grep -L '^mod support;' tests/*.rs))
@@ -59,17 +59,17 @@ test-offline: need-rust ## the tests that need no API server
 
 check-fmt: need-rust ## formats of Rust and Go
 	$(call step,formats)
-	@$(CARGO) fmt --check
+	@$(CARGO) fmt --all --check
 ifneq ($(GO),)
 	@wrong=$$(gofmt -l $(GO_FOLDER) $(YAML_FOLDER)); test -z "$$wrong" || { echo "gofmt would change: $$wrong"; exit 1; }
 endif
 
-check-core: need-rust ## the core compiles with no feature, and without a runtime or a client
+check-core: need-rust ## the core compiles on its own, without a runtime or a client
 	$(call step,the core on its own)
-	@tree=$$($(CARGO) tree --locked --no-default-features --edges normal --prefix none); \
+	@tree=$$($(CARGO) tree --locked --package concordat-core --edges normal --prefix none); \
 	wrong=$$(echo "$$tree" | grep -E '$(NOT_IN_CORE)' | sed 's| (\*)||' | sort -u || true); \
 	test -z "$$wrong" || { echo "the core must not depend on:"; echo "$$wrong"; exit 1; }
-	@$(CARGO) check --locked --no-default-features --lib
+	@$(CARGO) check --locked --package concordat-core --lib
 
 lint: need-rust ## clippy, where a warning is an error
 	$(call step,clippy)

@@ -1,4 +1,4 @@
-//! The `concordat` command: arguments in, exit code out. What it does is in the library's `cli` module.
+//! The `concordat` command: arguments in, exit code out. What it does is in `src/cli`.
 
 use std::process::ExitCode;
 
@@ -9,5 +9,5 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    concordat::cli::main()
+    concordat_cli::main()
 }

@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use admission_cases::{Cases, patched};
-use concordat::api::{API_VERSION, GROUP, VERSION, custom_resource_definitions};
+use concordat_api::{API_VERSION, GROUP, VERSION, custom_resource_definitions};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Api, DeleteParams, DynamicObject, GetParams, Patch, PatchParams, PostParams};

@@ -1,6 +1,5 @@
 //! The life of an agreement: who has signed for whom, what opens and closes with it, and at which moment.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,10 +17,10 @@ mod succession;
 #[path = "agreements/world.rs"]
 mod world;
 
-use concordat::api::{AgreementSignature, ObjectRef, Phase, SignatureState};
-use concordat::core::finding::{Code, Finding};
-use concordat::core::policy::{Filter, who_can};
-use concordat::core::snapshot::{ClusterView, Unreadable};
+use concordat_api::{AgreementSignature, ObjectRef, Phase, SignatureState};
+use concordat_core::finding::{Code, Finding};
+use concordat_core::policy::{Filter, who_can};
+use concordat_core::snapshot::{ClusterView, Unreadable};
 use kube::core::ObjectMeta;
 use serde_json::{Value, json};
 use world::{ALL, EVERYBODY, NOW, World, care, care_2, just_before, moment, nothing, set};

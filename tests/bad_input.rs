@@ -4,7 +4,6 @@
 //! `tests/bad_input/*.yaml` are changes to a good world, which is two examples side by side. What is said about them
 //! is in the snapshots beside them, to be read as prose.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,7 +29,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use concordat::core::finding::{Code, Finding};
+use concordat_core::finding::{Code, Finding};
 use jiff::Timestamp;
 use serde::Deserialize;
 use world::{Seen, World};

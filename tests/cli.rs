@@ -2,7 +2,6 @@
 //!
 //! Each test runs the binary in the package's folder, so that no path of a machine shows.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -163,7 +162,6 @@ shows! {
     help_of_check_says_how: ["check", "--help"];
 }
 
-#[cfg(feature = "controller")]
 shows! {
     help_says_what_there_is: ["--help"];
     check_looks_at_files_or_at_a_cluster: ["check", GOOD, "--live"];
@@ -523,13 +521,13 @@ fn json_has_the_fields_that_scripts_rely_on() {
 /// brings everything that rules ask for; and what is not listed is allowed to nobody.
 #[test]
 fn who_can_lists_what_the_access_gate_allows_and_nothing_else() {
-    use concordat::api::{AccessRequest, DataAction, Identifiability};
-    use concordat::core::judge::Judgement;
-    use concordat::core::policy::{Filter, who_can};
+    use concordat_api::{AccessRequest, DataAction, Identifiability};
+    use concordat_core::judge::Judgement;
+    use concordat_core::policy::{Filter, who_can};
 
     let (mut allowed, mut denied) = (0, 0);
     for folder in [GOOD, S01, S25] {
-        let (snapshot, findings, _) = concordat::source::files::read(&[folder.into()]);
+        let (snapshot, findings, _) = concordat_source::files::read(&[folder.into()]);
         assert_eq!(findings, []);
         let judgement = Judgement::new(&snapshot, "2026-11-22T12:00:00Z".parse().unwrap());
         let listed = who_can(&judgement, &Filter::default()).unwrap();
@@ -572,7 +570,7 @@ fn who_can_lists_what_the_access_gate_allows_and_nothing_else() {
         for permission in listed {
             let then = Judgement::new(&snapshot, permission.until);
             let still = who_can(&then, &Filter::default()).unwrap();
-            let same = |it: &concordat::core::policy::Permission| {
+            let same = |it: &concordat_core::policy::Permission| {
                 (&it.org, &it.function, &it.product, &it.purpose)
                     == (&permission.org, &permission.function, &permission.product, &permission.purpose)
             };
@@ -662,7 +660,6 @@ fn completions_and_manual_pages_speak_of_every_command() {
 }
 
 /// A server on this machine that answers every request the same, or never.
-#[cfg(feature = "controller")]
 fn server(answer: Option<&'static str>) -> (tempfile::TempDir, String, String) {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -694,7 +691,6 @@ fn server(answer: Option<&'static str>) -> (tempfile::TempDir, String, String) {
 }
 
 /// What a user sees of a check of a cluster, without what differs from run to run.
-#[cfg(feature = "controller")]
 fn check_cluster(answer: Option<&'static str>) -> String {
     let (_folder, kubeconfig, port) = server(answer);
     let flag = format!("--kubeconfig={kubeconfig}");
@@ -703,13 +699,11 @@ fn check_cluster(answer: Option<&'static str>) -> String {
     shown(&["check", "--live", "--kubeconfig=FILE", AT], &output).replace(&port, "PORT")
 }
 
-#[cfg(feature = "controller")]
 #[test]
 fn a_cluster_that_cannot_be_reached_cannot_be_told_of() {
     snapshot!(check_cluster(None));
 }
 
-#[cfg(feature = "controller")]
 #[test]
 fn a_cluster_that_does_not_answer_is_given_up() {
     let start = std::time::Instant::now();
@@ -718,7 +712,6 @@ fn a_cluster_that_does_not_answer_is_given_up() {
     snapshot!(text);
 }
 
-#[cfg(feature = "controller")]
 #[test]
 fn a_cluster_without_the_definitions_is_told_what_it_lacks() {
     snapshot!(check_cluster(Some(

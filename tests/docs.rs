@@ -1,7 +1,6 @@
 //! The pages of `docs/` that are generated equal what the types give. `UPDATE=1 cargo test --test docs` writes them
 //! anew. And what the threat model says of tests, and of the sources, is so.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

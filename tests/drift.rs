@@ -10,7 +10,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use concordat::api::{crd_file_name, crd_yaml, custom_resource_definitions};
+use concordat_api::{crd_file_name, custom_resource_definitions};
+use concordat_cli::crd_yaml;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
@@ -59,11 +60,10 @@ fn the_crds_folder_holds_what_the_types_give() {
     }
 }
 
-#[cfg(all(feature = "cli", feature = "controller"))]
 #[test]
 fn the_reference_of_the_command_is_what_its_help_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
-    let generated = concordat::cli::reference();
+    let generated = concordat_cli::reference();
     if std::env::var_os("UPDATE").is_some() {
         std::fs::create_dir_all(path.parent().expect("docs/ is a folder")).expect("docs/ can be made");
         std::fs::write(&path, &generated).expect("docs/ can be written");
@@ -278,9 +278,9 @@ fn column_exists(schema: &Value, path: &str) -> bool {
 }
 
 /// The built-in framework as a manifest, which a cluster or a folder may hold.
-fn framework() -> concordat::api::PolicyFramework {
-    let spec = concordat::core::policy::built_in_spec();
-    concordat::api::PolicyFramework::new(&format!("{}-{}", spec.name, spec.version), spec.clone())
+fn framework() -> concordat_api::PolicyFramework {
+    let spec = concordat_core::policy::built_in_spec();
+    concordat_api::PolicyFramework::new(&format!("{}-{}", spec.name, spec.version), spec.clone())
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn the_manifest_of_the_built_in_framework_holds_its_text() {
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(committed == text, "policies/england-1.0.0.yaml differs: {REGENERATE}");
-    let read: concordat::api::PolicyFramework =
+    let read: concordat_api::PolicyFramework =
         serde_saphyr::from_str(&text).expect("what is written can be read");
     assert_eq!(read, framework());
 }
@@ -301,5 +301,5 @@ fn the_manifest_of_the_built_in_framework_holds_its_text() {
 #[test]
 fn the_built_in_framework_fits_its_own_schema() {
     let value = serde_json::to_value(framework()).expect("a framework is JSON");
-    assert_eq!(concordat::core::validate::shape::problems("PolicyFramework", &value), []);
+    assert_eq!(concordat_core::validate::shape::problems("PolicyFramework", &value), []);
 }

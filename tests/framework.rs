@@ -26,10 +26,10 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concordat::api::{DsptStatus, ObjectRef, Phase, PolicyTestCase};
-use concordat::core::judge::Judgement;
-use concordat::core::policy::{RuleText, built_in, run_test};
-use concordat::core::snapshot::{Snapshot, Sourced};
+use concordat_api::{DsptStatus, ObjectRef, Phase, PolicyTestCase};
+use concordat_core::judge::Judgement;
+use concordat_core::policy::{RuleText, built_in, run_test};
+use concordat_core::snapshot::{Snapshot, Sourced};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Deserialize;
@@ -205,7 +205,7 @@ fn every_national_rule_says_why_whence_and_what_would_help() {
 
 #[test]
 fn a_flow_ends_with_the_assurance_that_counts() {
-    let end = |change: &dyn Fn(&mut concordat::api::PartnerOrgSpec)| {
+    let end = |change: &dyn Fn(&mut concordat_api::PartnerOrgSpec)| {
         let mut snapshot = only(&SIGNED, &["discharge"], &[]);
         let org = snapshot.orgs.iter_mut().find(|org| org.object.name_any() == "example-hospice").unwrap();
         change(&mut org.object.spec);
@@ -220,7 +220,7 @@ fn a_flow_ends_with_the_assurance_that_counts() {
     assert_eq!(end(&|_| ()), equivalent);
     let dspt = |status: DsptStatus, until: &str| {
         let until: Timestamp = until.parse().unwrap();
-        move |spec: &mut concordat::api::PartnerOrgSpec| {
+        move |spec: &mut concordat_api::PartnerOrgSpec| {
             let assurance = spec.assurance.as_mut().unwrap();
             let dspt = assurance.dspt.as_mut().unwrap();
             (dspt.status, dspt.valid_until) = (status, Some(until));

@@ -1,6 +1,5 @@
 //! The laws: properties that hold for every world, whatever is in it.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -14,13 +13,13 @@ mod folders;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use concordat::api::{
+use concordat_api::{
     AccessRequest, DataAction, Identifiability, ObjectRef, RequestAction, RequestContext, RequestResource,
     SignatureState, Subject, SubjectType,
 };
-use concordat::core::judge::Judgement;
-use concordat::core::plan::PlannedObject;
-use concordat::core::snapshot::Snapshot;
+use concordat_core::judge::Judgement;
+use concordat_core::plan::PlannedObject;
+use concordat_core::snapshot::Snapshot;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use proptest::prelude::*;
@@ -250,7 +249,7 @@ proptest! {
     fn a_local_forbid_never_adds_access_and_never_takes_the_floor(request in request()) {
         let (without, with) = (HERE.decide(&request).answer, FORBIDDEN.decide(&request).answer);
         prop_assert!(without.decision || !with.decision, "{:?} became {:?}", without, with);
-        if without.context.tier == concordat::api::DecisionTier::Floor {
+        if without.context.tier == concordat_api::DecisionTier::Floor {
             prop_assert_eq!(with, without);
         }
     }
@@ -474,7 +473,7 @@ fn taking_any_entry_out_of_any_list_of_an_agreement_adds_nothing_though_all_sign
 
 #[test]
 fn an_organisation_that_is_no_longer_active_or_signs_for_less_adds_nothing() {
-    use concordat::api::OrgState;
+    use concordat_api::OrgState;
     let before = access(&HERE);
     for index in 0..WORLD.orgs.len() {
         for state in [OrgState::Suspended, OrgState::Dissolved, OrgState::Merged] {
@@ -514,7 +513,7 @@ fn an_exception_that_goes_adds_nothing() {
     let mut opened = 0;
     for rule in ["NF-02", "NF-08", "NF-09", "NF-10", "NF-11", "NF-13", "NF-16"] {
         let mut lifted = world.clone();
-        lifted.exceptions.push(concordat::core::snapshot::Sourced::live(exception(rule)));
+        lifted.exceptions.push(concordat_core::snapshot::Sourced::live(exception(rule)));
         let with = access(&Judgement::new(&lifted, at()));
         assert!(without.is_subset(&with), "{rule}");
         opened += usize::from(with.len() > without.len());
@@ -545,7 +544,7 @@ fn a_local_policy_changes_nothing_in_another_place() {
 
 #[test]
 fn judged_and_planned_again_nothing_differs_also_with_its_own_statuses_in_place() {
-    use concordat::core::plan::StatusBody;
+    use concordat_core::plan::StatusBody;
     let first = HERE.plan();
     assert_eq!(Judgement::new(&WORLD, at()).plan(), first);
     let mut world = WORLD.clone();

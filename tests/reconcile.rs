@@ -3,7 +3,6 @@
 //! An operator sees its whole cluster, so there is one for all tests of this binary. Each test has a world of its
 //! own: namespaces, organisations and an agreement under names that nobody else has.
 
-#![cfg(feature = "controller")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,13 +20,13 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use concordat::api::{
+use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, Phase,
 };
-use concordat::controller::{self, Options};
-use concordat::core::judge::Judgement;
-use concordat::core::plan::{PART, Plan, PlannedObject};
-use concordat::core::snapshot::Unreadable;
+use concordat_core::judge::Judgement;
+use concordat_core::plan::{PART, Plan, PlannedObject};
+use concordat_core::snapshot::Unreadable;
+use concordat_operator::Options;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
@@ -474,7 +473,7 @@ fn it_says_that_it_is_alive_and_ready() {
 }
 
 /// The command does what the library does, and ends in order when it is told to.
-#[cfg(all(unix, feature = "cli"))]
+#[cfg(unix)]
 #[test]
 fn the_command_ends_when_it_is_told_to() {
     let _world = open("command");
@@ -521,7 +520,7 @@ impl Operator {
                     let _ = ended.await;
                 };
                 let options = Options { health_addr: Some(health_addr()), ..Options::default() };
-                controller::run_until(client, options, end).await.unwrap();
+                concordat_operator::run_until(client, options, end).await.unwrap();
             });
         });
         Self { end, thread }

@@ -1,7 +1,6 @@
 //! Judging again after a change gives just what judging from scratch does; and the made-up country that the benches
 //! measure is what it says it is.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,16 +16,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
-use concordat::api::{
+use concordat_api::{
     DataProductSpec, DsptStatus, Egress, FrameworkException, FrameworkExceptionSpec, ObjectRef, OrgState,
     Phase, PolicyFramework, SignatureState,
 };
-use concordat::core::judge::{Judge, Judgement};
-use concordat::core::plan::Plan;
-use concordat::core::policy::{Assessment, built_in_spec};
-use concordat::core::snapshot::{Snapshot, Sourced};
-use concordat::core::terms::terms_hash;
-use concordat::source::files;
+use concordat_core::judge::{Judge, Judgement};
+use concordat_core::plan::Plan;
+use concordat_core::policy::{Assessment, built_in_spec};
+use concordat_core::snapshot::{Snapshot, Sourced};
+use concordat_core::terms::terms_hash;
+use concordat_source::files;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 use proptest::prelude::*;

@@ -1,7 +1,6 @@
 //! The scenarios of `examples/`, offline: nothing is wrong in them, what must be allowed is, what must be refused is,
 //! and the plan is the committed one. `UPDATE=1` writes the plans anew. `folders/mod.rs` says what a folder may hold.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -16,11 +15,11 @@ mod tables;
 
 use std::collections::BTreeMap;
 
-use concordat::api::{DecisionTier, OrgState, PolicyTestCase};
-use concordat::core::judge::Judgement;
-use concordat::core::plan::{Plan, PlannedObject};
-use concordat::core::policy::run_test;
-use concordat::core::snapshot::Snapshot;
+use concordat_api::{DecisionTier, OrgState, PolicyTestCase};
+use concordat_core::judge::Judgement;
+use concordat_core::plan::{Plan, PlannedObject};
+use concordat_core::policy::run_test;
+use concordat_core::snapshot::Snapshot;
 use folders::today::{Today, moved};
 use folders::{State, scenarios};
 use jiff::{SignedDuration, Timestamp};

@@ -12,8 +12,8 @@ mod admission_cases;
 use std::collections::BTreeSet;
 
 use admission_cases::Cases;
-use concordat::api::{custom_resource_definitions, policy_test_schema};
-use concordat::core::validate::shape::{self, ShapeProblem};
+use concordat_api::{custom_resource_definitions, policy_test_schema};
+use concordat_core::validate::shape::{self, ShapeProblem};
 use serde_json::{Value, json};
 
 fn refusals(kind: &str, object: &Value) -> Vec<String> {

@@ -1,6 +1,5 @@
 //! The test bed keeps what it promises: a real API server, built once, that never outlives a run.
 
-#![cfg(feature = "controller")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail as loudly as the test")]
 
 mod support;

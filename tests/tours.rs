@@ -1,7 +1,6 @@
 //! The tours that need no cluster: every transcript is what its commands print. The others, and the README, are in
 //! `cluster/tours.rs`.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

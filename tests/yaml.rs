@@ -1,7 +1,6 @@
 //! A file means the same to us as to kubectl, or it is refused: held against kubectl's own reader, on many more texts
 //! than anyone would write.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +16,7 @@ mod texts;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use concordat::source::files;
+use concordat_source::files;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde::Deserialize;

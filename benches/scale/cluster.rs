@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use concordat::api::{API_VERSION, custom_resource_definitions};
-use concordat::controller::{self, Options};
-use concordat::core::judge::Judgement;
-use concordat::core::plan::{FIELD_MANAGER, MANAGED_BY, PlannedObject};
+use concordat_api::{API_VERSION, custom_resource_definitions};
+use concordat_core::judge::Judgement;
+use concordat_core::plan::{FIELD_MANAGER, MANAGED_BY, PlannedObject};
+use concordat_operator::Options;
 use futures::{StreamExt as _, TryStreamExt as _};
 use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -38,7 +38,7 @@ pub fn measure(size: Size) -> Value {
     let kubeconfig = support::kubeconfig().expect("an API server");
     let options = Options { kubeconfig: Some(kubeconfig.to_owned()), ..Options::default() };
     runtime.block_on(async {
-        let client = controller::client(&options).await.expect("a client");
+        let client = concordat_operator::client(&options).await.expect("a client");
         let world = World::new(size);
         let cluster = Cluster { client };
         let prepared = cluster.prepare(&world).await;

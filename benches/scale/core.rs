@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use concordat::core::judge::Judgement;
-use concordat::core::plan::{Observed, steps};
-use concordat::core::policy::{self, EntityStore, Signing};
-use concordat::core::validate;
-use concordat::source::files;
+use concordat_core::judge::Judgement;
+use concordat_core::plan::{Observed, steps};
+use concordat_core::policy::{self, EntityStore, Signing};
+use concordat_core::validate;
+use concordat_source::files;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -71,7 +71,7 @@ pub fn measure(size: Size, runs: usize) -> Value {
         let first = steps(&plan, &observed);
         lap("steps", began);
         let began = Instant::now();
-        let written = concordat::core::plan::report(&plan, &observed, &Default::default());
+        let written = concordat_core::plan::report(&plan, &observed, &Default::default());
         lap("report", began);
         let began = Instant::now();
         let text = serde_json::to_string_pretty(&plan).expect("JSON");

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use concordat::api::DataAccessGrant;
-use concordat::core::finding::ObjectKey;
-use concordat::core::judge::Judge;
-use concordat::core::plan::{
+use concordat_api::DataAccessGrant;
+use concordat_core::finding::ObjectKey;
+use concordat_core::judge::Judge;
+use concordat_core::plan::{
     Act, FINALIZER, Observed, Plan, PlannedObject, StatusBody, owner_reference, report, steps,
 };
-use concordat::core::shared::Shared;
-use concordat::core::snapshot::{Snapshot, Sourced};
+use concordat_core::shared::Shared;
+use concordat_core::snapshot::{Snapshot, Sourced};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Resource, ResourceExt as _};
 use serde_json::{Value, json};

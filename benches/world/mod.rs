@@ -10,9 +10,9 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use concordat::api::{DataProductSpec, DataSharingAgreementSpec, ObjectRef};
-use concordat::core::snapshot::{Snapshot, Sourced};
-use concordat::core::terms;
+use concordat_api::{DataProductSpec, DataSharingAgreementSpec, ObjectRef};
+use concordat_core::snapshot::{Snapshot, Sourced};
+use concordat_core::terms;
 use jiff::Timestamp;
 use kube::Resource;
 use serde::de::DeserializeOwned;

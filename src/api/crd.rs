@@ -54,19 +54,6 @@ pub fn crd_file_name(definition: &CustomResourceDefinition) -> String {
     format!("{}_{}.yaml", definition.spec.group, definition.spec.names.plural)
 }
 
-/// A definition as `crds/` holds it: one YAML document.
-#[cfg(feature = "cli")]
-pub fn crd_yaml(definition: &CustomResourceDefinition) -> Result<String, serde_saphyr::SerializeError> {
-    let mut value = serde_json::to_value(definition)
-        .map_err(<serde_saphyr::SerializeError as serde::ser::Error>::custom)?;
-    whole_numbers(&mut value);
-    let yaml = serde_saphyr::to_string(&value)?;
-    Ok(format!(
-        "# Written by `concordat crds`; change the types under src/api instead.\n{}\n",
-        yaml.trim_end()
-    ))
-}
-
 /// Takes `nullable` out and joins the lines of a paragraph.
 ///
 /// `roles:` with nothing behind it is null, and a null that stands for "left out" would mean every role: such a field
@@ -112,20 +99,4 @@ fn joined(text: &str) -> String {
         joined.push_str(line);
     }
     joined
-}
-
-/// Writes `65535.0` as `65535`, as the API server gives it back.
-#[cfg(feature = "cli")]
-fn whole_numbers(value: &mut Value) {
-    match value {
-        Value::Number(number) => {
-            if let Some(whole) = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15)
-            {
-                *value = Value::from(whole as i64);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
-        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
-    }
 }

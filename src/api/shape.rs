@@ -16,10 +16,10 @@ const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[
 
 /// A text in which something can be seen. Blanks are those of Unicode, for a no-break space says as little as a space;
 /// `\S` would let it pass, as Go knows ASCII blanks only.
-pub(crate) const VISIBLE: &str = r"[^\p{Z}\p{Cc}\p{Cf}]";
+pub const VISIBLE: &str = r"[^\p{Z}\p{Cc}\p{Cf}]";
 
 /// A timestamp as RFC 3339 has it, of a year that every reader here can tell: the last month of 9999 is beyond some.
-pub(crate) const MOMENT: &str = r"^(([1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}|9999-(0[0-9]|1[01]))-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
+pub const MOMENT: &str = r"^(([1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}|9999-(0[0-9]|1[01]))-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";
 
 /// The most bytes of Cedar text in one field; the parser's own bound.
 pub(super) const CEDAR_BYTES: u64 = 65_536;

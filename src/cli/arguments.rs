@@ -8,11 +8,11 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::output::Printer;
-use crate::api::ObjectRef;
-use crate::core::clusters;
-use crate::core::plan::{Dns, DnsServer};
-use crate::core::snapshot::{ClusterView, Snapshot};
-use crate::core::validate::shape::nearest;
+use concordat_api::ObjectRef;
+use concordat_core::clusters;
+use concordat_core::plan::{Dns, DnsServer};
+use concordat_core::snapshot::{ClusterView, Snapshot};
+use concordat_core::validate::shape::nearest;
 
 /// Where manifests are read from.
 #[derive(Args, Clone, Debug)]

@@ -13,21 +13,18 @@ use serde::Serialize;
 
 use super::Exit;
 use super::arguments::{Cluster, Moment, Paths};
-#[cfg(feature = "controller")]
 use super::live::Connection;
 use super::load;
 use super::output::Printer;
 use super::output::report::{self, Texts};
-use crate::api::FrameworkRef;
-use crate::core::endings::endings;
-use crate::core::finding::{self, Code, Finding};
-use crate::core::judge::Judgement;
-use crate::core::snapshot::Snapshot;
-#[cfg(feature = "controller")]
-use crate::core::{live, snapshot::ClusterView};
-use crate::source::files::STDIN;
-#[cfg(feature = "controller")]
-use crate::source::live::Live;
+use concordat_api::FrameworkRef;
+use concordat_core::endings::endings;
+use concordat_core::finding::{self, Code, Finding};
+use concordat_core::judge::Judgement;
+use concordat_core::snapshot::Snapshot;
+use concordat_core::{live, snapshot::ClusterView};
+use concordat_source::files::STDIN;
+use concordat_source::live::Live;
 use repository::Repository;
 
 #[derive(Debug, clap::Args)]
@@ -53,7 +50,6 @@ pub(super) struct Arguments {
     #[command(flatten)]
     cluster: Cluster,
 
-    #[cfg(feature = "controller")]
     #[command(flatten)]
     live: Connection,
 }
@@ -74,7 +70,6 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    #[cfg(feature = "controller")]
     if arguments.live.is_wanted() {
         return run_live(arguments, printer);
     }
@@ -133,7 +128,6 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 }
 
 /// Everything wrong with a live cluster.
-#[cfg(feature = "controller")]
 fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { paths: _, output, strict, days, at, cluster, live } = arguments;
     let view = cluster.view().unwrap_or(ClusterView::Unnamed);

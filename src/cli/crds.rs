@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::Exit;
 use super::output::{Printer, count};
-use crate::api::{crd_file_name, crd_yaml, custom_resource_definitions};
+use concordat_api::{crd_file_name, custom_resource_definitions};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use serde_json::Value;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -36,6 +38,33 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             printer.answer(texts.join("\n---\n"));
             Exit::Yes
         }
+    }
+}
+
+/// A definition as `crds/` holds it: one YAML document.
+pub fn crd_yaml(definition: &CustomResourceDefinition) -> Result<String, serde_saphyr::SerializeError> {
+    let mut value = serde_json::to_value(definition)
+        .map_err(<serde_saphyr::SerializeError as serde::ser::Error>::custom)?;
+    whole_numbers(&mut value);
+    let yaml = serde_saphyr::to_string(&value)?;
+    Ok(format!(
+        "# Written by `concordat crds`; change the types under src/api instead.\n{}\n",
+        yaml.trim_end()
+    ))
+}
+
+/// Writes `65535.0` as `65535`, as the API server gives it back.
+fn whole_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            if let Some(whole) = number.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < 1e15)
+            {
+                *value = Value::from(whole as i64);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(whole_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
     }
 }
 

@@ -12,13 +12,13 @@ use super::arguments::{Cluster, Moment, Paths, reference};
 use super::load::{self, Loaded};
 use super::output::wrap::wrap;
 use super::output::{Printer, report};
-use crate::api::{
+use concordat_api::{
     AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, NearMissStep, ObjectRef,
 };
-use crate::core::finding::Finding;
-use crate::core::judge::Judgement;
-use crate::core::policy::{CandidateVerdict, Verdict};
-use crate::source::files::{self, ReadRequest};
+use concordat_core::finding::Finding;
+use concordat_core::judge::Judgement;
+use concordat_core::policy::{CandidateVerdict, Verdict};
+use concordat_source::files::{self, ReadRequest};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]

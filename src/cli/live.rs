@@ -5,10 +5,10 @@ use std::path::PathBuf;
 
 use super::arguments::DnsServers;
 use super::output::Printer;
-use crate::controller::{self, Options};
-use crate::core::plan::Dns;
-use crate::core::snapshot::ClusterView;
-use crate::source::live::{self, Live, ReadError};
+use concordat_core::plan::Dns;
+use concordat_core::snapshot::ClusterView;
+use concordat_operator::Options;
+use concordat_source::live::{self, Live, ReadError};
 
 /// Which cluster is looked at.
 #[derive(Debug, clap::Args)]
@@ -54,7 +54,7 @@ impl Connection {
         };
         let progress = printer.progress("reading the cluster");
         let outcome = runtime.block_on(async {
-            let config = controller::config(&options).await.map_err(|error| {
+            let config = concordat_operator::config(&options).await.map_err(|error| {
                 let help = match (kubeconfig, context) {
                     (None, None) => "name one with `--kubeconfig FILE`, or set KUBECONFIG",
                     _ => "see that the file is there, is a kubeconfig, and has the context",
@@ -62,7 +62,7 @@ impl Connection {
                 (in_one_line(&error), help.to_owned())
             })?;
             let server = config.cluster_url.to_string();
-            let client = controller::client_of(config)
+            let client = concordat_operator::client_of(config)
                 .map_err(|error| (in_one_line(&error), "see that the kubeconfig is whole".to_owned()))?;
             live::read(&client, view).await.map_err(|error| {
                 let help = match &error {

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use super::arguments::Moment;
 use super::output::report::{self, Texts};
 use super::output::{Printer, count};
-use crate::core::finding::{Code, Finding, ObjectKey, Origin};
-use crate::core::policy;
-use crate::core::snapshot::Snapshot;
-use crate::source::files::{self, FilesReport};
+use concordat_core::finding::{Code, Finding, ObjectKey, Origin};
+use concordat_core::policy;
+use concordat_core::snapshot::Snapshot;
+use concordat_source::files::{self, FilesReport};
 
 /// What the files of some paths hold.
 #[derive(Debug)]

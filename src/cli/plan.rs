@@ -8,8 +8,8 @@ use super::Exit;
 use super::arguments::{Cluster, DnsServers, Moment, Paths};
 use super::load;
 use super::output::Printer;
-use crate::core::finding;
-use crate::core::judge::Judgement;
+use concordat_core::finding;
+use concordat_core::judge::Judgement;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

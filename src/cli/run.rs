@@ -9,7 +9,7 @@ use clap::ValueEnum;
 use super::Exit;
 use super::arguments::DnsServers;
 use super::output::Printer;
-use crate::controller::{self, DEFAULT_HEALTH_ADDR, DEFAULT_LEASE_NAME, Election, Options};
+use concordat_operator::{DEFAULT_HEALTH_ADDR, DEFAULT_LEASE_NAME, Election, Options};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -75,15 +75,15 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         health_addr: Some(*health_addr),
         dns: dns.servers(),
         log_format: match log_format {
-            LogFormat::Human => controller::LogFormat::Human,
-            LogFormat::Json => controller::LogFormat::Json,
+            LogFormat::Human => concordat_operator::LogFormat::Human,
+            LogFormat::Json => concordat_operator::LogFormat::Json,
         },
         election: leader_elect
             .then(|| Election { namespace: lease_namespace.clone(), name: lease_name.clone() }),
         kubeconfig: kubeconfig.clone(),
         context: context.clone(),
     };
-    match controller::run_blocking(options) {
+    match concordat_operator::run_blocking(options) {
         Ok(()) => Exit::Yes,
         Err(error) => {
             let mut message = error.to_string();

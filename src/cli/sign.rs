@@ -11,9 +11,9 @@ use super::Exit;
 use super::arguments::{Paths, as_typed, moment, now, reference};
 use super::load;
 use super::output::{Printer, report};
-use crate::api::{ActingRole, ObjectRef};
-use crate::core::finding::Finding;
-use crate::core::sign::{SignatureRequest, remarks, signature};
+use concordat_api::{ActingRole, ObjectRef};
+use concordat_core::finding::Finding;
+use concordat_core::sign::{SignatureRequest, remarks, signature};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

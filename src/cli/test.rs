@@ -15,11 +15,11 @@ use super::explain::ways;
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
-use crate::api::{AccessAnswer, AnswerContext, Expectation, ObjectRef, PolicyTestCase};
-use crate::core::finding::{Code, Finding, ObjectKey};
-use crate::core::judge::Judgement;
-use crate::core::policy::{Assessments, Signing, TestOutcome, assess, run_own_test, run_test};
-use crate::core::snapshot::{Snapshot, Sourced, TestFile};
+use concordat_api::{AccessAnswer, AnswerContext, Expectation, ObjectRef, PolicyTestCase};
+use concordat_core::finding::{Code, Finding, ObjectKey};
+use concordat_core::judge::Judgement;
+use concordat_core::policy::{Assessments, Signing, TestOutcome, assess, run_own_test, run_test};
+use concordat_core::snapshot::{Snapshot, Sourced, TestFile};
 use coverage::Coverage;
 
 #[derive(Debug, clap::Args)]
@@ -339,7 +339,11 @@ impl OwnOutcome {
 }
 
 /// Counts local policies' own tests, which were run when the policies were loaded.
-fn own_tests(policies: &[Sourced<crate::api::LocalPolicy>], judgement: &Judgement, tally: &mut Tally) -> Own {
+fn own_tests(
+    policies: &[Sourced<concordat_api::LocalPolicy>],
+    judgement: &Judgement,
+    tally: &mut Tally,
+) -> Own {
     let mut own = Own::default();
     for policy in policies {
         let key = policy.key();

@@ -12,9 +12,9 @@ use super::arguments::{Cluster, Moment, Paths, reference};
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
-use crate::api::{DataAction, ObjectRef, Workload};
-use crate::core::judge::Judgement;
-use crate::core::policy::{Filter, LocalWord, Permission, UnknownName, who_can};
+use concordat_api::{DataAction, ObjectRef, Workload};
+use concordat_core::judge::Judgement;
+use concordat_core::policy::{Filter, LocalWord, Permission, UnknownName, who_can};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

@@ -12,7 +12,7 @@ use super::judge::Judgement;
 use super::model::{Agreement, Model};
 use super::policy::Assessment;
 use super::snapshot::{Snapshot, Sourced};
-use crate::api::{DataSharingAgreement, ObjectRef};
+use concordat_api::{DataSharingAgreement, ObjectRef};
 
 /// A warning for each agreement in force, and each date of its paths, that ends within so many days.
 pub fn endings(snapshot: &Snapshot, judgement: &Judgement, days: u32) -> Vec<Finding> {

@@ -17,7 +17,7 @@ use super::report;
 use super::sign::{self, SignatureRequest};
 use super::snapshot::Snapshot;
 use super::validate::shape::nearest;
-use crate::api::{
+use concordat_api::{
     AgreementSignature, ConditionStatus, DataAction, DataSharingAgreement, DataSharingAgreementStatus,
     Identifiability, ObjectRef, PartyRole, Phase, Standing,
 };

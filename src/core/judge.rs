@@ -10,7 +10,7 @@ use super::plan::{self, Dns, Drafts, Plan};
 use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
 use super::snapshot::{Snapshot, Unreadable};
 use super::{report, validate};
-use crate::api::{AccessRequest, FrameworkRef, ObjectRef};
+use concordat_api::{AccessRequest, FrameworkRef, ObjectRef};
 
 /// A snapshot judged at a moment.
 #[derive(Debug)]

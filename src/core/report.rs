@@ -8,7 +8,7 @@ use super::policy::{Assessment, Assessments, BrokenRule, PartyState, Succession,
 use super::sign;
 use super::snapshot::Snapshot;
 use super::text::visible;
-use crate::api::{
+use concordat_api::{
     Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef, OrgState,
     PartyStanding, Phase, Purpose, Standing, SupersededFor,
 };

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, LabelSelectorRequirement};
 
 use super::names::{is_label_value, is_qualified};
-use crate::api::{PodSelector, SelectorOperator};
+use concordat_api::{PodSelector, SelectorOperator};
 
 /// A selector of ours as Kubernetes has it.
 pub(crate) fn label_selector(selector: &PodSelector) -> LabelSelector {

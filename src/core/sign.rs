@@ -10,7 +10,7 @@ use super::finding::ObjectKey;
 use super::snapshot::Snapshot;
 use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::nearest;
-use crate::api::{
+use concordat_api::{
     ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
     PartnerOrgSpec, SignatureEnd, SignatureState,
 };

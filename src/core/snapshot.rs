@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::finding::{Code, Finding, ObjectKey, Origin};
 use super::names;
 use super::shared::Shared;
-use crate::api::{
+use concordat_api::{
     AgreementSignature, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy, ObjectRef,
     PartnerOrg, PlaceFootprint, PolicyFramework, PolicyTestSpec,
 };

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::api::{
+use concordat_api::{
     Confidentiality, CrossBoundary, DataItem, DataProductSpec, DataSharingAgreementSpec, Document, Dpia,
     Emergency, ObjectRef, OnwardSharing, OutcomeMeasure, Party, PartyRole, PromotedFrom, PublicInvolvement,
     Purpose, RecipientRef, Retention, Term,
@@ -353,6 +353,6 @@ fn product_terms(spec: &DataProductSpec) -> Value {
 }
 
 /// The hex digest of a text.
-pub(crate) fn text_digest(text: &str) -> String {
+pub fn text_digest(text: &str) -> String {
     hex(&Sha256::digest(text))
 }

@@ -16,13 +16,13 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::api::{
+use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
     PartnerOrg, PlaceFootprint, PolicyFramework,
 };
-use crate::core::plan::Observed;
-use crate::core::shared::Shared;
-use crate::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
+use concordat_core::plan::Observed;
+use concordat_core::shared::Shared;
+use concordat_core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 
 /// An object as the API server sent it, decoded or not.
 #[derive(Clone, Debug)]

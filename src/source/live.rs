@@ -20,11 +20,11 @@ use thiserror::Error;
 use tokio::time::timeout;
 
 use super::cluster::{Incoming, Store, Stores};
-use crate::core::finding::{Code, Finding, ObjectKey, Origin, Severity};
-use crate::core::live::{Admission, Surroundings};
-use crate::core::plan::{MANAGED_BY, Observed};
-use crate::core::shared::Shared;
-use crate::core::snapshot::{ClusterView, Snapshot};
+use concordat_core::finding::{Code, Finding, ObjectKey, Origin, Severity};
+use concordat_core::live::{Admission, Surroundings};
+use concordat_core::plan::{MANAGED_BY, Observed};
+use concordat_core::shared::Shared;
+use concordat_core::snapshot::{ClusterView, Snapshot};
 
 /// How long one call may take.
 const DEADLINE: Duration = Duration::from_secs(5);

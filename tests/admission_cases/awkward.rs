@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use concordat::api::{
+use concordat_api::{
     AgreementSignature, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, PlaceFootprint,
 };
-use concordat::core::finding::{Code, Severity};
-use concordat::core::judge::Judgement;
-use concordat::core::plan::PlannedObject;
-use concordat::core::sign::{SignatureRequest, signature};
-use concordat::core::snapshot::{Snapshot, Sourced};
-use concordat::core::validate::shape;
+use concordat_core::finding::{Code, Severity};
+use concordat_core::judge::Judgement;
+use concordat_core::plan::PlannedObject;
+use concordat_core::sign::{SignatureRequest, signature};
+use concordat_core::snapshot::{Snapshot, Sourced};
+use concordat_core::validate::shape;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -279,7 +279,7 @@ fn world(namespaces: &[String; 2], long: &str) -> (Snapshot, ObjectRef) {
             long,
             agreement,
         ))],
-        cluster: concordat::core::snapshot::ClusterView::Named("north".to_owned()),
+        cluster: concordat_core::snapshot::ClusterView::Named("north".to_owned()),
         ..Snapshot::default()
     };
     let parties = [council, network];
@@ -326,7 +326,7 @@ async fn every_object_that_is_planned_for_a_world_of_awkward_names_is_taken() {
         let params = PatchParams { dry_run: true, ..apply.clone().validation_strict() };
         let answer = if matches!(object, PlannedObject::Grant(_)) {
             value["apiVersion"] = json!("concordat.dev/v1alpha1");
-            let grants: Api<concordat::api::DataAccessGrant> =
+            let grants: Api<concordat_api::DataAccessGrant> =
                 Api::namespaced(server.client.clone(), &namespace);
             grants.patch(&namespaced.name, &params, &Patch::Apply(&value)).await.map(drop)
         } else {

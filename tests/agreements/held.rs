@@ -1,12 +1,12 @@
 //! What cannot be used is held against what it may be about, in files as in a cluster: it may have been a no.
 
-use concordat::api::{
+use concordat_api::{
     AgreementSignature, DataSharingAgreementStatus, PartnerOrg, Phase, SignatureState, SupersededFor,
 };
-use concordat::core::finding::{Code, Origin};
-use concordat::core::plan::StatusBody;
-use concordat::core::snapshot::Sourced;
-use concordat::core::text::visible;
+use concordat_core::finding::{Code, Origin};
+use concordat_core::plan::StatusBody;
+use concordat_core::snapshot::Sourced;
+use concordat_core::text::visible;
 use serde_json::{Value, json};
 
 use crate::world::{ALL, EVERYBODY, World, care, care_2, nothing, set, unreadable};

@@ -1,9 +1,9 @@
 //! What `sign` prints: a no is never refused, whatever is wrong with what it is about.
 
-use concordat::api::{ObjectRef, SignatureState};
-use concordat::core::finding::Origin;
-use concordat::core::sign::{SignError, SignatureRequest, remarks, signature};
-use concordat::core::snapshot::Sourced;
+use concordat_api::{ObjectRef, SignatureState};
+use concordat_core::finding::Origin;
+use concordat_core::sign::{SignError, SignatureRequest, remarks, signature};
+use concordat_core::snapshot::Sourced;
 use serde_json::{Value, json};
 
 use crate::world::{World, care, set, unreadable};

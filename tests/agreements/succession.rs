@@ -1,8 +1,8 @@
 //! A fact once reached stays: what has replaced an agreement, and what undoes it (nothing).
 
-use concordat::api::{ObjectRef, Phase, SignatureState};
-use concordat::core::finding::{Code, Origin};
-use concordat::core::snapshot::Unreadable;
+use concordat_api::{ObjectRef, Phase, SignatureState};
+use concordat_core::finding::{Code, Origin};
+use concordat_core::snapshot::Unreadable;
 use serde_json::{Value, json};
 
 use crate::world::{ALL, EVERYBODY, Judged, World, care, care_2, moment, nothing, set};
@@ -251,7 +251,7 @@ fn in_an_emergency_what_a_recipient_says_against_it_counts_on_any_terms() {
     let open = |world: &World| world.now().open();
     let assumed = emergency(World::written());
     assert_eq!(open(&assumed), ALL, "recipients need not sign");
-    let said = |change: &dyn Fn(&mut concordat::api::AgreementSignature)| {
+    let said = |change: &dyn Fn(&mut concordat_api::AgreementSignature)| {
         let mut world = assumed.clone();
         let mut signature = world.signature(&care(), "hospital");
         signature.spec.terms_hash = format!("sha256:{}", "0".repeat(64));

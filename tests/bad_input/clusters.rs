@@ -1,13 +1,13 @@
 //! What no file can be wrong about: which cluster it is for, and what a cluster holds besides it. And what an API server
 //! refuses before anybody sees it, should it not.
 
-use concordat::api::{LocalPolicy, ObjectRef, PolicyFramework};
-use concordat::core::finding::{self, Finding, ObjectKey};
-use concordat::core::judge::Judgement;
-use concordat::core::live::{Admission, Surroundings, findings};
-use concordat::core::plan::{Dns, Observed, PlannedObject};
-use concordat::core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
-use concordat::source::files;
+use concordat_api::{LocalPolicy, ObjectRef, PolicyFramework};
+use concordat_core::finding::{self, Finding, ObjectKey};
+use concordat_core::judge::Judgement;
+use concordat_core::live::{Admission, Surroundings, findings};
+use concordat_core::plan::{Dns, Observed, PlannedObject};
+use concordat_core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
+use concordat_source::files;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
 use serde_json::json;

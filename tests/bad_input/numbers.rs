@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use concordat::core::finding::Code;
-use concordat::core::text::holds_nhs_number;
-use concordat::core::validate::shape;
+use concordat_core::finding::Code;
+use concordat_core::text::holds_nhs_number;
+use concordat_core::validate::shape;
 use serde_json::Value;
 
 use super::world::World;

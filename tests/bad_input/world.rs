@@ -5,12 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use concordat::core::endings::endings;
-use concordat::core::finding::{self, Finding};
-use concordat::core::judge::Judgement;
-use concordat::core::plan::PlannedObject;
-use concordat::core::snapshot::Snapshot;
-use concordat::source::files;
+use concordat_core::endings::endings;
+use concordat_core::finding::{self, Finding};
+use concordat_core::judge::Judgement;
+use concordat_core::plan::PlannedObject;
+use concordat_core::snapshot::Snapshot;
+use concordat_source::files;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

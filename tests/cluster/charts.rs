@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
-use concordat::api::{AgreementSignature, DataAccessGrant, DataSharingAgreement, Phase, SignatureState};
-use concordat::core::plan::{FIELD_MANAGER, FINALIZER};
+use concordat_api::{AgreementSignature, DataAccessGrant, DataSharingAgreement, Phase, SignatureState};
+use concordat_core::plan::{FIELD_MANAGER, FINALIZER};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
 use kube::api::PatchParams;
@@ -522,7 +522,7 @@ fn with_the_charts_account_and_arguments_the_operator_opens_and_closes_a_scenari
     // a product that goes leaves its isolation to the namespace; an agreement goes
     let product = "DataProduct chorley-council/assisted-bin-collections";
     world
-        .delete::<concordat::api::DataProduct>(&world.admin(), "chorley-council", "assisted-bin-collections")
+        .delete::<concordat_api::DataProduct>(&world.admin(), "chorley-council", "assisted-bin-collections")
         .unwrap();
     eventually("the isolation to be let go", SOON, || {
         let policies = cluster.policies(&places).unwrap();

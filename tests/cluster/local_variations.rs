@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use concordat::core::judge::Judgement;
-use concordat::source::files;
+use concordat_core::judge::Judgement;
+use concordat_source::files;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};

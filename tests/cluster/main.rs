@@ -1,7 +1,6 @@
 //! What has a whole API server to itself: the charts, the operator on the examples and on the local variations,
 //! `check --live`, the README and the tour of the platform.
 
-#![cfg(all(feature = "cli", feature = "controller"))]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

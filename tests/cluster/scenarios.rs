@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use concordat::api::AgreementSignature;
-use concordat::core::judge::Judgement;
-use concordat::core::snapshot::Snapshot;
+use concordat_api::AgreementSignature;
+use concordat_core::judge::Judgement;
+use concordat_core::snapshot::Snapshot;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};

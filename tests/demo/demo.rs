@@ -16,11 +16,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use concordat::api::{
+use concordat_api::{
     AgreementSignature, ConditionStatus, DataAccessGrant, DataSharingAgreement, ObjectRef, SignatureState,
     Standing,
 };
-use concordat::core::plan::PART;
+use concordat_core::plan::PART;
 use folders::today::Today;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
@@ -292,7 +292,7 @@ fn show(cluster: &Cluster, reference: &ObjectRef, places: &BTreeSet<String>) -> 
 
 fn show_agreement(agreement: &DataSharingAgreement) {
     let status = agreement.status.clone().unwrap_or_default();
-    let phase = status.phase.map_or("", concordat::api::Phase::as_str);
+    let phase = status.phase.map_or("", concordat_api::Phase::as_str);
     println!(
         "    dsa    {}/{}  {phase}  parties {}  purposes {}",
         agreement.namespace().unwrap_or_default(),
@@ -326,13 +326,13 @@ fn show_grant(grant: &DataAccessGrant) {
 
 /// Decides a request file of a scenario as `concordat explain` does, and prints the answer's first words.
 fn ask(folder: &Path, name: &str) -> Attempt<()> {
-    use concordat::core::judge::Judgement;
+    use concordat_core::judge::Judgement;
     let file = folder.join("requests").join(name);
     let example = folder.file_name().unwrap_or_default().to_string_lossy();
     typed(&format!("concordat explain examples/{example} --request …/requests/{name}"));
     let request = documents(&file)?.into_iter().next().ok_or("an empty request")?;
     let request = serde_json::from_value(request).map_err(|error| error.to_string())?;
-    let (snapshot, findings, _) = concordat::source::files::read(&[folder.to_owned()]);
+    let (snapshot, findings, _) = concordat_source::files::read(&[folder.to_owned()]);
     if let Some(finding) = findings.first() {
         return Err(format!("{} {}", finding.origin, finding.message));
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use concordat::api::custom_resource_definitions;
+use concordat_api::custom_resource_definitions;
 use serde_json::Value;
 
 /// The page, as Markdown.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use concordat::core::finding::{Code, Severity};
+use concordat_core::finding::{Code, Severity};
 
 /// The hundreds, and what each is about.
 const CHAPTERS: [(&str, &str); 10] = [

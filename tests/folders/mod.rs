@@ -21,10 +21,10 @@ pub mod today;
 
 use std::path::{Path, PathBuf};
 
-use concordat::api::{AgreementSignature, DataSharingAgreement, SignatureState};
-use concordat::core::finding::Finding;
-use concordat::core::snapshot::Snapshot;
-use concordat::source::files;
+use concordat_api::{AgreementSignature, DataSharingAgreement, SignatureState};
+use concordat_core::finding::Finding;
+use concordat_core::snapshot::Snapshot;
+use concordat_source::files;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::Deserialize;

@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use concordat::api::{AccessAnswer, DecisionTier, Identifiability, PolicyTestCase};
-use concordat::core::judge::Judgement;
+use concordat_api::{AccessAnswer, DecisionTier, Identifiability, PolicyTestCase};
+use concordat_core::judge::Judgement;
 
 use crate::folders::{Scenario, scenarios};
 

@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use concordat::api::{DataProductSpec, ObjectRef};
-use concordat::core::snapshot::Snapshot;
-use concordat::core::terms::terms_hash;
+use concordat_api::{DataProductSpec, ObjectRef};
+use concordat_core::snapshot::Snapshot;
+use concordat_core::terms::terms_hash;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;
 

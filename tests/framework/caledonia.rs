@@ -4,15 +4,15 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use concordat::api::{
+use concordat_api::{
     DataSharingAgreementSpec, DecisionTier, FrameworkException, ObjectRef, OrgState, PartyRole, Phase,
     PolicyFramework, PolicyFrameworkSpec,
 };
-use concordat::core::finding::Finding;
-use concordat::core::judge::Judgement;
-use concordat::core::policy::{Assessment, load_framework};
-use concordat::core::snapshot::{Snapshot, Sourced};
-use concordat::source::files;
+use concordat_core::finding::Finding;
+use concordat_core::judge::Judgement;
+use concordat_core::policy::{Assessment, load_framework};
+use concordat_core::snapshot::{Snapshot, Sourced};
+use concordat_source::files;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
@@ -448,7 +448,7 @@ fn code(path: &Path) -> String {
 #[test]
 fn no_rule_and_no_purpose_of_any_framework_is_named_in_the_code() {
     let mut words: BTreeSet<String> = BTreeSet::new();
-    for spec in [framework(), concordat::core::policy::built_in_spec().clone()] {
+    for spec in [framework(), concordat_core::policy::built_in_spec().clone()] {
         let loaded = load_framework(&spec).unwrap();
         words.extend(loaded.rules.keys().cloned());
         words.extend(spec.vocabulary.purposes.into_iter().map(|purpose| purpose.code));

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use concordat::api::{DecisionTier, Expectation, LocalPolicy, ObjectRef, PolicyFramework, PolicyTestCase};
-use concordat::core::judge::Judgement;
-use concordat::core::policy::built_in_spec;
-use concordat::core::snapshot::{Snapshot, Sourced, Unreadable};
+use concordat_api::{DecisionTier, Expectation, LocalPolicy, ObjectRef, PolicyFramework, PolicyTestCase};
+use concordat_core::judge::Judgement;
+use concordat_core::policy::built_in_spec;
+use concordat_core::snapshot::{Snapshot, Sourced, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::json;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use concordat::api::{AccessRequest, DecisionTier, Expectation, ObjectRef, PolicyTestCase};
-use concordat::core::finding::Finding;
-use concordat::core::judge::Judgement;
-use concordat::core::policy::run_test;
-use concordat::core::snapshot::Snapshot;
-use concordat::source::files;
+use concordat_api::{AccessRequest, DecisionTier, Expectation, ObjectRef, PolicyTestCase};
+use concordat_core::finding::Finding;
+use concordat_core::judge::Judgement;
+use concordat_core::policy::run_test;
+use concordat_core::snapshot::Snapshot;
+use concordat_source::files;
 use kube::ResourceExt as _;
 
 use crate::world::{BINS, SIGNED, WRITTEN, access_cases, at, only, permit, said, signed, with_text};

@@ -1,8 +1,8 @@
 //! What a deny says of the permit that came closest.
 
-use concordat::api::AccessRequest;
-use concordat::core::judge::Judgement;
-use concordat::core::snapshot::{Snapshot, Sourced};
+use concordat_api::AccessRequest;
+use concordat_core::judge::Judgement;
+use concordat_core::snapshot::{Snapshot, Sourced};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use crate::world::{BINS, SIGNED, access_cases, at, merge, only, permit};
 
 /// The agreements that list a product.
 fn world_agreements(snapshot: &Snapshot, product: &str) -> Vec<String> {
-    let lists = |it: &&Sourced<concordat::api::DataSharingAgreement>| {
+    let lists = |it: &&Sourced<concordat_api::DataSharingAgreement>| {
         let mut products = it.object.spec.purposes.iter().flat_map(|purpose| &purpose.products);
         products.any(|listed| listed.to_string() == product)
     };
@@ -227,7 +227,7 @@ fn each_of_several_obstacles_is_named_with_who_can_take_it_away() {
     let case = access_cases().into_iter().find(|it| it.name == CARE).unwrap();
     let mut world = SIGNED.clone();
     for agreement in &mut world.agreements {
-        let lists = |it: &concordat::api::Purpose| {
+        let lists = |it: &concordat_api::Purpose| {
             it.products.iter().any(|product| product.to_string() == case.request.resource.id)
         };
         if agreement.object.spec.purposes.iter().any(lists) {

@@ -1,12 +1,12 @@
 //! Frameworks beside each other, and exceptions from their rules.
 
-use concordat::api::{
+use concordat_api::{
     DecisionTier, FrameworkException, FrameworkExceptionSpec, ObjectRef, Phase, PolicyFramework,
 };
-use concordat::core::finding::{Finding, ObjectKey};
-use concordat::core::judge::Judgement;
-use concordat::core::policy::built_in_spec;
-use concordat::core::snapshot::{Snapshot, Sourced};
+use concordat_core::finding::{Finding, ObjectKey};
+use concordat_core::judge::Judgement;
+use concordat_core::policy::built_in_spec;
+use concordat_core::snapshot::{Snapshot, Sourced};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -37,7 +37,7 @@ fn insights() -> ObjectRef {
 /// The world, where one agreement has moved to a framework and `change` has been made to it.
 fn moved(
     framework: PolicyFramework,
-    change: impl Fn(&mut concordat::api::DataSharingAgreementSpec),
+    change: impl Fn(&mut concordat_api::DataSharingAgreementSpec),
 ) -> Snapshot {
     let mut snapshot = only(&WRITTEN, &["assisted-bins", "insights", "mdt"], &["lv-01", "lv-04"]);
     let agreement = snapshot.agreements.iter_mut().find(|it| it.object.name_any() == "insights").unwrap();
@@ -64,7 +64,7 @@ fn ask(judgement: &Judgement, resource: &str, count: i64) -> (DecisionTier, Vec<
 
 #[test]
 fn each_agreement_is_judged_by_the_framework_that_it_names() {
-    let short = |spec: &mut concordat::api::DataSharingAgreementSpec| {
+    let short = |spec: &mut concordat_api::DataSharingAgreementSpec| {
         spec.term.end = "2027-03-31T00:00:00Z".parse().unwrap();
         spec.term.review_by = "2027-03-30T00:00:00Z".parse().unwrap();
     };
@@ -93,7 +93,7 @@ fn each_agreement_is_judged_by_the_framework_that_it_names() {
 
 #[test]
 fn what_would_help_is_in_the_words_of_the_framework_that_judges() {
-    let long = |spec: &mut concordat::api::DataSharingAgreementSpec| {
+    let long = |spec: &mut concordat_api::DataSharingAgreementSpec| {
         spec.term.end = "2027-03-31T00:00:00Z".parse().unwrap();
         spec.retention.days = 800;
     };
@@ -226,7 +226,7 @@ fn an_exception_lifts_its_rule_in_its_place_between_its_dates_and_nowhere_else()
 fn an_exception_without_an_end_is_refused_by_its_schema() {
     let mut value = serde_json::to_value(&WRITTEN.exceptions[0].object).unwrap();
     let missing =
-        |value: &Value| concordat::core::validate::shape::problems("FrameworkException", value).len();
+        |value: &Value| concordat_core::validate::shape::problems("FrameworkException", value).len();
     assert_eq!(missing(&value), 0);
     value["spec"].as_object_mut().unwrap().remove("until");
     assert_eq!(missing(&value), 1);

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use concordat::api::{ObjectRef, PolicyTestCase};
-use concordat::core::finding::{Finding, ObjectKey};
-use concordat::core::judge::Judgement;
-use concordat::core::sign::{SignatureRequest, signature};
-use concordat::core::snapshot::{Snapshot, Sourced};
-use concordat::source::files;
+use concordat_api::{ObjectRef, PolicyTestCase};
+use concordat_core::finding::{Finding, ObjectKey};
+use concordat_core::judge::Judgement;
+use concordat_core::sign::{SignatureRequest, signature};
+use concordat_core::snapshot::{Snapshot, Sourced};
+use concordat_source::files;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde::de::DeserializeOwned;
@@ -65,7 +65,7 @@ pub fn sign(
     snapshot: &Snapshot,
     agreement: &ObjectRef,
     party: &str,
-) -> Sourced<concordat::api::AgreementSignature> {
+) -> Sourced<concordat_api::AgreementSignature> {
     let request = SignatureRequest::new(agreement.clone(), party.to_owned());
     Sourced::live(signature(snapshot, &request).unwrap())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use concordat::core::snapshot::Snapshot;
+use concordat_core::snapshot::Snapshot;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concordat::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier};
-use concordat::core::judge::Judgement;
-use concordat::core::policy::CandidateVerdict;
-use concordat::core::snapshot::{ClusterView, Snapshot};
-use concordat::source::cluster::{Incoming, Store, Stores};
-use concordat::source::files;
+use concordat_api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier};
+use concordat_core::judge::Judgement;
+use concordat_core::policy::CandidateVerdict;
+use concordat_core::snapshot::{ClusterView, Snapshot};
+use concordat_source::cluster::{Incoming, Store, Stores};
+use concordat_source::files;
 use jiff::Timestamp;
 use kube::Resource;
 use serde::de::DeserializeOwned;
@@ -133,7 +133,7 @@ pub fn open(judgement: &Judgement) -> BTreeMap<(Ref, FlowKey), Timestamp> {
     open
 }
 
-fn reference(key: &concordat::api::ObjectRef) -> Ref {
+fn reference(key: &concordat_api::ObjectRef) -> Ref {
     Ref { namespace: key.namespace.clone(), name: key.name.clone() }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concordat::core::judge::Judgement;
-use concordat::core::plan::PlannedObject;
-use concordat::core::policy::{Filter, who_can};
-use concordat::core::snapshot::Snapshot;
-use concordat::source::files;
+use concordat_core::judge::Judgement;
+use concordat_core::plan::PlannedObject;
+use concordat_core::policy::{Filter, who_can};
+use concordat_core::snapshot::Snapshot;
+use concordat_source::files;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

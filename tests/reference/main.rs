@@ -3,7 +3,6 @@
 //! It shares no code with the library but the door: no model, no Cedar, no terms. What the design page leaves open is in
 //! `QUESTIONS.md` beside this file, with the reading that was chosen.
 
-#![cfg(feature = "cli")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

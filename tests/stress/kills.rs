@@ -1,6 +1,6 @@
 //! An operator that is killed: after each of its writes, one by one, before it learns of it; and started again.
 
-use concordat::api::{DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg};
+use concordat_api::{DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;

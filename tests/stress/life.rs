@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use concordat::api::{
+use concordat_api::{
     DataAccessGrant, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, Phase,
     custom_resource_definitions,
 };
-use concordat::core::plan::PART;
-use concordat::source::files;
+use concordat_core::plan::PART;
+use concordat_source::files;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;

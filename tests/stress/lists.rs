@@ -3,10 +3,10 @@
 //! What is to be left is said here, entry by entry, and not by the code under test. An entry that a table does not
 //! name bears on nothing that the network can see, and leaves everything.
 
-use concordat::api::{
+use concordat_api::{
     AgreementSignature, DataProduct, DataSharingAgreement, LocalPolicy, PartnerOrg, PlaceFootprint,
 };
-use concordat::core::snapshot::ClusterView;
+use concordat_core::snapshot::ClusterView;
 use jiff::{SignedDuration, Timestamp};
 use kube::api::{Patch, PatchParams};
 

@@ -5,7 +5,7 @@
 //! there before the first allow and outlives the last; nothing is left over; and an operator that has nothing to do
 //! writes nothing. `CONCORDAT_STRESS=long` adds what takes minutes.
 
-#![cfg(all(unix, feature = "cli", feature = "controller"))]
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use concordat::api::{ConditionStatus, DataAccessGrant, DataSharingAgreement, PartnerOrg, Phase};
-use concordat::core::plan::{PlannedObject, StatusBody};
+use concordat_api::{ConditionStatus, DataAccessGrant, DataSharingAgreement, PartnerOrg, Phase};
+use concordat_core::plan::{PlannedObject, StatusBody};
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;

@@ -19,9 +19,7 @@ mod control_plane;
 pub mod helm;
 pub mod kubectl;
 mod process;
-#[cfg(all(feature = "cli", feature = "controller"))]
 pub mod scenario;
-#[cfg(feature = "controller")]
 pub mod world;
 
 use std::collections::hash_map::RandomState;

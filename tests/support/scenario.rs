@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use concordat::api::{
+use concordat_api::{
     AgreementSignature, DataAccessGrant, DataSharingAgreement, LocalPolicy, custom_resource_definitions,
 };
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};

@@ -14,15 +14,15 @@ use std::future::Future;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use concordat::api::{
+use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, ObjectRef,
     PartnerOrg, Phase, PlaceFootprint, PolicyFramework, custom_resource_definitions,
 };
-use concordat::core::judge::Judgement;
-use concordat::core::plan::{PART, Plan, PlannedObject};
-use concordat::core::sign::{SignatureRequest, signature};
-use concordat::core::snapshot::{ClusterView, Snapshot, Sourced};
-use concordat::source::cluster::{Incoming, Stores};
+use concordat_core::judge::Judgement;
+use concordat_core::plan::{PART, Plan, PlannedObject};
+use concordat_core::sign::{SignatureRequest, signature};
+use concordat_core::snapshot::{ClusterView, Snapshot, Sourced};
+use concordat_source::cluster::{Incoming, Stores};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Namespace};
 use k8s_openapi::api::networking::v1::NetworkPolicy;

@@ -1,9 +1,9 @@
 //! Findings as workflow commands, which GitHub shows beside the line.
 
 use super::repository::Repository;
-use crate::core::finding::{Finding, Origin, Severity};
-use crate::core::text::visible;
-use crate::source::files::STDIN;
+use concordat_core::finding::{Finding, Origin, Severity};
+use concordat_core::text::visible;
+use concordat_source::files::STDIN;
 
 /// A line for each finding.
 pub(super) fn lines(findings: &[Finding], repository: &Repository) -> Vec<String> {
@@ -47,7 +47,7 @@ fn property(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::finding::Code;
+    use concordat_core::finding::Code;
 
     #[test]
     fn nothing_in_a_finding_ends_its_command_early() {
@@ -59,7 +59,7 @@ mod tests {
         };
         let finding = Finding::new(Code::InvalidYaml, origin, "50% of\r\nit::error").help("mend it");
         assert_eq!(
-            lines(&[finding], &Repository::of(std::iter::empty())),
+            lines(&[finding], &Repository::at("/repository")),
             [
                 "::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of\\u{d}%0Ait::error%0Ahelp: mend it"
             ]

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
-use crate::cli::output::unique;
-use crate::core::finding::{Finding, Origin};
-use crate::core::text::visible;
+use crate::output::unique;
+use concordat_core::finding::{Finding, Origin};
+use concordat_core::text::visible;
 
 /// Errors fail, and with `strict` warnings do too. Nothing wrong is one case that passes, as a report without cases
 /// is an error to some readers.
@@ -79,7 +79,7 @@ fn case(finding: &Finding, strict: bool, names: &mut BTreeSet<String>) -> TestCa
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::finding::Code;
+    use concordat_core::finding::Code;
 
     #[test]
     fn no_two_cases_have_one_name_and_a_broken_rule_is_in_it() {

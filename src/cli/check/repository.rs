@@ -24,6 +24,12 @@ impl Repository {
         Self { here, root }
     }
 
+    /// A repository of a test's own, whatever the folder that the test runs in.
+    #[cfg(test)]
+    pub(super) fn at(root: &str) -> Self {
+        Self { here: PathBuf::from(root), root: PathBuf::from(root) }
+    }
+
     /// The file's path from the root, its parts joined by `/`; none where it lies elsewhere.
     pub(super) fn relative(&self, file: &str) -> Option<Vec<String>> {
         let path = plain(&self.here.join(file));

@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use super::repository::Repository;
-use crate::cli::output::report::Texts;
-use crate::core::finding::{Code, Finding, ObjectKey, Origin, Severity};
-use crate::core::terms;
-use crate::core::text::visible;
-use crate::source::files::STDIN;
+use crate::output::report::Texts;
+use concordat_core::finding::{Code, Finding, ObjectKey, Origin, Severity};
+use concordat_core::terms;
+use concordat_core::text::visible;
+use concordat_source::files::STDIN;
 
 /// GitHub takes no more in one run.
 const MOST_RESULTS: usize = 25_000;
@@ -227,7 +227,7 @@ mod tests {
     }
 
     fn run(findings: &[Finding]) -> Value {
-        let repository = Repository::of(std::iter::empty());
+        let repository = Repository::at("/repository");
         document(findings, &mut Texts::default(), &repository, true)["runs"][0].clone()
     }
 

@@ -6,18 +6,18 @@ use std::path::PathBuf;
 use kube::ResourceExt as _;
 
 use super::Format;
-use crate::api::{ConditionStatus, ObjectRef, Phase, Standing};
-use crate::cli::Exit;
-use crate::cli::arguments::{Moment, as_typed};
-use crate::cli::load::{self, Loaded};
-use crate::cli::output::wrap::wrap;
-use crate::cli::output::{Printer, count};
-use crate::core::explain::{
+use crate::Exit;
+use crate::arguments::{Moment, as_typed};
+use crate::load::{self, Loaded};
+use crate::output::wrap::wrap;
+use crate::output::{Printer, count};
+use concordat_api::{ConditionStatus, ObjectRef, Phase, Standing};
+use concordat_core::explain::{
     ClosedPath, ExplainedCondition, ExplainedParty, ExplainedRule, Explanation, NamedMoment, NextChange,
     OpenPath, UnknownAgreement, explain,
 };
-use crate::core::finding::Finding;
-use crate::core::judge::Judgement;
+use concordat_core::finding::Finding;
+use concordat_core::judge::Judgement;
 
 pub(super) fn run(
     named: &ObjectRef,

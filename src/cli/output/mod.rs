@@ -20,7 +20,7 @@ use serde::Serialize;
 pub(super) use paint::Paint;
 use progress::Progress;
 
-use crate::core::text::{visible, visible_json};
+use concordat_core::text::{visible, visible_json};
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]

@@ -7,14 +7,14 @@ use std::sync::LazyLock;
 
 use owo_colors::Style;
 
-use crate::core::text::visible;
+use concordat_core::text::visible;
 
 /// Paints text where colours are wanted, and leaves it alone where they are not.
 ///
 /// Each colour of ours bears a number that nobody knows beforehand, and [`Paint::shown`] takes it off again. What looks
 /// like a colour without it stood in somebody's text, and is spelt out like all that would act in a terminal.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::cli) struct Paint {
+pub(crate) struct Paint {
     seal: Option<u64>,
 }
 
@@ -29,7 +29,7 @@ impl Paint {
         Self { seal: on.then(|| *SEAL) }
     }
 
-    pub(in crate::cli) fn is_on(self) -> bool {
+    pub(crate) fn is_on(self) -> bool {
         self.seal.is_some()
     }
 
@@ -54,27 +54,27 @@ impl Paint {
             .join(&sealed)
     }
 
-    pub(in crate::cli) fn bold(self, text: impl Display) -> String {
+    pub(crate) fn bold(self, text: impl Display) -> String {
         self.style(Style::new().bold(), text)
     }
 
-    pub(in crate::cli) fn dim(self, text: impl Display) -> String {
+    pub(crate) fn dim(self, text: impl Display) -> String {
         self.style(Style::new().dimmed(), text)
     }
 
-    pub(in crate::cli) fn red(self, text: impl Display) -> String {
+    pub(crate) fn red(self, text: impl Display) -> String {
         self.style(Style::new().red().bold(), text)
     }
 
-    pub(in crate::cli) fn green(self, text: impl Display) -> String {
+    pub(crate) fn green(self, text: impl Display) -> String {
         self.style(Style::new().green().bold(), text)
     }
 
-    pub(in crate::cli) fn yellow(self, text: impl Display) -> String {
+    pub(crate) fn yellow(self, text: impl Display) -> String {
         self.style(Style::new().yellow().bold(), text)
     }
 
-    pub(in crate::cli) fn cyan(self, text: impl Display) -> String {
+    pub(crate) fn cyan(self, text: impl Display) -> String {
         self.style(Style::new().cyan(), text)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 /// Shows what is going on until it is dropped.
 #[derive(Debug)]
-pub(in crate::cli) struct Progress {
+pub(crate) struct Progress {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }

@@ -12,19 +12,19 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 
 use super::wrap::wrap;
 use super::{Paint, count};
-use crate::core::finding::{Finding, Origin, Severity};
-use crate::core::text::{masked, visible};
-use crate::source::files::{FilesReport, STDIN};
+use concordat_core::finding::{Finding, Origin, Severity};
+use concordat_core::text::{masked, visible};
+use concordat_source::files::{FilesReport, STDIN};
 
 /// The texts of the files that findings are about, read when they are asked for.
 #[derive(Debug, Default)]
-pub(in crate::cli) struct Texts {
+pub(crate) struct Texts {
     by_file: BTreeMap<String, Option<Arc<str>>>,
 }
 
 impl Texts {
     /// No texts yet, but for that of standard input, which cannot be read again.
-    pub(in crate::cli) fn new(stdin: Option<String>) -> Self {
+    pub(crate) fn new(stdin: Option<String>) -> Self {
         let stdin = stdin.map(|text| (STDIN.to_owned(), Some(lines(&text))));
         Self { by_file: stdin.into_iter().collect() }
     }
@@ -37,7 +37,7 @@ impl Texts {
 
 impl Texts {
     /// How many characters are marked at a line and column, where the text can be read.
-    pub(in crate::cli) fn width(&mut self, file: &str, line: u32, column: u32) -> Option<u32> {
+    pub(crate) fn width(&mut self, file: &str, line: u32, column: u32) -> Option<u32> {
         let text = self.get(file)?;
         let (start, length) = span(&text, line, column)?;
         u32::try_from(text.get(start..start.checked_add(length)?)?.chars().count()).ok()
@@ -59,7 +59,7 @@ struct Report {
 }
 
 /// Sets findings for a reader, one after the other.
-pub(in crate::cli) fn render(findings: &[&Finding], texts: &mut Texts, paint: Paint, width: usize) -> String {
+pub(crate) fn render(findings: &[&Finding], texts: &mut Texts, paint: Paint, width: usize) -> String {
     let theme = if paint.is_on() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(width)
@@ -247,7 +247,7 @@ impl Diagnostic for Report {
 }
 
 /// The last line: how much was found in how much.
-pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint: Paint) -> String {
+pub(crate) fn summary(findings: &[Finding], report: &FilesReport, paint: Paint) -> String {
     let FilesReport {
         files,
         objects,
@@ -297,8 +297,7 @@ pub(in crate::cli) fn summary(findings: &[Finding], report: &FilesReport, paint:
 }
 
 /// The last line about a live cluster.
-#[cfg(feature = "controller")]
-pub(in crate::cli) fn live_summary(findings: &[Finding], objects: usize, paint: Paint) -> String {
+pub(crate) fn live_summary(findings: &[Finding], objects: usize, paint: Paint) -> String {
     format!("{} in a cluster with {}", verdict(findings, paint), count(objects, "object"))
 }
 

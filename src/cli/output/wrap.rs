@@ -2,7 +2,7 @@
 
 /// Sets text in lines of at most `width` characters, where its words allow it. Each line after the first is indented
 /// by more than that, so that the text stands in a column.
-pub(in crate::cli) fn wrap(text: &str, width: usize, indent: usize) -> String {
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
     let mut lines = String::new();
     let mut used = 0;
     for word in text.split_whitespace() {

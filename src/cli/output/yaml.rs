@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// A value as a YAML document.
-pub(in crate::cli) fn to_yaml(value: &impl Serialize) -> Result<String, serde_saphyr::SerializeError> {
+pub(crate) fn to_yaml(value: &impl Serialize) -> Result<String, serde_saphyr::SerializeError> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
     let mut text = String::new();
     serde_saphyr::to_fmt_writer_with_options(&mut text, value, options)?;

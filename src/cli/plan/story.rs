@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::ResourceExt as _;
 
-use crate::api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, PartyStanding, Phase, Standing};
-use crate::cli::output::wrap::wrap;
-use crate::cli::output::{Paint, Printer, count};
-use crate::core::finding::ObjectKey;
-use crate::core::judge::Judgement;
-use crate::core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
-use crate::core::policy::{Flow, levels};
-use crate::core::snapshot::Snapshot;
+use crate::output::wrap::wrap;
+use crate::output::{Paint, Printer, count};
+use concordat_api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, PartyStanding, Phase, Standing};
+use concordat_core::finding::ObjectKey;
+use concordat_core::judge::Judgement;
+use concordat_core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
+use concordat_core::policy::{Flow, levels};
+use concordat_core::snapshot::Snapshot;
 
 pub(super) fn tell(plan: &Plan, judgement: &Judgement, snapshot: &Snapshot, printer: &mut Printer) {
     let Plan { at: _, cluster, objects, statuses, finalizers: _, waiting, findings: _, next } = plan;

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::api::{AccessAnswer, FrameworkRef};
-use crate::cli::output::Printer;
-use crate::cli::output::wrap::wrap;
-use crate::core::judge::Judgement;
-use crate::core::policy::{Framework, rule_order};
+use crate::output::Printer;
+use crate::output::wrap::wrap;
+use concordat_api::{AccessAnswer, FrameworkRef};
+use concordat_core::judge::Judgement;
+use concordat_core::policy::{Framework, rule_order};
 
 /// How often tests reached a rule.
 #[derive(Clone, Copy, Debug, Default, Serialize)]

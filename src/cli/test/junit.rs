@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use quick_junit::{NonSuccessKind, Report, SerializeError, TestCase, TestCaseStatus, TestSuite};
 
 use super::{Own, OwnOutcome, expected, got};
-use crate::api::PolicyTestCase;
-use crate::cli::output::unique;
-use crate::core::finding::Finding;
-use crate::core::policy::TestOutcome;
-use crate::core::snapshot::{Snapshot, TestFile};
-use crate::core::text::visible;
+use crate::output::unique;
+use concordat_api::PolicyTestCase;
+use concordat_core::finding::Finding;
+use concordat_core::policy::TestOutcome;
+use concordat_core::snapshot::{Snapshot, TestFile};
+use concordat_core::text::visible;
 
 /// What did not pass, of a file: which test, and what became of it.
 pub(super) type Failure<'a> = (&'a TestFile, usize, &'a PolicyTestCase, TestOutcome);

@@ -22,7 +22,7 @@ use super::plan::{
     steps,
 };
 use super::shared::Shared;
-use crate::api::{GROUP, ObjectRef};
+use concordat_api::{GROUP, ObjectRef};
 
 /// What a cluster holds besides our own objects. What may not be read is none, and is not judged.
 #[derive(Clone, Debug, Default, PartialEq)]

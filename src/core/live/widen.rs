@@ -13,8 +13,8 @@ use k8s_openapi::api::networking::v1::{
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use kube::ResourceExt as _;
 
-use crate::core::selectors::Selector;
-use crate::core::shared::Shared;
+use crate::selectors::Selector;
+use crate::shared::Shared;
 
 /// The label that the API server writes on each namespace.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";

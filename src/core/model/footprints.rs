@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::api::{DataSharingAgreementSpec, PartnerOrgSpec, PlaceFootprintSpec};
+use concordat_api::{DataSharingAgreementSpec, PartnerOrgSpec, PlaceFootprintSpec};
 
 /// The footprints, with every footprint that each lies in.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -17,7 +17,7 @@ pub use workloads::{Claim, WorkloadIndex, clusters_meet};
 use super::finding::ObjectKey;
 use super::policy::{Framework, LocalPolicy, PolicyInDoubt};
 use super::snapshot::{ClusterView, Snapshot, Unreadable};
-use crate::api::{
+use concordat_api::{
     DataProductSpec, DataSharingAgreementSpec, DataSharingAgreementStatus, FrameworkRef, Function, ObjectRef,
     OrgState, PartnerOrgSpec, PartyRole, Purpose, RecipientRef, SignatureState, SupersededFor,
 };

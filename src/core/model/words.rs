@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use crate::api::{ObjectRef, SignatureEnd, SignatureState, Standing};
+use concordat_api::{ObjectRef, SignatureEnd, SignatureState, Standing};
 
 /// An agreement, and the party whose word on it is meant.
 pub type Slot = (ObjectRef, String);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::FunctionRef;
-use crate::api::Workload;
+use concordat_api::Workload;
 
 /// A namespace that a function claims.
 #[derive(Clone, Debug, PartialEq)]

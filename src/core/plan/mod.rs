@@ -21,7 +21,7 @@ use super::policy::{Assessment, Flow};
 use super::report;
 use super::shared::Shared;
 use super::snapshot::ClusterView;
-use crate::api::{
+use concordat_api::{
     DataAccessGrant, DataAccessGrantSpec, GrantAgreement, GrantFramework, GrantPurpose, GrantRecipient,
     LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
 };

@@ -18,11 +18,11 @@ use serde_json::json;
 
 use super::dns::{Dns, DnsPeer};
 use super::types::{AGREEMENT, MANAGED_BY, PART, PRODUCT, PlannedObject, RECIPIENT};
-use crate::api::{DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol};
-use crate::core::model::{Agreement, FunctionRef, Model, Organisation, Product};
-use crate::core::policy::Flow;
-use crate::core::selectors::{is_applicable, label_selector};
-use crate::core::terms;
+use crate::model::{Agreement, FunctionRef, Model, Organisation, Product};
+use crate::policy::Flow;
+use crate::selectors::{is_applicable, label_selector};
+use crate::terms;
+use concordat_api::{DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol};
 
 /// The label by which a namespace is selected: the API server writes it, tenants cannot.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -285,8 +285,8 @@ impl<'a> Network<'a> {
     /// Whether two things are in one cluster, as far as the view tells clusters apart.
     fn same_cluster(&self, a: Option<&str>, b: Option<&str>) -> bool {
         match &self.model.cluster {
-            crate::core::snapshot::ClusterView::Named(_) => a == b,
-            crate::core::snapshot::ClusterView::Any | crate::core::snapshot::ClusterView::Unnamed => true,
+            crate::snapshot::ClusterView::Named(_) => a == b,
+            crate::snapshot::ClusterView::Any | crate::snapshot::ClusterView::Unnamed => true,
         }
     }
 }

@@ -44,9 +44,9 @@ use super::types::{
     AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT,
     StatusBody,
 };
-use crate::api::{API_VERSION, DataAccessGrant, DataSharingAgreementStatus, ObjectRef, SupersededFor};
-use crate::core::finding::ObjectKey;
-use crate::core::shared::Shared;
+use crate::finding::ObjectKey;
+use crate::shared::Shared;
+use concordat_api::{API_VERSION, DataAccessGrant, DataSharingAgreementStatus, ObjectRef, SupersededFor};
 
 /// One write.
 #[derive(Clone, Debug, PartialEq)]

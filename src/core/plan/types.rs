@@ -8,9 +8,11 @@ use kube::ResourceExt as _;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
-use crate::api::{DataAccessGrant, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus};
-use crate::core::finding::{Finding, ObjectKey};
-use crate::core::shared::Shared;
+use crate::finding::{Finding, ObjectKey};
+use crate::shared::Shared;
+use concordat_api::{
+    DataAccessGrant, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus,
+};
 
 /// The field manager of everything that the operator applies.
 pub const FIELD_MANAGER: &str = "concordat";

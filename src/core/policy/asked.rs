@@ -4,14 +4,14 @@ use jiff::Timestamp;
 
 use super::assess::Assessments;
 use super::near_miss::{ACTION, CALLER, LEVEL, PURPOSE, RESOURCE, SUBJECT, miss};
-use crate::api::{
+use crate::finding::ObjectKey;
+use crate::model::{FunctionRef, Model, Product};
+use crate::text::is_blank;
+use crate::validate::shape::nearest;
+use concordat_api::{
     AccessRequest, DataAction, Identifiability, NearMiss, ObjectRef, PartnerOrgSpec, RequestContext, Subject,
     SubjectType,
 };
-use crate::core::finding::ObjectKey;
-use crate::core::model::{FunctionRef, Model, Product};
-use crate::core::text::is_blank;
-use crate::core::validate::shape::nearest;
 
 /// A request whose names have been found.
 pub(super) struct Asked<'a> {

@@ -14,9 +14,9 @@ use super::gate::Forms;
 use super::signing::{PartyState, Signing};
 use super::since::Since;
 use super::succession::{Ended, Succession, TookPart, assumed, succession};
-use crate::api::{ObjectRef, Phase, Standing};
-use crate::core::model::{Agreement, FunctionRef, Model};
-use crate::core::parallel;
+use crate::model::{Agreement, FunctionRef, Model};
+use crate::parallel;
+use concordat_api::{ObjectRef, Phase, Standing};
 
 /// How an agreement stands.
 #[derive(Clone, Debug)]

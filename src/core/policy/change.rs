@@ -15,13 +15,13 @@ use super::moments::add_months;
 use super::near_miss::{ACTION, LEVEL, PURPOSE, RESOURCE, SUBJECT};
 use super::remedy::World;
 use super::{LocalPolicy, LocalRule, names};
-use crate::api::{
+use crate::model::{Agreement, FunctionRef, Said, Signer, Word, Words};
+use crate::validate::shape::nearest;
+use concordat_api::{
     Assurance, ConfidentialityBasis, DataAction, Dspt, DsptStatus, EquivalentAssurance, Ico, IcoStatus,
     Identifiability, ObjectRef, OrgState, Party, PartyRole, People, RecipientRef, SignatureState,
     SubjectType,
 };
-use crate::core::model::{Agreement, FunctionRef, Said, Signer, Word, Words};
-use crate::core::validate::shape::nearest;
 
 /// A change. The order of the variants has no meaning but to compare sets of them.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -460,7 +460,7 @@ impl Change {
                 let Some(first) = spec.purposes.first().cloned() else { return };
                 let FunctionRef { org, function } = function;
                 let recipients = Some(vec![RecipientRef { org, function: Some(function) }]);
-                spec.purposes.push(crate::api::Purpose {
+                spec.purposes.push(concordat_api::Purpose {
                     code: purpose.clone(),
                     products: vec![product],
                     recipients,
@@ -623,7 +623,7 @@ fn of_agreement(attribute: &str, wanted: &Wanted, agreement: &Agreement, asked: 
 
 fn of_caller(subject: &str, wanted: &Wanted, agreement: &Agreement, asked: &Asked<'_>) -> Vec<Change> {
     let purposes = || {
-        let lists = |purpose: &&crate::api::Purpose| purpose.products.contains(&asked.product.reference);
+        let lists = |purpose: &&concordat_api::Purpose| purpose.products.contains(&asked.product.reference);
         agreement.spec.purposes.iter().filter(lists).map(|purpose| purpose.code.clone())
     };
     match (subject.strip_prefix("context.").unwrap_or(subject), wanted) {

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::authorize::{Outcome, Question};
 use super::load::on_large_stack;
-use crate::api::Identifiability;
+use concordat_api::Identifiability;
 
 /// One clause of a rule.
 #[derive(Clone, Debug)]
@@ -596,7 +596,7 @@ fn moment(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::policy::load::load;
+    use crate::policy::load::load;
 
     fn texts(rule: &str) -> Vec<String> {
         let text = format!("@id(\"x\") @reason(\"y\") {rule}");

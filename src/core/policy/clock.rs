@@ -81,7 +81,7 @@ fn is_attribute(expression: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::policy::built_in;
+    use crate::policy::built_in;
 
     fn rule(condition: &str) -> bool {
         let text = format!("forbid (principal, action, resource) when {{ {condition} }};");

@@ -16,8 +16,8 @@ use super::moments::next_transition;
 use super::names;
 use super::signing::{PartyState, Signing, all_are_out, fully_signed, party_state, standing_signed};
 use super::succession::Succession;
-use crate::api::{PartyRole, Phase};
-use crate::core::model::{Agreement, FunctionRef, Model};
+use crate::model::{Agreement, FunctionRef, Model};
+use concordat_api::{PartyRole, Phase};
 
 /// A rule of the agreement gate that refuses.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use super::entities::{Value, flag, long, moment, text, texts};
 use super::framework::Framework;
 use super::names;
-use crate::api::{Identifiability, ObjectRef};
+use concordat_api::{Identifiability, ObjectRef};
 
 /// What a rule of the access gate can read beside principal, action and resource. The schema says what each field means.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ fn local_time(now: Timestamp, zone: &TimeZone) -> (i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::policy::built_in;
+    use crate::policy::built_in;
 
     #[test]
     fn the_local_time_follows_the_zone_of_the_framework() {

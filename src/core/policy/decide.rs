@@ -19,12 +19,12 @@ use super::near_miss::{closest_agreement, miss, nothing_permits};
 use super::remedy::wire;
 use super::step::Step;
 use super::{LocalPolicy, LocalRule, names, rule_order};
-use crate::api::{
+use crate::model::{Agreement, Model};
+use crate::text::is_blank;
+use concordat_api::{
     AccessAnswer, AccessRequest, AnswerContext, DataAction, DecisionTier, Identifiability, NearMiss,
     ObjectRef, RequestContext,
 };
-use crate::core::model::{Agreement, Model};
-use crate::core::text::is_blank;
 
 /// The answer to a request, and what each candidate said.
 #[derive(Clone, Debug, PartialEq)]

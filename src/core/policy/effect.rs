@@ -20,8 +20,8 @@ use super::exceptions::{About, Lifts};
 use super::framework::Framework;
 use super::load::Rule;
 use super::{lint, names, rule_order};
-use crate::api::{DataAction, Identifiability, ObjectRef};
-use crate::core::model::{Agreement, FunctionRef, Model, Product};
+use crate::model::{Agreement, FunctionRef, Model, Product};
+use concordat_api::{DataAction, Identifiability, ObjectRef};
 
 /// How many questions are asked about all permits of one text.
 const MOST_QUESTIONS: usize = 2_000;

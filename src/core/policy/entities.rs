@@ -8,12 +8,12 @@ use cedar_policy::{Entities, Entity, EntityUid, EvalResult, RestrictedExpression
 use jiff::Timestamp;
 
 use super::{names, schema::schema};
-use crate::api::{
+use crate::model::{Agreement, FunctionRef, Model, Organisation, WorkloadIndex};
+use crate::terms;
+use concordat_api::{
     Assurance, DataProductSpec, DataSharingAgreementSpec, IcoStatus, ObjectRef, PartnerOrgSpec, People,
     Purpose, RetentionMethod,
 };
-use crate::core::model::{Agreement, FunctionRef, Model, Organisation, WorkloadIndex};
-use crate::core::terms;
 
 /// An attribute or context value.
 pub(super) type Value = RestrictedExpression;

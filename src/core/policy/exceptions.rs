@@ -8,8 +8,8 @@ use jiff::Timestamp;
 
 use super::entities::Signed;
 use super::framework::Framework;
-use crate::api::{PartyRole, Sector};
-use crate::core::model::{Agreement, Exception, Model};
+use crate::model::{Agreement, Exception, Model};
+use concordat_api::{PartyRole, Sector};
 
 /// Whom a rule is about when it is asked.
 #[derive(Clone, Copy, Debug)]

@@ -17,8 +17,8 @@ use super::framework::{Framework, RuleSet};
 use super::moments::dates_read;
 use super::names;
 use super::signing::{Signing, party_state, standing_signed};
-use crate::api::{DataAction, Identifiability, ObjectRef, OrgState, Purpose, Standing};
-use crate::core::model::{Agreement, FunctionRef, Model, Product};
+use crate::model::{Agreement, FunctionRef, Model, Product};
+use concordat_api::{DataAction, Identifiability, ObjectRef, OrgState, Purpose, Standing};
 
 /// An open path: one product, one recipient function, and the purposes that are open.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -15,8 +15,8 @@ use super::entities::{Value, long, record, text, texts};
 use super::load::{PolicyProblem, Rule, load};
 use super::reads::Reads;
 use super::{clock, lint, names};
-use crate::api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
-use crate::core::terms;
+use crate::terms;
+use concordat_api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
 
 /// A framework whose policies are loaded.
 #[derive(Clone, Debug)]

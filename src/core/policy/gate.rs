@@ -18,8 +18,8 @@ use super::exceptions::{About, Lifts};
 use super::framework::{Framework, RuleSet};
 use super::moments::{add_months, dates_read};
 use super::names;
-use crate::api::{FrameworkRef, OrgState, Party, PartyRole, Purpose};
-use crate::core::model::{Agreement, Model, Product};
+use crate::model::{Agreement, Model, Product};
+use concordat_api::{FrameworkRef, OrgState, Party, PartyRole, Purpose};
 
 /// One question of the agreement gate. With `accession` it is asked for some controllers' products, which hold the same.
 #[derive(Clone, Debug)]

@@ -9,8 +9,8 @@ use super::clauses::{conjuncts, path};
 use super::constant;
 use super::load::{PolicyProblem, Rule};
 use super::parity;
-use crate::core::finding::Code;
-use crate::core::model::Model;
+use crate::finding::Code;
+use crate::model::Model;
 
 /// What can be said of the rules of a text by themselves.
 pub(super) fn rules(rules: &[Rule]) -> Vec<PolicyProblem> {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::clauses::{Clauses, lazily};
 use super::reads;
 use super::validator;
-use crate::core::finding::Code;
+use crate::finding::Code;
 
 /// The longest text that is parsed, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;

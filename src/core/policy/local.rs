@@ -17,12 +17,12 @@ use super::moments::add_months;
 use super::own_tests::{Tested, test_all};
 use super::words::{self, Word};
 use super::{lint, names};
-use crate::api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, PlaceFootprintSpec, PolicyTestCase};
-use crate::core::finding::{Code, Finding, Severity};
-use crate::core::model::{Agreement, Footprints, Model};
-use crate::core::snapshot::{Snapshot, Sourced};
-use crate::core::terms;
-use crate::core::text::is_blank;
+use crate::finding::{Code, Finding, Severity};
+use crate::model::{Agreement, Footprints, Model};
+use crate::snapshot::{Snapshot, Sourced};
+use crate::terms;
+use crate::text::is_blank;
+use concordat_api::{FrameworkRef, LocalPolicy as WirePolicy, ObjectRef, PlaceFootprintSpec, PolicyTestCase};
 
 /// A local policy that is loaded, wholly or in part.
 #[derive(Clone, Debug)]

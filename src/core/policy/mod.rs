@@ -37,6 +37,8 @@ mod slices;
 mod step;
 mod succession;
 mod test;
+#[cfg(test)]
+mod test_world;
 mod validator;
 mod who_can;
 mod words;

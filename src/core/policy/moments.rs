@@ -9,8 +9,8 @@ use jiff::{Span, Timestamp};
 use super::clock;
 use super::framework::{Framework, RuleSet};
 use super::names;
-use crate::api::{DataSharingAgreementSpec, FrameworkRef, PartnerOrgSpec};
-use crate::core::model::{Agreement, Model};
+use crate::model::{Agreement, Model};
+use concordat_api::{DataSharingAgreementSpec, FrameworkRef, PartnerOrgSpec};
 
 /// Calendar months later, in UTC; none where the calendar ends.
 pub(super) fn add_months(from: Timestamp, months: i64) -> Option<Timestamp> {
@@ -190,7 +190,7 @@ pub(super) fn next_transition(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::policy::schema::SCHEMA_TEXT;
+    use crate::policy::schema::SCHEMA_TEXT;
 
     /// The dates of an entity in the schema.
     fn dates_of(entity: &str) -> BTreeSet<String> {
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn every_date_of_the_schema_is_known_here() {
-        let snapshot = crate::core::policy::slices::england();
+        let snapshot = crate::policy::test_world::england();
         let names = |dates: &[(&'static str, Option<Timestamp>)]| -> BTreeSet<String> {
             dates.iter().map(|(field, _)| (*field).to_owned()).collect()
         };

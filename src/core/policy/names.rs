@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid};
 
-use crate::api::{DataAction, ObjectRef};
-use crate::core::model::FunctionRef;
+use crate::model::FunctionRef;
+use concordat_api::{DataAction, ObjectRef};
 
 /// The entity types of the schema.
 struct Types {

@@ -13,9 +13,9 @@ use super::assess::{Assessment, Assessments};
 use super::authorize::Question;
 use super::clauses::{Clause, Seen, asker_says};
 use super::decide::{Candidate, CandidateVerdict, Verdict};
-use crate::api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef, Phase};
-use crate::core::model::{Agreement, Model};
-use crate::core::validate::shape::nearest;
+use crate::model::{Agreement, Model};
+use crate::validate::shape::nearest;
+use concordat_api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef, Phase};
 
 /// A deny for want of any permit: tier None.
 pub(super) fn nothing_permits(near_miss: NearMiss) -> Verdict {

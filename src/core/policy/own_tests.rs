@@ -14,10 +14,10 @@ use super::local::{LocalPolicy, parse, text_finding};
 use super::near_miss::{closed, closed_agreement};
 use super::signing::Signing;
 use super::{names, test};
-use crate::api::{LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
-use crate::core::finding::{Code, Finding};
-use crate::core::model::{FunctionRef, Model};
-use crate::core::snapshot::Sourced;
+use crate::finding::{Code, Finding};
+use crate::model::{FunctionRef, Model};
+use crate::snapshot::Sourced;
+use concordat_api::{LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
 
 /// What the policies' own tests have shown.
 #[derive(Default)]

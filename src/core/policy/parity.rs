@@ -15,8 +15,8 @@ use super::clauses::{conjuncts, path};
 use super::constant;
 use super::lint::required_agreement;
 use super::load::{PolicyProblem, Rule};
-use crate::api::Sector;
-use crate::core::finding::Code;
+use crate::finding::Code;
+use concordat_api::Sector;
 
 /// How many truths can be left open. More are not followed.
 const MOST_OPEN: usize = 12;
@@ -401,9 +401,9 @@ fn truth(body: &Value, variables: &[String], values: &Values) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use crate::core::finding::Code;
-    use crate::core::policy::lint;
-    use crate::core::policy::load::load;
+    use crate::finding::Code;
+    use crate::policy::lint;
+    use crate::policy::load::load;
 
     fn codes(rule: &str) -> usize {
         let text = format!("@id(\"x\") @reason(\"y\") {rule};");

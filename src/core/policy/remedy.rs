@@ -20,8 +20,8 @@ use super::near_miss;
 use super::rule_order;
 use super::signing::Signing;
 use super::step::Step;
-use crate::api::{AccessRequest, DecisionTier, NearMiss, NearMissStep, ObjectRef, OrgState, Phase};
-use crate::core::model::{Agreement, Model};
+use crate::model::{Agreement, Model};
+use concordat_api::{AccessRequest, DecisionTier, NearMiss, NearMissStep, ObjectRef, OrgState, Phase};
 
 /// How many copies are decided before it is said that nothing was found.
 const MOST_TRIALS: usize = 240;

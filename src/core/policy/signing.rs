@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::entities::Signed;
-use crate::api::{OrgState, PartyRole, Standing};
-use crate::core::model::{Agreement, Model, Voice};
+use crate::model::{Agreement, Model, Voice};
+use concordat_api::{OrgState, PartyRole, Standing};
 
 /// Whose word is taken.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

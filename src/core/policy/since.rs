@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::assess::{Assessment, Assessments};
 use super::framework::Framework;
 use super::names;
-use crate::api::{FrameworkRef, ObjectRef};
-use crate::core::model::{Agreement, Model};
+use crate::model::{Agreement, Model};
+use concordat_api::{FrameworkRef, ObjectRef};
 
 /// An assessment by a framework that calculates with the moment is not kept for longer.
 const NOT_PLAIN: SignedDuration = SignedDuration::from_secs(30);

@@ -4,7 +4,6 @@
 //! entity of every type by name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use cedar_policy::{Entities, EntityUid, Policy, PolicySet, SchemaFragment};
@@ -17,19 +16,12 @@ use super::context::AccessContext;
 use super::entities::{EntityStore, Linked};
 use super::schema::SCHEMA_TEXT;
 use super::signing::Signing;
+use super::test_world::england;
 use super::{built_in, names};
-use crate::api::{DataAction, Identifiability, ObjectRef};
-use crate::core::model::{FunctionRef, Model};
-use crate::core::snapshot::Snapshot;
-use crate::core::validate;
-use crate::source::files;
-
-/// The world of the framework's own tests.
-pub(super) fn england() -> Snapshot {
-    let (snapshot, findings, _) = files::read(&[PathBuf::from("policies/tests/england/world")]);
-    assert_eq!(findings, []);
-    snapshot
-}
+use crate::model::{FunctionRef, Model};
+use crate::snapshot::Snapshot;
+use crate::validate;
+use concordat_api::{DataAction, Identifiability, ObjectRef};
 
 fn at() -> Timestamp {
     "2026-11-22T09:00:00Z".parse().unwrap()

@@ -5,8 +5,8 @@ use std::fmt;
 use super::change::{Change, Fact, GIVEN, met};
 use super::near_miss::{ACTION, CALLER, RESOURCE, SUBJECT};
 use super::remedy::World;
-use crate::api::{DsptStatus, Identifiability};
-use crate::core::model::Word;
+use crate::model::Word;
+use concordat_api::{DsptStatus, Identifiability};
 
 /// What was seen, what it has to be, and who can change it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::moments::{openings, written_dates};
 use super::signing::{Signing, party_state, standing_signed};
-use crate::api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing, SupersededFor};
-use crate::core::model::{Agreement, Model, Remembered, Successor, Words};
+use crate::model::{Agreement, Model, Remembered, Successor, Words};
+use concordat_api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing, SupersededFor};
 
 /// What is left of an agreement after its successors.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -12,13 +12,13 @@ use super::decide::{decide, matching_rules};
 use super::local::LocalPolicy;
 use super::near_miss::closest_phase;
 use super::words::{is_object, misspelling_of, names};
-use crate::api::{
+use crate::judge::Judgement;
+use crate::model::Model;
+use crate::text::is_blank;
+use concordat_api::{
     AccessAnswer, AccessRequest, DataAction, DecisionTier, Expectation, ObjectRef, OrgState, Phase,
     PolicyTestCase, SubjectType,
 };
-use crate::core::judge::Judgement;
-use crate::core::model::Model;
-use crate::core::text::is_blank;
 
 /// How a test went.
 #[derive(Clone, Debug, PartialEq)]

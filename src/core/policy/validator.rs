@@ -10,7 +10,7 @@ use miette::Diagnostic;
 
 use super::load::{PolicyProblem, position};
 use super::schema::schema;
-use crate::core::finding::Code;
+use crate::finding::Code;
 
 /// The action that no local rule is asked about.
 const ACTIVATE: &str = "activateAgreement";

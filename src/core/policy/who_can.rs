@@ -14,13 +14,13 @@ use thiserror::Error;
 
 use super::decide::passes_ceiling;
 use super::{Flow, FlowPurpose, lint, names};
-use crate::api::{
+use crate::judge::Judgement;
+use crate::model::{Agreement, FunctionRef, Model};
+use crate::validate::shape::nearest;
+use concordat_api::{
     AccessRequest, DataAction, Identifiability, ObjectRef, RequestAction, RequestContext, RequestResource,
     Subject, SubjectType,
 };
-use crate::core::judge::Judgement;
-use crate::core::model::{Agreement, FunctionRef, Model};
-use crate::core::validate::shape::nearest;
 
 /// What is asked about; what is left out matches everything.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::clauses::path;
 use super::framework::Framework;
 use super::load::{PolicyProblem, Rule};
-use crate::api::{ObjectRef, Sector};
-use crate::core::finding::{Code, ObjectKey};
-use crate::core::model::{Claim, Model};
+use crate::finding::{Code, ObjectKey};
+use crate::model::{Claim, Model};
+use concordat_api::{ObjectRef, Sector};
 
 /// How many words of a text are looked at: what a text can cost is bounded.
 const MOST_WORDS: usize = 512;
@@ -339,7 +339,7 @@ pub(super) fn names(model: &Model, plain: &str, like: &str) -> Vec<String> {
         "PartnerOrg" => model.orgs.keys().cloned().collect(),
         "Footprint" => model.footprints.iter().map(|(name, _)| name.clone()).collect(),
         "OrgFunction" => {
-            let functions = |(org, it): (&String, &crate::core::model::Organisation)| {
+            let functions = |(org, it): (&String, &crate::model::Organisation)| {
                 it.spec
                     .functions
                     .iter()

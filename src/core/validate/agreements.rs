@@ -8,13 +8,13 @@ use serde_json::Value;
 
 use super::check::Check;
 use super::{Checked, listed, reference as key};
-use crate::api::{
+use crate::finding::Code;
+use crate::model::{Agreement, Model, Remembered, Successor, Words};
+use crate::policy::Framework;
+use crate::snapshot::{Snapshot, Unreadable};
+use concordat_api::{
     DataSharingAgreement, DataSharingAgreementSpec, ObjectRef, OrgState, PartyRole, Purpose, RecipientRef,
 };
-use crate::core::finding::Code;
-use crate::core::model::{Agreement, Model, Remembered, Successor, Words};
-use crate::core::policy::Framework;
-use crate::core::snapshot::{Snapshot, Unreadable};
 
 const KIND: &str = "DataSharingAgreement";
 

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use kube::Resource;
 
 use super::shape::nearest;
-use crate::api::ObjectRef;
-use crate::core::finding::{Code, Finding, ObjectKey, Severity};
-use crate::core::snapshot::{Sourced, Unreadable};
+use crate::finding::{Code, Finding, ObjectKey, Severity};
+use crate::snapshot::{Sourced, Unreadable};
+use concordat_api::ObjectRef;
 
 /// One object under examination.
 pub(super) struct Check<'a, T> {

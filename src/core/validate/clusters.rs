@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use kube::Resource;
 
 use super::listed;
-use crate::core::clusters;
-use crate::core::finding::{Code, Finding};
-use crate::core::snapshot::{ClusterView, Snapshot, Sourced};
+use crate::clusters;
+use crate::finding::{Code, Finding};
+use crate::snapshot::{ClusterView, Snapshot, Sourced};
 
 /// What leaves its cluster out, one finding for each workload and product. With a view of one cluster it is an error,
 /// and told where the object is read.

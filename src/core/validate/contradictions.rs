@@ -8,9 +8,9 @@ use jiff::Timestamp;
 
 use super::check::Check;
 use super::{Checked, reference};
-use crate::api::{DataSharingAgreement, IcoStatus, OrgState, PartnerOrg, RecipientRef};
-use crate::core::finding::Code;
-use crate::core::snapshot::Snapshot;
+use crate::finding::Code;
+use crate::snapshot::Snapshot;
+use concordat_api::{DataSharingAgreement, IcoStatus, OrgState, PartnerOrg, RecipientRef};
 
 pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'_>) {
     for sourced in &snapshot.orgs {

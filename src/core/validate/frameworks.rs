@@ -6,11 +6,11 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 
 use super::{Checked, listed};
-use crate::api::{FrameworkRef, Sector};
-use crate::core::finding::Code;
-use crate::core::model::{Exception, Model};
-use crate::core::policy::{self, built_in, built_in_spec, load_framework};
-use crate::core::snapshot::Snapshot;
+use crate::finding::Code;
+use crate::model::{Exception, Model};
+use crate::policy::{self, built_in, built_in_spec, load_framework};
+use crate::snapshot::Snapshot;
+use concordat_api::{FrameworkRef, Sector};
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let own = built_in();

@@ -5,8 +5,8 @@
 use serde_json::{Map, Value};
 
 use super::shape::ShapeProblem;
-use crate::core::finding::Code;
-use crate::core::names::{LABEL_VALUE, QUALIFIED, is_label_value, is_qualified, is_subdomain};
+use crate::finding::Code;
+use crate::names::{LABEL_VALUE, QUALIFIED, is_label_value, is_qualified, is_subdomain};
 
 /// The most bytes that keys and values of all annotations may have.
 const MOST_ANNOTATIONS: usize = 256 * 1024;

@@ -37,7 +37,7 @@ use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Looked, Model, Remembered};
 use super::parallel;
 use super::snapshot::{Snapshot, Sourced, Unreadable};
-use crate::api::{API_VERSION, ObjectRef};
+use concordat_api::{API_VERSION, ObjectRef};
 
 /// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
 /// rest of the model.

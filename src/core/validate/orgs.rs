@@ -9,10 +9,10 @@ use serde_json::Value;
 
 use super::check::Check;
 use super::{Checked, listed, selectors};
-use crate::api::PartnerOrg;
-use crate::core::finding::Code;
-use crate::core::model::{Claim, FunctionRef, Organisation, clusters_meet};
-use crate::core::snapshot::{ClusterView, Snapshot, Unreadable};
+use crate::finding::Code;
+use crate::model::{Claim, FunctionRef, Organisation, clusters_meet};
+use crate::snapshot::{ClusterView, Snapshot, Unreadable};
+use concordat_api::PartnerOrg;
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let names: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();

@@ -9,11 +9,11 @@ use jiff::tz::TimeZone;
 use kube::ResourceExt as _;
 
 use super::{Checked, listed, reference};
-use crate::api::{DataProduct, EndpointPort, FrameworkExceptionSpec, ObjectRef, PodSelector};
-use crate::core::finding::Code;
-use crate::core::model::clusters_meet;
-use crate::core::selectors::{Selector, is_applicable, label_selector};
-use crate::core::snapshot::{Snapshot, Sourced};
+use crate::finding::Code;
+use crate::model::clusters_meet;
+use crate::selectors::{Selector, is_applicable, label_selector};
+use crate::snapshot::{Snapshot, Sourced};
+use concordat_api::{DataProduct, EndpointPort, FrameworkExceptionSpec, ObjectRef, PodSelector};
 
 /// How many selectors of one namespace are held against each other. Thousands of products beside each other would hold
 /// everything against everything, and nobody reads that many warnings.

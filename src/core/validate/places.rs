@@ -6,10 +6,10 @@ use kube::ResourceExt as _;
 
 use super::check::Check;
 use super::{Checked, listed};
-use crate::api::{Geography, PlaceFootprint, PlaceFootprintSpec, Tier};
-use crate::core::finding::Code;
-use crate::core::model::Footprints;
-use crate::core::snapshot::Snapshot;
+use crate::finding::Code;
+use crate::model::Footprints;
+use crate::snapshot::Snapshot;
+use concordat_api::{Geography, PlaceFootprint, PlaceFootprintSpec, Tier};
 
 /// The usual population of a tier. Source: NHS England on neighbourhoods and places; The King's Fund on systems.
 fn usual_population(tier: Tier) -> Option<(i64, i64)> {

@@ -1,8 +1,8 @@
 //! Local policies: each is in a namespace that its footprint lists.
 
 use super::{Checked, listed, namespace};
-use crate::core::finding::Code;
-use crate::core::snapshot::Snapshot;
+use crate::finding::Code;
+use crate::snapshot::Snapshot;
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     for sourced in &snapshot.policies {

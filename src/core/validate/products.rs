@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::check::Check;
 use super::stores::Stores;
 use super::{Checked, listed, orgs, reference, selectors};
-use crate::api::{DataProduct, DataProductSpec, ObjectRef};
-use crate::core::finding::Code;
-use crate::core::model::{Organisation, Product};
-use crate::core::snapshot::Snapshot;
+use crate::finding::Code;
+use crate::model::{Organisation, Product};
+use crate::snapshot::Snapshot;
+use concordat_api::{DataProduct, DataProductSpec, ObjectRef};
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
     let all: BTreeMap<ObjectRef, &DataProductSpec> =

@@ -218,7 +218,7 @@ mod tests {
                 _ => 0,
             }
         }
-        for definition in crate::api::custom_resource_definitions() {
+        for definition in concordat_api::custom_resource_definitions() {
             let version = &definition.spec.versions[0];
             let schema = json!(version.schema.as_ref().unwrap().open_api_v3_schema);
             let (kept, all) = (Rules::compile(&schema).nodes(), nodes(&schema));

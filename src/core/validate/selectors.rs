@@ -3,10 +3,10 @@
 use kube::Resource;
 
 use super::check::Check;
-use crate::api::{PodSelector, SelectorOperator};
-use crate::core::finding::Code;
-use crate::core::names::{LABEL_VALUE, QUALIFIED, is_label_value, is_qualified};
-use crate::core::selectors::{Selector, label_selector};
+use crate::finding::Code;
+use crate::names::{LABEL_VALUE, QUALIFIED, is_label_value, is_qualified};
+use crate::selectors::{Selector, label_selector};
+use concordat_api::{PodSelector, SelectorOperator};
 
 /// Looks at the selector that stands in a field.
 pub(super) fn check<T>(check: &mut Check<'_, T>, selector: &PodSelector, field: &str)

@@ -11,10 +11,9 @@ use serde_json::Value;
 
 use super::rules::{Broken, Rules};
 use super::{dates, metadata};
-use crate::api;
-use crate::api::shape::{MOMENT, VISIBLE};
-use crate::core::finding::{Code, Severity};
-use crate::core::text::{TextProblem, text_problems};
+use crate::finding::{Code, Severity};
+use crate::text::{TextProblem, text_problems};
+use concordat_api::shape::{MOMENT, VISIBLE};
 
 /// Something wrong with an object's shape.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -53,13 +52,13 @@ impl Shape {
 }
 
 static SHAPES: LazyLock<BTreeMap<String, Shape>> = LazyLock::new(|| {
-    let kinds = api::custom_resource_definitions().into_iter().filter_map(|definition| {
+    let kinds = concordat_api::custom_resource_definitions().into_iter().filter_map(|definition| {
         let version = definition.spec.versions.into_iter().next()?;
         let schema = serde_json::to_value(version.schema?.open_api_v3_schema?).ok()?;
         Some((definition.spec.names.kind, Shape::compile(schema)?))
     });
-    let test =
-        Shape::compile(api::policy_test_schema()).map(|shape| (api::POLICY_TEST_KIND.to_owned(), shape));
+    let test = Shape::compile(concordat_api::policy_test_schema())
+        .map(|shape| (concordat_api::POLICY_TEST_KIND.to_owned(), shape));
     kinds.chain(test).collect()
 });
 
@@ -80,7 +79,7 @@ pub fn problems(kind: &str, object: &Value) -> Vec<ShapeProblem> {
     };
     let mut found: Vec<ShapeProblem> = structure(shape, object);
     unknown_fields(&shape.schema, object, "", &mut found);
-    if kind != api::POLICY_TEST_KIND {
+    if kind != concordat_api::POLICY_TEST_KIND {
         found.extend(metadata::problems(object));
     }
     if found.is_empty() {

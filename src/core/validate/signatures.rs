@@ -11,17 +11,15 @@ use kube::ResourceExt as _;
 
 use super::check::Check;
 use super::{Checked, listed, namespace, reference};
-use crate::api::{
+use crate::finding::Code;
+use crate::model::{Agreement, DelegatedWord, Delegation, Model, Said, Signer, Slot, Voice, Word, Words};
+use crate::parallel;
+use crate::snapshot::{Snapshot, Sourced, Unreadable};
+use crate::terms;
+use concordat_api::{
     AgreementSignature, DataProductSpec, DataSharingAgreementSpec, DelegatedSigning, ObjectRef, OrgState,
     PartnerOrgSpec, SignatureState, Standing,
 };
-use crate::core::finding::Code;
-use crate::core::model::{
-    Agreement, DelegatedWord, Delegation, Model, Said, Signer, Slot, Voice, Word, Words,
-};
-use crate::core::parallel;
-use crate::core::snapshot::{Snapshot, Sourced, Unreadable};
-use crate::core::terms;
 
 /// The signature objects behind the words, for findings about them.
 pub(super) type Objects<'s> = BTreeMap<Slot, Vec<&'s Sourced<AgreementSignature>>>;

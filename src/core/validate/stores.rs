@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::Check;
 use super::{Checked, listed, reference};
-use crate::api::{DataProduct, ObjectRef, PostgresqlStore};
-use crate::core::finding::Code;
-use crate::core::snapshot::Snapshot;
+use crate::finding::Code;
+use crate::snapshot::Snapshot;
+use concordat_api::{DataProduct, ObjectRef, PostgresqlStore};
 
 /// The most bytes of a name in PostgreSQL, which cuts longer ones without a word.
 const MOST_BYTES: usize = 63;

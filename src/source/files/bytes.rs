@@ -4,8 +4,8 @@ use std::fs;
 use std::io::{self, Read};
 
 use super::walk::{self, Entry, STDIN};
-use crate::api::GROUP;
-use crate::core::finding::{Code, Finding, Origin};
+use concordat_api::GROUP;
+use concordat_core::finding::{Code, Finding, Origin};
 
 /// How large a file of ours may be.
 const MAX_SIZE: usize = 4 << 20;

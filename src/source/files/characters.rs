@@ -1,7 +1,7 @@
 //! Characters that nobody sees, or that end a line for some readers only.
 
 use super::node::{Place, Problem};
-use crate::core::finding::Code;
+use concordat_core::finding::Code;
 
 /// What is said of a character that cannot be seen.
 pub(super) struct Invisible {

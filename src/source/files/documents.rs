@@ -33,7 +33,7 @@ use std::rc::Rc;
 
 use super::node::{Budget, Node, Place, Problem};
 use super::{characters, json, yaml};
-use crate::core::finding::Code;
+use concordat_core::finding::Code;
 
 /// One document of a text.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::node::{Content, Node};
-use crate::api::GROUP;
+use concordat_api::GROUP;
 
 /// Whether a text that is not YAML is a template of Helm or its kin.
 pub(super) fn is_template(text: &str) -> bool {

@@ -9,7 +9,7 @@ use std::str::CharIndices;
 
 use super::node::{Budget, Content, Key, MAX_DEPTH, Node, Place, Problem, Weight, shown};
 use super::scalar;
-use crate::core::finding::Code;
+use concordat_core::finding::Code;
 
 /// A value, what is wrong within it, and how many bytes it takes.
 pub(super) struct Read {

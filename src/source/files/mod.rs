@@ -28,12 +28,12 @@ pub use walk::STDIN;
 
 use serde_json::Value;
 
-use crate::api::{AccessRequest, GROUP};
-use crate::core::finding::{self, Code, Finding, Origin};
-use crate::core::parallel;
-use crate::core::snapshot::Snapshot;
-use crate::core::text::{NhsNumber, nhs_numbers};
-use crate::core::validate::shape;
+use concordat_api::{AccessRequest, GROUP};
+use concordat_core::finding::{self, Code, Finding, Origin};
+use concordat_core::parallel;
+use concordat_core::snapshot::Snapshot;
+use concordat_core::text::{NhsNumber, nhs_numbers};
+use concordat_core::validate::shape;
 
 /// What was read, in numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -206,19 +206,19 @@ pub fn read_request(path: &PathBuf) -> Result<ReadRequest, Vec<Finding>> {
         _ => return Err(vec![whole("the file holds more than one request")]),
     };
     let source =
-        crate::core::snapshot::Source { file: Some(entry.name.clone()), positions: root.positions() };
+        concordat_core::snapshot::Source { file: Some(entry.name.clone()), positions: root.positions() };
     // a request has the same shape wherever it stands, so it is looked at as part of a test
     const WITHIN: &str = "spec.tests[0].request";
     let value = root.value();
     let test = serde_json::json!({
-        "apiVersion": crate::api::API_VERSION,
-        "kind": crate::api::POLICY_TEST_KIND,
+        "apiVersion": concordat_api::API_VERSION,
+        "kind": concordat_api::POLICY_TEST_KIND,
         "metadata": { "name": "request" },
         "spec": { "tests": [{ "name": "request", "at": "2000-01-01T00:00:00Z", "request": value, "expect": { "decision": true } }] },
     });
     let mut findings: Vec<Finding> =
         problems.iter().map(|problem| objects::finding(&entry.name, problem, None)).collect();
-    findings.extend(shape::problems(crate::api::POLICY_TEST_KIND, &test).into_iter().map(|problem| {
+    findings.extend(shape::problems(concordat_api::POLICY_TEST_KIND, &test).into_iter().map(|problem| {
         let field = problem.field.strip_prefix(WITHIN).unwrap_or(&problem.field).trim_start_matches('.');
         let mut finding = Finding::new(problem.code, source.origin(None, field), problem.message);
         finding.help = problem.help;

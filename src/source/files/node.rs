@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::{Map, Number, Value};
 
-use crate::core::finding::Code;
+use concordat_core::finding::Code;
 
 /// How deep lists and mappings may nest.
 pub(super) const MAX_DEPTH: usize = 64;

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use super::documents::Document;
 use super::foreign;
 use super::node::{Content, Node, Problem};
-use crate::api::{API_VERSION, GROUP, POLICY_TEST_KIND, PolicyTestSpec, VERSION};
-use crate::core::finding::{Code, Finding, ObjectKey, Origin};
-use crate::core::snapshot::{Snapshot, Source, Sourced, TestFile, Unreadable};
-use crate::core::validate::shape;
+use concordat_api::{API_VERSION, GROUP, POLICY_TEST_KIND, PolicyTestSpec, VERSION};
+use concordat_core::finding::{Code, Finding, ObjectKey, Origin};
+use concordat_core::snapshot::{Snapshot, Source, Sourced, TestFile, Unreadable};
+use concordat_core::validate::shape;
 
 /// The kinds of the group, and whether a namespace holds their objects.
 const KINDS: [(&str, bool); 10] = [
@@ -651,7 +651,7 @@ mod tests {
 
     #[test]
     fn the_kinds_and_their_scopes_are_those_of_the_definitions() {
-        let defined: Vec<(String, bool)> = crate::api::custom_resource_definitions()
+        let defined: Vec<(String, bool)> = concordat_api::custom_resource_definitions()
             .into_iter()
             .map(|CustomResourceDefinition { spec, .. }| (spec.names.kind, spec.scope == "Namespaced"))
             .collect();

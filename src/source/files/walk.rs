@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::Gitignore;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::core::finding::{Code, Finding, Origin};
+use concordat_core::finding::{Code, Finding, Origin};
 
 /// The name under which standard input shows in messages.
 pub const STDIN: &str = "<stdin>";

@@ -13,7 +13,7 @@ use super::characters::{self, Invisible};
 use super::json::no_number;
 use super::node::{Budget, Content, Key, MAX_DEPTH, Node, Place, Problem, Weight, shown};
 use super::scalar::{self, Plain};
-use crate::core::finding::Code;
+use concordat_core::finding::Code;
 
 /// How many times what is written itself may come from aliases. kubectl gives up at a hundred times, and earlier in a
 /// large file.

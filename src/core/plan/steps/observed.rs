@@ -6,11 +6,11 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 
-use crate::api::{DataAccessGrant, Egress, ObjectRef};
-use crate::core::finding::ObjectKey;
-use crate::core::plan::StatusBody;
-use crate::core::shared::Shared;
-use crate::core::snapshot::{Snapshot, Sourced};
+use crate::finding::ObjectKey;
+use crate::plan::StatusBody;
+use crate::shared::Shared;
+use crate::snapshot::{Snapshot, Sourced};
+use concordat_api::{DataAccessGrant, Egress, ObjectRef};
 
 /// What stands in the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]

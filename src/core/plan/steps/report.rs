@@ -12,15 +12,13 @@ use kube::ResourceExt;
 
 use super::observed::{Observed, ObservedStatus, reference};
 use super::{Act, PlannedKey, Stage, Step, Wanted, grant_agreement, grant_key, policy_key};
-use crate::api::{
+use crate::finding::ObjectKey;
+use crate::parallel;
+use crate::plan::types::{AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT, StatusBody};
+use crate::report::NOT_IN_THIS_CLUSTER;
+use concordat_api::{
     Condition, ConditionStatus, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
 };
-use crate::core::finding::ObjectKey;
-use crate::core::parallel;
-use crate::core::plan::types::{
-    AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT, StatusBody,
-};
-use crate::core::report::NOT_IN_THIS_CLUSTER;
 
 /// Why a write did not succeed, by the object that was to be written.
 pub type Failures = BTreeMap<ObjectKey, Failure>;

@@ -3,8 +3,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::{Condition, ConditionStatus, DataSharingAgreementStatus, ObjectStatus, Phase};
-use crate::core::plan::{PlannedStatus, RECIPIENT};
+use crate::plan::{PlannedStatus, RECIPIENT};
+use concordat_api::{Condition, ConditionStatus, DataSharingAgreementStatus, ObjectStatus, Phase};
 
 const AGREEMENT_NAME: &str = "council/bins";
 

@@ -32,16 +32,16 @@ use super::health::Pulse;
 use super::lease::Leadership;
 use super::metrics::Metrics;
 use super::receipt::Receipt;
-use crate::api::{
+use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
     ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
 };
-use crate::core::finding::ObjectKey;
-use crate::core::plan::{
+use concordat_core::finding::ObjectKey;
+use concordat_core::plan::{
     Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Step, owner_reference, says_the_same,
 };
-use crate::core::shared::Shared;
-use crate::core::snapshot::Unreadable;
+use concordat_core::shared::Shared;
+use concordat_core::snapshot::Unreadable;
 
 /// How long one call may take.
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
@@ -604,7 +604,7 @@ mod tests {
 
     #[test]
     fn every_kind_of_ours_can_be_written_and_no_other() {
-        for definition in crate::api::custom_resource_definitions() {
+        for definition in concordat_api::custom_resource_definitions() {
             let kind = definition.spec.names.kind;
             let resource = resource(&kind).map(|it| (it.group, it.plural));
             assert_eq!(resource, Some((definition.spec.group, definition.spec.names.plural)), "{kind}");

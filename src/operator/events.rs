@@ -9,11 +9,11 @@ use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tracing::{debug, info};
 
 use super::execute::{chain, deadline};
-use crate::api::{API_VERSION, Condition, ConditionStatus, Phase};
-use crate::core::finding::ObjectKey;
-use crate::core::plan::{FIELD_MANAGER, StatusBody};
-use crate::core::snapshot::Unreadable;
-use crate::core::text::{masked, visible};
+use concordat_api::{API_VERSION, Condition, ConditionStatus, Phase};
+use concordat_core::finding::ObjectKey;
+use concordat_core::plan::{FIELD_MANAGER, StatusBody};
+use concordat_core::snapshot::Unreadable;
+use concordat_core::text::{masked, visible};
 
 /// An Event's note may hold 1 kB.
 const NOTE: usize = 1000;
@@ -167,7 +167,7 @@ fn validity(was: Option<&StatusBody>, is: &[Condition]) -> Option<News> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{DataSharingAgreementStatus, ObjectStatus};
+    use concordat_api::{DataSharingAgreementStatus, ObjectStatus};
 
     fn agreement(phase: Phase, message: &str) -> StatusBody {
         StatusBody::Agreement(Box::new(DataSharingAgreementStatus {

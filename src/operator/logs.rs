@@ -6,7 +6,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 
 use super::LogFormat;
-use crate::core::text::{visible, visible_json};
+use concordat_core::text::{visible, visible_json};
 
 /// Sets up logging for the process. `RUST_LOG` chooses what is shown. A second call changes nothing.
 pub(super) fn init(format: LogFormat) {

@@ -12,7 +12,7 @@ use kube::core::ObjectMeta;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::core::finding::ObjectKey;
+use concordat_core::finding::ObjectKey;
 
 /// Changes come in bursts: wait this long for the next of one.
 const QUIET: Duration = Duration::from_millis(50);

@@ -8,14 +8,12 @@ mod check;
 mod completions;
 mod crds;
 mod explain;
-#[cfg(feature = "controller")]
 mod live;
 mod load;
 mod man;
 mod output;
 mod plan;
 mod reference;
-#[cfg(feature = "controller")]
 mod run;
 mod sign;
 mod test;
@@ -26,6 +24,7 @@ use std::process::ExitCode;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
 
+pub use crds::crd_yaml;
 use output::{ColorChoice, Printer};
 pub use reference::reference;
 
@@ -69,7 +68,6 @@ enum Command {
     /// Print the manual page of a command, or write all of them into a folder.
     Man(man::Arguments),
     /// Run the operator.
-    #[cfg(feature = "controller")]
     Run(run::Arguments),
 }
 
@@ -114,7 +112,6 @@ pub fn main() -> ExitCode {
         Command::Crds(arguments) => crds::run(arguments, &mut printer),
         Command::Completions(arguments) => completions::run(arguments, &mut printer),
         Command::Man(arguments) => man::run(arguments, &mut printer),
-        #[cfg(feature = "controller")]
         Command::Run(arguments) => run::run(arguments, &mut printer),
     };
     if printer.finish() { exit.into() } else { Exit::Unknown.into() }

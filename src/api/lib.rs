@@ -16,7 +16,7 @@ mod place_footprint;
 mod policy_framework;
 mod policy_test;
 mod request;
-pub(crate) mod shape;
+pub mod shape;
 
 pub use agreement_signature::*;
 pub use common::*;

@@ -32,7 +32,7 @@ use tracing::{debug, info, warn};
 
 use super::execute::{DEADLINE, chain, deadline};
 use super::health::Pulse;
-use crate::core::plan::FIELD_MANAGER;
+use concordat_core::plan::FIELD_MANAGER;
 
 /// How long a lease lasts after its last renewal: long enough for a short outage, short enough for a withdrawal.
 const DURATION: Duration = Duration::from_secs(15);

@@ -23,8 +23,8 @@ use super::backoff::Backoff;
 use super::changes::Changes;
 use super::execute::{chain, deadline};
 use super::health::{Pulse, Pulses};
-use crate::core::plan::MANAGED_BY;
-use crate::source::cluster::{Incoming, Store, Stores, Undecoded};
+use concordat_core::plan::MANAGED_BY;
+use concordat_source::cluster::{Incoming, Store, Stores, Undecoded};
 
 /// How long one watch request lasts. The API server ends it, and so shows that it is there. A connection that has died
 /// in silence is found out no later than that, and a withdrawal must not wait long: hence one request a second in all.

@@ -21,10 +21,10 @@ use super::execute::Executor;
 use super::health::Pulse;
 use super::lease::Leadership;
 use super::metrics::Metrics;
-use crate::core::judge::Judge;
-use crate::core::plan::{Observed, Plan, Step, report, steps};
-use crate::core::snapshot::{ClusterView, Snapshot, Unreadable};
-use crate::source::cluster::Stores;
+use concordat_core::judge::Judge;
+use concordat_core::plan::{Observed, Plan, Step, report, steps};
+use concordat_core::snapshot::{ClusterView, Snapshot, Unreadable};
+use concordat_source::cluster::Stores;
 
 /// A clock can be set: look again this often, whatever the plan says.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

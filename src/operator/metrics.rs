@@ -8,8 +8,8 @@ use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::core::plan::{Plan, StatusBody};
-use crate::core::snapshot::Unreadable;
+use concordat_core::plan::{Plan, StatusBody};
+use concordat_core::snapshot::Unreadable;
 
 /// The numbers, shared by whoever counts.
 #[derive(Clone, Debug, Default)]

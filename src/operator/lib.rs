@@ -32,10 +32,10 @@ use tracing::info;
 
 use self::lease::{Candidate, Leadership};
 pub use self::lease::{DEFAULT_LEASE_NAME, Election};
-use crate::core::judge::Judge;
-use crate::core::plan::Dns;
-use crate::core::snapshot::ClusterView;
-use crate::source::cluster::Stores;
+use concordat_core::judge::Judge;
+use concordat_core::plan::Dns;
+use concordat_core::snapshot::ClusterView;
+use concordat_source::cluster::Stores;
 
 /// Where the health checks answer, unless told otherwise: this machine only.
 pub const DEFAULT_HEALTH_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
