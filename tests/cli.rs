@@ -165,6 +165,10 @@ shows! {
 shows! {
     help_says_what_there_is: ["--help"];
     check_looks_at_files_or_at_a_cluster: ["check", GOOD, "--live"];
+    plan_looks_at_files_or_at_a_cluster: ["plan", GOOD, "--context=north"];
+    who_can_names_the_kubeconfig_that_is_not_there: ["who-can", "--kubeconfig=tests/cli/nowhere.yaml"];
+    quiet_leaves_the_answer: ["plan", GOOD, "--quiet", AT];
+    quiet_leaves_errors: ["who-can", S01, "--cluster=nroth", "--quiet", AT];
     check_of_a_cluster_needs_a_kubeconfig_that_is_there: ["check", "--live", "--kubeconfig=tests/cli/nowhere.yaml"];
     check_of_a_cluster_needs_a_kubeconfig_that_is_one: ["check", "--live", "--kubeconfig=tests/cli/bad/bad-yaml.yaml"];
     a_kubeconfig_without_a_cluster_is_refused: ["check", "--kubeconfig=x"];
@@ -717,6 +721,33 @@ fn a_cluster_without_the_definitions_is_told_what_it_lacks() {
     snapshot!(check_cluster(Some(
         "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 19\r\n\r\n404 page not found\n"
     )));
+}
+
+/// Runs the command under another name, as kubectl runs a plugin.
+#[cfg(unix)]
+fn run_plugin(arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let plugin = folder.path().join("kubectl-concordat");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_concordat"), &plugin).unwrap();
+    std::process::Command::new(&plugin)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .env("HOME", "/nowhere")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn as_a_plugin_of_kubectl_it_reads_the_current_context_unless_told_otherwise() {
+    let plugin = |arguments: &[&str]| shown(arguments, &run_plugin(arguments));
+    let (_folder, kubeconfig, port) = server(None);
+    let flag = format!("--kubeconfig={kubeconfig}");
+    let of_cluster = plugin(&["who-can", &flag, AT]);
+    let of_cluster = of_cluster.replace(&kubeconfig, "FILE").replace(&port, "PORT");
+    let of_files = plugin(&["plan", GOOD, "--quiet", AT]);
+    snapshot!([of_cluster, of_files, plugin(&["plan", AT]), plugin(&["plan", "--at"])].join("\n"));
 }
 
 #[test]

@@ -7,19 +7,75 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
+use super::live::Connection;
 use super::output::Printer;
 use concordat_api::ObjectRef;
 use concordat_core::clusters;
 use concordat_core::plan::{Dns, DnsServer};
 use concordat_core::snapshot::{ClusterView, Snapshot};
 use concordat_core::validate::shape::nearest;
+use concordat_source::files::STDIN;
 
-/// Where manifests are read from.
+/// What is judged: files, or a live cluster.
 #[derive(Args, Clone, Debug)]
-pub(super) struct Paths {
-    /// Files and folders of manifests; `-` is standard input.
-    #[arg(value_name = "PATH", default_value = ".")]
-    pub(super) paths: Vec<PathBuf>,
+pub(super) struct Input {
+    /// Files and folders of manifests; `-` is standard input [default: .].
+    #[arg(value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Read a live cluster, and not files.
+    #[arg(long, conflicts_with = "paths")]
+    live: bool,
+
+    /// The kubeconfig of the cluster to read; implies `--live` [default: KUBECONFIG, the usual file, or the pod's own
+    /// account].
+    #[arg(long, value_name = "FILE", conflicts_with = "paths")]
+    kubeconfig: Option<PathBuf>,
+
+    /// The context within the kubeconfig; implies `--live` [default: its current one].
+    #[arg(long, value_name = "NAME", conflicts_with = "paths")]
+    context: Option<String>,
+}
+
+impl Input {
+    /// Reads the current context where nothing else is named, as a plugin of kubectl does.
+    pub(super) fn default_to_live(&mut self) {
+        self.live |= self.paths.is_empty();
+    }
+
+    /// The cluster to read; none where files are.
+    pub(super) fn cluster(&self) -> Option<Connection<'_>> {
+        let Self { paths: _, live, kubeconfig, context } = self;
+        (*live || kubeconfig.is_some() || context.is_some())
+            .then_some(Connection { kubeconfig: kubeconfig.as_deref(), context: context.as_deref() })
+    }
+
+    /// The files and folders to read.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        if self.paths.is_empty() { vec![PathBuf::from(".")] } else { self.paths.clone() }
+    }
+
+    /// Whether standard input is among what is read.
+    pub(super) fn reads_stdin(&self) -> bool {
+        self.paths.iter().any(|path| path.as_os_str() == STDIN)
+    }
+
+    /// The arguments as they are typed, each after a blank; those that say what holds anyway are left out.
+    pub(super) fn as_typed(&self) -> String {
+        let named = self.paths.iter().filter(|path| path.as_os_str() != "." && path.as_os_str() != STDIN);
+        let mut typed: String =
+            named.map(|path| format!(" {}", shell(&path.display().to_string()))).collect();
+        if self.live {
+            typed.push_str(" --live");
+        }
+        if let Some(kubeconfig) = &self.kubeconfig {
+            typed.push_str(&format!(" --kubeconfig {}", shell(&kubeconfig.display().to_string())));
+        }
+        if let Some(context) = &self.context {
+            typed.push_str(&format!(" --context {}", shell(context)));
+        }
+        typed
+    }
 }
 
 /// The cluster that is looked from.
@@ -35,12 +91,6 @@ impl Cluster {
     /// The view, where a cluster is named.
     pub(super) fn view(&self) -> Option<ClusterView> {
         self.cluster.clone().map(ClusterView::Named)
-    }
-
-    /// Looks at files from the cluster that is named. False where no object names it, which is said.
-    pub(super) fn look_at(&self, snapshot: &mut Snapshot, printer: &mut Printer) -> bool {
-        snapshot.cluster = self.view().unwrap_or(ClusterView::Any);
-        self.is_known(snapshot, printer)
     }
 
     /// Whether an object names the cluster, or none is asked for. A name that no object bears is a slip, of which an
@@ -130,12 +180,6 @@ pub(super) fn reference(text: &str) -> Result<ObjectRef, String> {
     }
 }
 
-/// Paths as they are typed into a command, each after a blank; those that the command reads anyway are left out.
-pub(super) fn as_typed(paths: &[PathBuf]) -> String {
-    let named = paths.iter().filter(|path| path.as_os_str() != "." && path.as_os_str() != "-");
-    named.map(|path| format!(" {}", shell(&path.display().to_string()))).collect()
-}
-
 /// A word as a shell reads it.
 fn shell(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@%+=,".contains(c);
@@ -173,6 +217,15 @@ mod tests {
         assert_eq!(shell("examples/s01-a_b"), "examples/s01-a_b");
         assert_eq!(shell("it's here"), "'it'\\''s here'");
         assert_eq!(shell(""), "''");
-        assert_eq!(as_typed(&[PathBuf::from("."), PathBuf::from("a b"), PathBuf::from("-")]), " 'a b'");
+    }
+
+    #[test]
+    fn what_is_read_is_typed_again() {
+        let paths = [".", "a b", "-"].map(PathBuf::from).to_vec();
+        let files = Input { paths, live: false, kubeconfig: None, context: None };
+        assert_eq!(files.as_typed(), " 'a b'");
+        let (kubeconfig, context) = (Some(PathBuf::from("k c")), Some("north".to_owned()));
+        let live = Input { paths: Vec::new(), live: true, kubeconfig, context };
+        assert_eq!(live.as_typed(), " --live --kubeconfig 'k c' --context north");
     }
 }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::Exit;
-use super::arguments::{Cluster, Moment, Paths};
+use super::arguments::{Cluster, DnsServers, Input, Moment};
 use super::live::Connection;
 use super::load;
 use super::output::Printer;
@@ -30,7 +30,7 @@ use repository::Repository;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    paths: Paths,
+    pub(super) input: Input,
 
     /// How to show what is found.
     #[arg(short, long, visible_alias = "format", value_enum, default_value_t)]
@@ -51,7 +51,7 @@ pub(super) struct Arguments {
     cluster: Cluster,
 
     #[command(flatten)]
-    live: Connection,
+    dns: DnsServers,
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
@@ -70,11 +70,13 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    if arguments.live.is_wanted() {
-        return run_live(arguments, printer);
+    if let Some(connection) = arguments.input.cluster() {
+        return run_live(connection, arguments, printer);
     }
-    let Arguments { paths: Paths { paths }, output, strict, days, at, cluster, .. } = arguments;
-    let mut loaded = load::load(paths, printer);
+    let Arguments { input, output, strict, days, at, cluster, dns: _ } = arguments;
+    let Some(mut loaded) = load::load(input, cluster.view().unwrap_or(ClusterView::Any), printer) else {
+        return Exit::Unknown;
+    };
     let unknown = |texts: &mut Texts, printer: &mut Printer| {
         if *output == Format::Human {
             Exit::Unknown
@@ -82,7 +84,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             Shown::nothing(at.timestamp(), *strict).write(*output, texts, printer)
         }
     };
-    if loaded.is_empty(paths, printer) || !cluster.look_at(&mut loaded.snapshot, printer) {
+    if loaded.is_empty(input, printer) || !cluster.is_known(&loaded.snapshot, printer) {
         return unknown(&mut loaded.texts, printer);
     }
     let at = load::moment(*at, &loaded.snapshot, printer);
@@ -118,20 +120,17 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         )
     };
     if loaded.is_partial() && findings.iter().any(missing) {
-        let paint = printer.talk_paint();
-        printer.talk(format!(
-            "{} some text could not be read, and what is said not to be there may be in it",
-            paint.yellow("note:")
-        ));
+        printer.note("some text could not be read, and what is said not to be there may be in it");
     }
     exit
 }
 
 /// Everything wrong with a live cluster.
-fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: _, output, strict, days, at, cluster, live } = arguments;
+fn run_live(connection: Connection<'_>, arguments: &Arguments, printer: &mut Printer) -> Exit {
+    let Arguments { input: _, output, strict, days, at, cluster, dns } = arguments;
     let view = cluster.view().unwrap_or(ClusterView::Unnamed);
-    let Some(Live { objects, surroundings, findings: unread, count: read }) = live.read(view, printer) else {
+    let Some(Live { objects, surroundings, findings: unread, count: read }) = connection.read(view, printer)
+    else {
         return Exit::Unknown;
     };
     let mut findings = unread;
@@ -144,7 +143,7 @@ fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
         let progress = printer.progress("judging");
         let judgement = Judgement::new(snapshot, moment);
         findings.extend(endings(snapshot, &judgement, *days));
-        findings.extend(live::findings(&judgement, &live.dns(), observed, &surroundings));
+        findings.extend(live::findings(&judgement, &dns.servers(), observed, &surroundings));
         used = frameworks(snapshot, &judgement);
         drop(progress);
     }
@@ -172,10 +171,8 @@ fn run_live(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let others = live::not_compared(&surroundings);
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(|group| format!("`{group}`")).collect();
-        let paint = printer.talk_paint();
-        printer.talk(format!(
-            "{} policies of {} can let through more too, and are not compared",
-            paint.yellow("note:"),
+        printer.note(format!(
+            "policies of {} can let through more too, and are not compared",
             others.join(", "),
         ));
     }

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::Exit;
-use super::arguments::{Cluster, Moment, Paths, reference};
+use super::arguments::{Cluster, Input, Moment, reference};
 use super::load::{self, Loaded};
 use super::output::wrap::wrap;
 use super::output::{Printer, report};
@@ -18,13 +18,13 @@ use concordat_api::{
 use concordat_core::finding::Finding;
 use concordat_core::judge::Judgement;
 use concordat_core::policy::{CandidateVerdict, Verdict};
-use concordat_source::files::{self, ReadRequest};
+use concordat_source::files::{self, ReadRequest, STDIN};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct Arguments {
     #[command(flatten)]
-    paths: Paths,
+    pub(super) input: Input,
 
     /// The request, an AuthZEN evaluation as YAML or JSON; `-` is standard input.
     #[arg(long, value_name = "FILE", group = "what")]
@@ -55,25 +55,20 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, request, agreement, cluster, at, output } = arguments;
-    let stdin = |path: &PathBuf| path.as_os_str() == "-";
-    if request.as_ref().is_some_and(stdin) && paths.iter().any(stdin) {
+    let Arguments { input, request, agreement, cluster, at, output } = arguments;
+    if request.as_ref().is_some_and(|path| path.as_os_str() == STDIN) && input.reads_stdin() {
         printer.error(
             "standard input cannot be both the request and the manifests",
             Some("put one of them into a file"),
         );
         return Exit::Unknown;
     }
-    let mut loaded = load::load(paths, printer);
-    if loaded.is_empty(paths, printer) {
+    let Some(mut loaded) = load::load_to_judge(input, cluster, printer) else {
         return Exit::Unknown;
-    }
-    if !cluster.look_at(&mut loaded.snapshot, printer) {
-        return Exit::Unknown;
-    }
+    };
     match (request, agreement) {
         (Some(request), _) => explain_request(request, &mut loaded, *at, *output, printer),
-        (None, Some(named)) => agreement::run(named, paths, &mut loaded, *at, *output, printer),
+        (None, Some(named)) => agreement::run(named, input, &mut loaded, *at, *output, printer),
         // clap asks for one of the two
         (None, None) => Exit::Unknown,
     }
@@ -89,14 +84,14 @@ fn explain_request(
     let request = match files::read_request(request) {
         Ok(ReadRequest { request, notes }) => {
             for note in notes {
-                printer.talk(format!("{} {note}", printer.talk_paint().yellow("note:")));
+                printer.note(note);
             }
             request
         }
         Err(findings) => {
             let findings: Vec<&Finding> = findings.iter().collect();
             let text = report::render(&findings, &mut loaded.texts, printer.talk_paint(), printer.width());
-            printer.talk(text.trim_end());
+            printer.say(text.trim_end());
             return Exit::Unknown;
         }
     };

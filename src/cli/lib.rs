@@ -19,11 +19,13 @@ mod sign;
 mod test;
 mod who_can;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use arguments::Input;
 pub use crds::crd_yaml;
 use output::{ColorChoice, Printer};
 pub use reference::reference;
@@ -45,6 +47,10 @@ struct Arguments {
         value_name = "WHEN"
     )]
     color: ColorChoice,
+
+    /// Say nothing but the answer, and errors.
+    #[arg(long, short, global = true)]
+    quiet: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -98,10 +104,43 @@ impl From<Exit> for ExitCode {
     }
 }
 
+impl Command {
+    /// What the command reads, where it reads manifests.
+    fn input(&mut self) -> Option<&mut Input> {
+        match self {
+            Self::Check(check::Arguments { input, .. })
+            | Self::Plan(plan::Arguments { input, .. })
+            | Self::Explain(explain::Arguments { input, .. })
+            | Self::WhoCan(who_can::Arguments { input, .. })
+            | Self::Test(test::Arguments { input, .. })
+            | Self::Sign(sign::Arguments { input, .. }) => Some(input),
+            Self::Crds(_) | Self::Completions(_) | Self::Man(_) | Self::Run(_) => None,
+        }
+    }
+}
+
+/// The name of the program as a plugin of kubectl, which runs it for `kubectl concordat`.
+const PLUGIN: &str = "kubectl-concordat";
+
+/// What the process was started with. As a plugin of kubectl it reads the current context, where no path is named.
+fn arguments() -> Arguments {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let is_plugin = program.as_deref().and_then(Path::file_stem).is_some_and(|name| name == PLUGIN);
+    if !is_plugin {
+        return Arguments::parse();
+    }
+    let matches = Arguments::command().bin_name("kubectl concordat").get_matches();
+    let mut arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    if let Some(input) = arguments.command.input() {
+        input.default_to_live();
+    }
+    arguments
+}
+
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Arguments { command, color } = Arguments::parse();
-    let mut printer = Printer::new(color);
+    let Arguments { command, color, quiet } = arguments();
+    let mut printer = Printer::new(color, quiet);
     let exit = match &command {
         Command::Check(arguments) => check::run(arguments, &mut printer),
         Command::Plan(arguments) => plan::run(arguments, &mut printer),

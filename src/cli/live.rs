@@ -1,50 +1,45 @@
 //! A live cluster for a command: which one, how it is reached, and what to say where it cannot be.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::Path;
 
-use super::arguments::DnsServers;
 use super::output::Printer;
-use concordat_core::plan::Dns;
 use concordat_core::snapshot::ClusterView;
 use concordat_operator::Options;
-use concordat_source::live::{self, Live, ReadError};
+use concordat_source::live::{self, Judged, Live, ReadError};
+use kube::Client;
 
-/// Which cluster is looked at.
-#[derive(Debug, clap::Args)]
-pub(super) struct Connection {
-    /// Look at a live cluster, and not at files.
-    #[arg(long, conflicts_with = "paths")]
-    live: bool,
-
-    /// The kubeconfig [default: KUBECONFIG, the usual file, or the pod's own account].
-    #[arg(long, value_name = "FILE", requires = "live")]
-    kubeconfig: Option<PathBuf>,
-
-    /// The context within the kubeconfig [default: its current one].
-    #[arg(long, value_name = "NAME", requires = "live")]
-    context: Option<String>,
-
-    #[command(flatten)]
-    dns: DnsServers,
+/// Which cluster is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection<'a> {
+    /// The kubeconfig; without one, the usual place.
+    pub(super) kubeconfig: Option<&'a Path>,
+    /// The context within it; without one, its current one.
+    pub(super) context: Option<&'a str>,
 }
 
-impl Connection {
-    /// Where the cluster resolves names.
-    pub(super) fn dns(&self) -> Dns {
-        self.dns.servers()
+impl Connection<'_> {
+    /// Reads everything that `check` looks at, or says why it cannot be read.
+    pub(super) fn read(self, view: ClusterView, printer: &mut Printer) -> Option<Live> {
+        self.ask(async |client| live::read(&client, view).await, printer)
     }
 
-    /// Whether a cluster is looked at, and not files.
-    pub(super) fn is_wanted(&self) -> bool {
-        self.live
+    /// Reads the objects that judging needs, or says why they cannot be read.
+    pub(super) fn read_judged(self, view: ClusterView, printer: &mut Printer) -> Option<Judged> {
+        self.ask(async |client| live::read_judged(&client, view).await, printer)
     }
 
-    /// Reads the cluster, or says why it cannot be read.
-    pub(super) fn read(&self, view: ClusterView, printer: &mut Printer) -> Option<Live> {
-        let Self { live: _, dns: _, kubeconfig, context } = self;
-        let options =
-            Options { kubeconfig: kubeconfig.clone(), context: context.clone(), ..Options::default() };
+    fn ask<T>(
+        self,
+        question: impl AsyncFnOnce(Client) -> Result<T, ReadError>,
+        printer: &mut Printer,
+    ) -> Option<T> {
+        let Self { kubeconfig, context } = self;
+        let options = Options {
+            kubeconfig: kubeconfig.map(Path::to_path_buf),
+            context: context.map(str::to_owned),
+            ..Options::default()
+        };
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -64,7 +59,7 @@ impl Connection {
             let server = config.cluster_url.to_string();
             let client = concordat_operator::client_of(config)
                 .map_err(|error| (in_one_line(&error), "see that the kubeconfig is whole".to_owned()))?;
-            live::read(&client, view).await.map_err(|error| {
+            question(client).await.map_err(|error| {
                 let help = match &error {
                     ReadError::TooMany { .. } => "check the files that they come from".to_owned(),
                     _ => format!(

@@ -5,31 +5,57 @@ use std::path::PathBuf;
 
 use jiff::Timestamp;
 
-use super::arguments::Moment;
+use super::arguments::{Cluster, Input, Moment};
 use super::output::report::{self, Texts};
 use super::output::{Printer, count};
 use concordat_core::finding::{Code, Finding, ObjectKey, Origin};
 use concordat_core::policy;
-use concordat_core::snapshot::Snapshot;
+use concordat_core::snapshot::{ClusterView, Snapshot};
 use concordat_source::files::{self, FilesReport};
+use concordat_source::live::Judged;
 
-/// What the files of some paths hold.
+/// What was read, of files or of a cluster.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) snapshot: Snapshot,
-    /// What is wrong with the files themselves and the shape of the objects.
+    /// What is wrong with the files themselves and the shape of the objects; of a cluster, what could not be read.
     pub(super) findings: Vec<Finding>,
     pub(super) report: FilesReport,
     pub(super) texts: Texts,
 }
 
+/// Reads what a command judges, looked at from a cluster. None where there is nothing that can be judged, which is
+/// said.
+pub(super) fn load_to_judge(input: &Input, cluster: &Cluster, printer: &mut Printer) -> Option<Loaded> {
+    let loaded = load(input, cluster.view().unwrap_or(ClusterView::Any), printer)?;
+    (!loaded.is_empty(input, printer) && cluster.is_known(&loaded.snapshot, printer)).then_some(loaded)
+}
+
+/// Reads files or a cluster. None where a cluster cannot be read, which is said.
+pub(super) fn load(input: &Input, view: ClusterView, printer: &mut Printer) -> Option<Loaded> {
+    let Some(connection) = input.cluster() else {
+        let mut loaded = read_files(&input.paths(), printer);
+        loaded.snapshot.cluster = view;
+        return Some(loaded);
+    };
+    let Judged { snapshot, findings, count } = connection.read_judged(view, printer)?;
+    let Some(snapshot) = snapshot else {
+        for finding in &findings {
+            printer.error(&finding.message, finding.help.as_deref());
+        }
+        return None;
+    };
+    let report = FilesReport { objects: count, ..FilesReport::default() };
+    Some(Loaded { snapshot, findings, report, texts: Texts::default() })
+}
+
 /// Reads what is under some paths.
-pub(super) fn load(paths: &[PathBuf], printer: &mut Printer) -> Loaded {
+fn read_files(paths: &[PathBuf], printer: &mut Printer) -> Loaded {
     let progress = printer.progress("reading manifests");
     let (snapshot, findings, mut report) = files::read(paths);
     drop(progress);
     for note in notes(&report) {
-        printer.talk(format!("{} {note}", printer.talk_paint().yellow("note:")));
+        printer.note(note);
     }
     let texts = Texts::new(report.stdin.take());
     Loaded { snapshot, findings, report, texts }
@@ -65,20 +91,25 @@ impl Loaded {
     }
 
     /// Whether there is nothing to judge, and nothing wrong to speak of instead. Says so.
-    pub(super) fn is_empty(&self, paths: &[PathBuf], printer: &mut Printer) -> bool {
+    pub(super) fn is_empty(&self, input: &Input, printer: &mut Printer) -> bool {
         if self.report.objects > 0 || !self.findings.is_empty() {
             return false;
         }
-        let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", path.display())).collect();
-        let FilesReport { files, .. } = self.report;
-        let paint = printer.talk_paint();
-        let what = if files == 0 {
-            "no YAML or JSON file".to_owned()
+        let (what, help) = if input.cluster().is_some() {
+            let what = "no object of `concordat.dev` in the cluster".to_owned();
+            (what, "apply manifests, or name a folder that holds them in place of `--live`")
         } else {
-            format!("no object of `concordat.dev` in {}", count(files, "file"))
+            let paths: Vec<String> =
+                input.paths().iter().map(|path| format!("`{}`", path.display())).collect();
+            let what = match self.report.files {
+                0 => "no YAML or JSON file".to_owned(),
+                files => format!("no object of `concordat.dev` in {}", count(files, "file")),
+            };
+            (format!("{what} under {}", paths.join(", ")), "name a folder that holds manifests")
         };
-        printer.talk(format!("{} {what} under {}", paint.red("nothing to judge:"), paths.join(", ")));
-        printer.talk(format!("{} name a folder that holds manifests", paint.cyan("help:")));
+        let paint = printer.talk_paint();
+        printer.say(format!("{} {what}", paint.red("nothing to judge:")));
+        printer.say(format!("{} {help}", paint.cyan("help:")));
         true
     }
 
@@ -88,7 +119,7 @@ impl Loaded {
         let broken: Vec<&Finding> = self.findings.iter().filter(|finding| finding.is_error()).collect();
         if !broken.is_empty() {
             let text = report::render(&broken, &mut self.texts, paint, printer.width());
-            printer.talk(text.trim_end());
+            printer.say(text.trim_end());
         }
         let errors = judged.iter().filter(|finding| finding.is_error()).count();
         if errors > 0 {
@@ -97,10 +128,7 @@ impl Loaded {
             }
             let errors_found = count(errors, if broken.is_empty() { "error" } else { "more error" });
             let them = if errors == 1 { "it" } else { "them" };
-            printer.talk(format!(
-                "{} {errors_found} in the manifests; `concordat check` shows {them}",
-                paint.yellow("note:")
-            ));
+            printer.note(format!("{errors_found} in the manifests; `concordat check` shows {them}"));
         }
     }
 

@@ -5,7 +5,7 @@ mod story;
 use clap::ValueEnum;
 
 use super::Exit;
-use super::arguments::{Cluster, DnsServers, Moment, Paths};
+use super::arguments::{Cluster, DnsServers, Input, Moment};
 use super::load;
 use super::output::Printer;
 use concordat_core::finding;
@@ -14,7 +14,7 @@ use concordat_core::judge::Judgement;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    paths: Paths,
+    pub(super) input: Input,
 
     #[command(flatten)]
     cluster: Cluster,
@@ -42,14 +42,10 @@ enum Format {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, cluster, dns, at, output } = arguments;
-    let mut loaded = load::load(paths, printer);
-    if loaded.is_empty(paths, printer) {
+    let Arguments { input, cluster, dns, at, output } = arguments;
+    let Some(mut loaded) = load::load_to_judge(input, cluster, printer) else {
         return Exit::Unknown;
-    }
-    if !cluster.look_at(&mut loaded.snapshot, printer) {
-        return Exit::Unknown;
-    }
+    };
     let at = load::moment(*at, &loaded.snapshot, printer);
     let progress = printer.progress("planning");
     let judgement = Judgement::new(&loaded.snapshot, at);

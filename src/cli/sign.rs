@@ -8,17 +8,18 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::Exit;
-use super::arguments::{Paths, as_typed, moment, now, reference};
+use super::arguments::{Input, moment, now, reference};
 use super::load;
 use super::output::{Printer, report};
 use concordat_api::{ActingRole, ObjectRef};
 use concordat_core::finding::Finding;
 use concordat_core::sign::{SignatureRequest, remarks, signature};
+use concordat_core::snapshot::ClusterView;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    paths: Paths,
+    pub(super) input: Input,
 
     /// The agreement.
     #[arg(long, value_name = "NS/NAME", value_parser = reference)]
@@ -61,18 +62,11 @@ pub(super) struct Arguments {
 const ROLES: [&str; 5] = ["Siro", "CaldicottGuardian", "Dpo", "ControllerLead", "Lay"];
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments {
-        paths: Paths { paths },
-        agreement,
-        party,
-        purposes,
-        withdraw,
-        decline,
-        on,
-        acting_role,
-        signed_on,
-    } = arguments;
-    let mut loaded = load::load(paths, printer);
+    let Arguments { input, agreement, party, purposes, withdraw, decline, on, acting_role, signed_on } =
+        arguments;
+    let Some(mut loaded) = load::load(input, ClusterView::Any, printer) else {
+        return Exit::Unknown;
+    };
     let request = SignatureRequest {
         agreement: agreement.clone(),
         party: party.clone(),
@@ -90,8 +84,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             let broken: Vec<&Finding> = loaded.findings.iter().filter(|finding| finding.is_error()).collect();
             let text = report::render(&broken, &mut loaded.texts, printer.talk_paint(), printer.width());
             if !text.is_empty() {
-                printer.talk(text.trim_end());
-                printer.talk("");
+                printer.say(text.trim_end());
+                printer.say("");
             }
             let mut message = error.to_string();
             let mut source = error.source();
@@ -116,7 +110,6 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         printer.error(format!("the signature cannot be written out: {error}"), None);
         return Exit::Unknown;
     }
-    let paint = printer.talk_paint();
     let namespace = signature.namespace().unwrap_or_default();
     let what = match (withdraw, decline, on) {
         (true, _, Some(on)) if signature.spec.ends.iter().any(|end| end.on == *on) => {
@@ -129,24 +122,20 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         (false, true, _) => format!("this declines `{agreement}` for `{party}`"),
         (false, false, _) => format!("this signs `{agreement}` for `{party}`"),
     };
-    printer.talk(format!(
-        "{} {what}; apply it with an account of namespace `{namespace}`: `concordat sign … | kubectl apply -f -` \
-         (over a signature that another tool applied: `kubectl apply --server-side --force-conflicts -f -`)",
-        paint.cyan("note:"),
+    printer.note(format!(
+        "{what}; apply it with an account of namespace `{namespace}`: `concordat sign … | kubectl apply -f -` \
+         (over a signature that another tool applied: `kubectl apply --server-side --force-conflicts -f -`)"
     ));
     let sooner = on.as_ref().and_then(|on| signature.spec.ends.iter().find(|end| end.on < *on));
     if let Some(end) = sooner {
         let what = end.purpose.as_ref().map_or_else(String::new, |purpose| format!(" for `{purpose}`"));
-        printer.talk(format!(
-            "{} it ends{what} on {} already, and still does",
-            paint.yellow("note:"),
-            end.on
-        ));
+        printer.note(format!("it ends{what} on {} already, and still does", end.on));
     }
     for remark in remarks(&loaded.snapshot, &signature) {
         // typed as it stands, it reads what this did
-        let remark = remark.replace("`concordat sign --", &format!("`concordat sign{} --", as_typed(paths)));
-        printer.talk(format!("{} {remark}", paint.yellow("note:")));
+        let remark = remark.replace("`concordat sign --", &format!("`concordat sign{} --", input.as_typed()));
+        // what it widens is said to whoever wants quiet, too
+        printer.say(format!("{} {remark}", printer.talk_paint().yellow("note:")));
     }
     Exit::Yes
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Exit;
-use super::arguments::{Cluster, Moment, Paths};
+use super::arguments::{Cluster, Input, Moment};
 use super::explain::ways;
 use super::load;
 use super::output::wrap::wrap;
@@ -25,7 +25,7 @@ use coverage::Coverage;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    paths: Paths,
+    pub(super) input: Input,
 
     #[command(flatten)]
     cluster: Cluster,
@@ -67,15 +67,10 @@ struct Tally {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { paths: Paths { paths }, cluster, at, coverage: listed, require_coverage, output } =
-        arguments;
-    let mut loaded = load::load(paths, printer);
-    if loaded.is_empty(paths, printer) {
+    let Arguments { input, cluster, at, coverage: listed, require_coverage, output } = arguments;
+    let Some(mut loaded) = load::load_to_judge(input, cluster, printer) else {
         return Exit::Unknown;
-    }
-    if !cluster.look_at(&mut loaded.snapshot, printer) {
-        return Exit::Unknown;
-    }
+    };
     let at = load::moment(*at, &loaded.snapshot, printer);
     let mut judgements = Judgements { snapshot: &loaded.snapshot, by_moment: BTreeMap::new() };
     let mut tally = Tally::default();

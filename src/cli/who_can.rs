@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Exit;
-use super::arguments::{Cluster, Moment, Paths, reference};
+use super::arguments::{Cluster, Input, Moment, reference};
 use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
@@ -19,7 +19,7 @@ use concordat_core::policy::{Filter, LocalWord, Permission, UnknownName, who_can
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    paths: Paths,
+    pub(super) input: Input,
 
     /// Only this product.
     #[arg(long, value_name = "NS/NAME", value_parser = reference)]
@@ -75,25 +75,11 @@ fn action(name: String) -> DataAction {
 }
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments {
-        paths: Paths { paths },
-        product,
-        org,
-        function,
-        purpose,
-        action,
-        agreement,
-        cluster,
-        at,
-        output,
-    } = arguments;
-    let mut loaded = load::load(paths, printer);
-    if loaded.is_empty(paths, printer) {
+    let Arguments { input, product, org, function, purpose, action, agreement, cluster, at, output } =
+        arguments;
+    let Some(mut loaded) = load::load_to_judge(input, cluster, printer) else {
         return Exit::Unknown;
-    }
-    if !cluster.look_at(&mut loaded.snapshot, printer) {
-        return Exit::Unknown;
-    }
+    };
     let at = load::moment(*at, &loaded.snapshot, printer);
     let filter = Filter {
         product: product.clone(),
@@ -216,11 +202,9 @@ fn human(permissions: &[Permission], printer: &mut Printer) {
     }
     let local = permissions.iter().any(|one| !one.may_add.is_empty() || !one.may_forbid.is_empty());
     if local {
-        let paint = printer.talk_paint();
-        printer.talk(format!(
-            "{} whether a local rule applies depends on the request; `concordat explain --request FILE` decides one",
-            paint.cyan("note:")
-        ));
+        printer.note(
+            "whether a local rule applies depends on the request; `concordat explain --request FILE` decides one",
+        );
     }
 }
 
@@ -255,10 +239,8 @@ fn talk_about_closed(judgement: &Judgement, filter: &Filter, printer: &mut Print
         return;
     }
     const NAMED: usize = 5;
-    let paint = printer.talk_paint();
-    printer.talk(format!(
-        "{} {} not in force; `concordat explain --agreement NS/NAME` says why",
-        paint.cyan("note:"),
+    printer.note(format!(
+        "{} not in force; `concordat explain --agreement NS/NAME` says why",
         if closed.len() == 1 {
             "1 agreement lists such paths, and is".to_owned()
         } else {

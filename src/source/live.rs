@@ -68,32 +68,35 @@ enum Unread {
     Refused(String),
 }
 
+/// The objects that judging needs, of a cluster.
+#[derive(Debug)]
+pub struct Judged {
+    /// Nothing, where a kind could not be read.
+    pub snapshot: Option<Snapshot>,
+    /// What could not be read.
+    pub findings: Vec<Finding>,
+    /// How many objects were read.
+    pub count: usize,
+}
+
+/// Reads the objects that judging needs: an account that may read the kinds that people write is enough.
+pub async fn read_judged(client: &Client, view: ClusterView) -> Result<Judged, ReadError> {
+    let stores = Stores::default();
+    let mut reading = Reading::new(client);
+    reading.fill_judged(&stores).await?;
+    stores.grants.replace(Vec::new());
+    stores.network_policies.replace(Vec::new());
+    let snapshot = stores.read(view).map(|(snapshot, _)| snapshot);
+    Ok(Judged { snapshot, findings: reading.findings, count: reading.count })
+}
+
 /// Reads everything that `check` looks at.
 pub async fn read(client: &Client, view: ClusterView) -> Result<Live, ReadError> {
     let stores = Stores::default();
-    let mut reading = Reading { client, findings: Vec::new(), undecodable: Vec::new(), count: 0 };
-    let Stores {
-        frameworks,
-        exceptions,
-        footprints,
-        orgs,
-        products,
-        agreements,
-        signatures,
-        policies,
-        grants,
-        network_policies,
-    } = &stores;
-    reading.fill(frameworks).await?;
-    reading.fill(exceptions).await?;
-    reading.fill(footprints).await?;
-    reading.fill(orgs).await?;
-    reading.fill(products).await?;
-    reading.fill(agreements).await?;
-    reading.fill(signatures).await?;
-    reading.fill(policies).await?;
-    reading.fill(grants).await?;
-    let others = reading.network_policies(network_policies).await?;
+    let mut reading = Reading::new(client);
+    reading.fill_judged(&stores).await?;
+    reading.fill(&stores.grants).await?;
+    let others = reading.network_policies(&stores.network_policies).await?;
     let surroundings = Surroundings {
         policies: others,
         namespaces: reading.namespaces().await?,
@@ -111,7 +114,35 @@ struct Reading<'a> {
     count: usize,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn new(client: &'a Client) -> Self {
+        Self { client, findings: Vec::new(), undecodable: Vec::new(), count: 0 }
+    }
+
+    /// Reads every kind that people write.
+    async fn fill_judged(&mut self, stores: &Stores) -> Result<(), ReadError> {
+        let Stores {
+            frameworks,
+            exceptions,
+            footprints,
+            orgs,
+            products,
+            agreements,
+            signatures,
+            policies,
+            grants: _,
+            network_policies: _,
+        } = stores;
+        self.fill(frameworks).await?;
+        self.fill(exceptions).await?;
+        self.fill(footprints).await?;
+        self.fill(orgs).await?;
+        self.fill(products).await?;
+        self.fill(agreements).await?;
+        self.fill(signatures).await?;
+        self.fill(policies).await
+    }
+
     /// Reads a kind of ours. A store that stays empty for want of reading is no empty kind.
     async fn fill<K>(&mut self, store: &Store<K>) -> Result<(), ReadError>
     where

@@ -56,6 +56,57 @@ fn network_policy(namespace: &str, name: &str, labels: Value, spec: Value) -> Va
     })
 }
 
+/// Asks each command that reads manifests about the files, and about the cluster that they were applied to.
+fn every_command_says_of_the_cluster_what_it_says_of_the_files(folder: &Path, kubeconfig: &Path) {
+    let request = json!({
+        "subject": {"type": "OrgFunction", "id": "northvale-pcn/care-team"},
+        "action": {"name": "readRecord"},
+        "resource": {"type": "DataProduct", "id": "chorley-council/assisted-bin-collections"},
+        "context": {"purpose": "ProactiveCare", "roles": ["CareCoordinator"]},
+    });
+    let files = tempfile::tempdir().unwrap();
+    let file = files.path().join("request.json");
+    std::fs::write(&file, request.to_string()).unwrap();
+    let (file, agreement) = (file.to_str().unwrap(), "--agreement=chorley-council/assisted-bins");
+    let at = format!("--at={}", jiff::Timestamp::now());
+    let run = |command: &[&str], of: &[&str]| {
+        let concordat = Path::new(env!("CARGO_BIN_EXE_concordat"));
+        Command::new(concordat).args(command).args(of).args(["--quiet"]).output().unwrap()
+    };
+    let signed = format!("--signed-on={}", jiff::Timestamp::now());
+    let commands: [&[&str]; 5] = [
+        &["explain", "--request", file, "-o=json", &at],
+        &["explain", agreement, "-o=json", &at],
+        &["who-can", agreement, "-o=json", &at],
+        &["sign", agreement, "--party=northvale-pcn", "--withdraw", &signed],
+        &["sign", agreement, "--party=northvale-pcn", &signed],
+    ];
+    for command in commands {
+        let of_files = run(command, &[folder.to_str().unwrap()]);
+        let of_cluster = run(command, &["--kubeconfig", kubeconfig.to_str().unwrap()]);
+        let said = String::from_utf8_lossy(&of_cluster.stderr).into_owned();
+        assert!(!of_files.stdout.is_empty(), "{command:?}");
+        assert_eq!(of_cluster.status.code(), of_files.status.code(), "{command:?}: {said}");
+        let answer = |output: &std::process::Output| String::from_utf8(output.stdout.clone()).unwrap();
+        assert_eq!(answer(&of_cluster), answer(&of_files), "{command:?}: {said}");
+    }
+    let plan = |of: &[&str]| -> Value {
+        serde_json::from_slice(&run(&["plan", "-o=json", &at], of).stdout).unwrap()
+    };
+    let places = namespaces(folder).unwrap();
+    let objects = |plan: Value| -> BTreeSet<String> {
+        let name = |object: &Value| {
+            let meta = &object["metadata"];
+            let is_here = places.contains(meta["namespace"].as_str().unwrap());
+            is_here.then(|| format!("{} {}/{}", object["kind"], meta["namespace"], meta["name"]))
+        };
+        plan["objects"].as_array().unwrap().iter().filter_map(name).collect()
+    };
+    let of_files = objects(plan(&[folder.to_str().unwrap()]));
+    assert!(!of_files.is_empty());
+    assert_eq!(objects(plan(&["--kubeconfig", kubeconfig.to_str().unwrap()])), of_files);
+}
+
 #[test]
 fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreements() {
     let (_turn, kubeconfig, mut cluster) = shared_cluster();
@@ -84,6 +135,8 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
         (check(kubeconfig).in_places(&places) == nothing).then_some(())
     });
     assert!(quiet.is_ok(), "{:?}\n{}", check(kubeconfig).in_places(&places), running.tail());
+
+    every_command_says_of_the_cluster_what_it_says_of_the_files(folder, kubeconfig);
 
     // other people's policies: one that opens nothing new, one that opens to everybody
     let all_pods = json!({});

@@ -1,13 +1,12 @@
 //! An agreement explained: whether it is in force, why, who has to do what, and what the clock brings.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use kube::ResourceExt as _;
 
 use super::Format;
 use crate::Exit;
-use crate::arguments::{Moment, as_typed};
+use crate::arguments::{Input, Moment};
 use crate::load::{self, Loaded};
 use crate::output::wrap::wrap;
 use crate::output::{Printer, count};
@@ -21,7 +20,7 @@ use concordat_core::judge::Judgement;
 
 pub(super) fn run(
     named: &ObjectRef,
-    paths: &[PathBuf],
+    input: &Input,
     loaded: &mut Loaded,
     at: Moment,
     output: Format,
@@ -49,7 +48,7 @@ pub(super) fn run(
     };
     loaded.mend_help(&mut explanation.findings);
     match output {
-        Format::Human => human(&explanation, paths, printer),
+        Format::Human => human(&explanation, input, printer),
         Format::Json => match serde_json::to_string_pretty(&explanation) {
             Ok(text) => printer.answer(text),
             Err(error) => {
@@ -67,7 +66,7 @@ pub(super) fn run(
     }
 }
 
-fn human(explanation: &Explanation, paths: &[PathBuf], printer: &mut Printer) {
+fn human(explanation: &Explanation, input: &Input, printer: &mut Printer) {
     let Explanation {
         agreement,
         title,
@@ -113,7 +112,7 @@ fn human(explanation: &Explanation, paths: &[PathBuf], printer: &mut Printer) {
         }
     }
     rules(broken, printer);
-    parties_of(agreement, parties, paths, refusing > 0, printer);
+    parties_of(agreement, parties, input, refusing > 0, printer);
     opened(open, printer);
     closed_paths(closed, *in_force, printer);
     heading(printer, "conditions");
@@ -133,13 +132,9 @@ fn human(explanation: &Explanation, paths: &[PathBuf], printer: &mut Printer) {
     clock(next.as_ref(), ends.as_ref(), printer);
     let warnings = findings.iter().filter(|finding| !finding.is_error()).count();
     if warnings > 0 {
-        let paint = printer.talk_paint();
         let them = if warnings == 1 { "it" } else { "them" };
-        printer.talk(format!(
-            "{} {} on this agreement; `concordat check` shows {them}",
-            paint.yellow("note:"),
-            count(warnings, "warning"),
-        ));
+        let warnings = count(warnings, "warning");
+        printer.note(format!("{warnings} on this agreement; `concordat check` shows {them}"));
     }
 }
 
@@ -181,7 +176,7 @@ fn rules(broken: &[ExplainedRule], printer: &mut Printer) {
 fn parties_of(
     agreement: &ObjectRef,
     parties: &[ExplainedParty],
-    paths: &[PathBuf],
+    input: &Input,
     refused: bool,
     printer: &mut Printer,
 ) {
@@ -215,7 +210,7 @@ fn parties_of(
                 );
             }
             (Some(signature), _) => {
-                let from = as_typed(paths);
+                let from = input.as_typed();
                 let namespace = signature.namespace().unwrap_or_default();
                 line(printer, 4, &format!("it has to sign {terms_hash}"));
                 line(printer, 4, &format!("somebody who may write in namespace `{namespace}` runs"));

@@ -43,11 +43,12 @@ pub(super) struct Printer {
     answer: Paint,
     talk: Paint,
     width: usize,
+    quiet: bool,
     failed: Option<io::Error>,
 }
 
 impl Printer {
-    pub(super) fn new(color: ColorChoice) -> Self {
+    pub(super) fn new(color: ColorChoice, quiet: bool) -> Self {
         let paint = |stream| {
             Paint::new(match color {
                 ColorChoice::Always => true,
@@ -63,6 +64,7 @@ impl Printer {
             answer: paint(Stream::Stdout),
             talk: paint(Stream::Stderr),
             width: width.clamp(40, MAX_WIDTH),
+            quiet,
             failed: None,
         }
     }
@@ -115,23 +117,35 @@ impl Printer {
         }
     }
 
-    /// Writes a line of the talk. That nobody may hear it changes nothing.
+    /// Writes a line of the talk, unless quiet is wanted.
     pub(super) fn talk(&mut self, text: impl Display) {
-        let _ = writeln!(io::stderr().lock(), "{}", self.talk.shown(&text.to_string()));
+        if !self.quiet {
+            self.say(text);
+        }
+    }
+
+    /// Writes a note of the talk.
+    pub(super) fn note(&mut self, text: impl Display) {
+        self.talk(format!("{} {text}", self.talk.yellow("note:")));
     }
 
     /// Writes an error and what would help.
     pub(super) fn error(&mut self, message: impl Display, help: Option<&str>) {
         let paint = self.talk;
-        self.talk(format!("{} {message}", paint.red("error:")));
+        self.say(format!("{} {message}", paint.red("error:")));
         if let Some(help) = help {
-            self.talk(format!("{} {help}", paint.cyan("help:")));
+            self.say(format!("{} {help}", paint.cyan("help:")));
         }
+    }
+
+    /// Writes a line about an error to stderr. That nobody may hear it changes nothing.
+    pub(super) fn say(&mut self, text: impl Display) {
+        let _ = writeln!(io::stderr().lock(), "{}", self.talk.shown(&text.to_string()));
     }
 
     /// Shows on a terminal that something is going on, once it has taken a second, until the result is dropped.
     pub(super) fn progress(&self, doing: &'static str) -> Option<Progress> {
-        io::stderr().is_terminal().then(|| Progress::start(doing))
+        (!self.quiet && io::stderr().is_terminal()).then(|| Progress::start(doing))
     }
 
     /// Whether the whole answer was written. A reader that has seen enough (`| head`) is no failure.
