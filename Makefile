@@ -26,9 +26,6 @@ HELM_OR_GO := $(or $(HELM),$(GO),$(shell command -v helm 2>/dev/null))
 # What the core must never pull in: a runtime, a client, a server.
 NOT_IN_CORE := ^((tokio|hyper|tower|reqwest)(-[a-z0-9-]+)?|kube-client|kube-runtime|concordat-(source|operator|cli)) v
 
-# Tests that say `mod support;` need a control plane, or another program that Go builds.
-OFFLINE_TESTS = $(patsubst tests/%.rs,--test %,$(shell grep -L '^mod support;' tests/*.rs))
-
 # One line for each step, with the seconds since make began.
 BEGUN := $(shell date +%s)
 step = @echo "==> [$$(($$(date +%s) - $(BEGUN))) s] $(1)"
@@ -54,7 +51,7 @@ test: need-rust need-cluster need-helm check-fmt check-core lint build control-p
 
 test-offline: need-rust ## the tests that need no API server
 	$(call step,tests without an API server)
-	@$(CARGO) test --locked --lib --bins $(OFFLINE_TESTS)
+	@$(CARGO) test --locked --lib --bins --test offline
 	@$(CARGO) test --locked --doc
 
 check-fmt: need-rust ## formats of Rust and Go

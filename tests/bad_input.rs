@@ -12,8 +12,6 @@
     reason = "a test may fail loudly, its helpers too"
 )]
 
-#[path = "admission_cases/mod.rs"]
-mod admission_cases;
 #[path = "bad_input/clusters.rs"]
 mod clusters;
 #[path = "bad_input/mutations.rs"]

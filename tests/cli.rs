@@ -526,7 +526,7 @@ fn json_has_the_fields_that_scripts_rely_on() {
 #[test]
 fn who_can_lists_what_the_access_gate_allows_and_nothing_else() {
     use concordat_api::{AccessRequest, DataAction, Identifiability};
-    use concordat_core::judge::Judgement;
+    use concordat_core::evaluate::Judgement;
     use concordat_core::policy::{Filter, who_can};
 
     let (mut allowed, mut denied) = (0, 0);

@@ -1,4 +1,4 @@
-//! The pages of `docs/` that are generated equal what the types give. `UPDATE=1 cargo test --test docs` writes them
+//! The pages of `docs/` that are generated equal what the types give. `UPDATE=1 cargo test --test offline docs` writes them
 //! anew. And what the threat model says of tests, and of the sources, is so.
 
 #![allow(
@@ -15,7 +15,8 @@ mod finding_codes;
 
 use std::path::Path;
 
-const REGENERATE: &str = "write it again with `UPDATE=1 cargo test --test docs` and read the difference";
+const REGENERATE: &str =
+    "write it again with `UPDATE=1 cargo test --test offline docs` and read the difference";
 
 /// Compares a page with what is committed, or writes it where `UPDATE` is set.
 fn committed(page: &str, text: &str) {

@@ -15,7 +15,8 @@ use concordat_cli::crd_yaml;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
-const REGENERATE: &str = "write them again with `UPDATE=1 cargo test --test drift` and read the difference";
+const REGENERATE: &str =
+    "write them again with `UPDATE=1 cargo test --test offline drift` and read the difference";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("crds")

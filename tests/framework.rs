@@ -27,7 +27,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 
 use concordat_api::{DsptStatus, ObjectRef, Phase, PolicyTestCase};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::policy::{RuleText, built_in, run_test};
 use concordat_core::snapshot::{Snapshot, Sourced};
 use jiff::Timestamp;

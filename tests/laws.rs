@@ -8,7 +8,7 @@
     reason = "a test may fail loudly"
 )]
 
-mod folders;
+use crate::folders;
 
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ use concordat_api::{
     AccessRequest, DataAction, Identifiability, ObjectRef, RequestAction, RequestContext, RequestResource,
     SignatureState, Subject, SubjectType,
 };
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::plan::PlannedObject;
 use concordat_core::snapshot::Snapshot;
 use jiff::Timestamp;

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, Phase,
 };
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::plan::{PART, Plan, PlannedObject};
 use concordat_core::snapshot::Unreadable;
 use concordat_operator::Options;

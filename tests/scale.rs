@@ -20,11 +20,11 @@ use concordat_api::{
     DataProductSpec, DsptStatus, Egress, FrameworkException, FrameworkExceptionSpec, ObjectRef, OrgState,
     Phase, PolicyFramework, SignatureState,
 };
-use concordat_core::judge::{Judge, Judgement};
 use concordat_core::plan::Plan;
 use concordat_core::policy::{Assessment, built_in_spec};
 use concordat_core::snapshot::{Snapshot, Sourced};
 use concordat_core::terms::terms_hash;
+use concordat_core::{evaluate::Judgement, plan::Judge};
 use concordat_source::files;
 use jiff::{SignedDuration, Timestamp};
 use kube::ResourceExt as _;

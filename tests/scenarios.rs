@@ -9,14 +9,15 @@
     reason = "a test may fail loudly"
 )]
 
-mod folders;
 #[path = "folders/tables.rs"]
 mod tables;
+
+use crate::folders;
 
 use std::collections::BTreeMap;
 
 use concordat_api::{DecisionTier, OrgState, PolicyTestCase};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::plan::{Plan, PlannedObject};
 use concordat_core::policy::run_test;
 use concordat_core::snapshot::Snapshot;
@@ -97,7 +98,7 @@ fn the_plan_is_the_committed_one() {
         let committed = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
             committed == text,
-            "{} differs from the plan: run `UPDATE=1 cargo test --test scenarios` and read what changed",
+            "{} differs from the plan: run `UPDATE=1 cargo test --test offline scenarios` and read what changed",
             path.display()
         );
     }

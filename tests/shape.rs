@@ -7,7 +7,7 @@
     reason = "a test may fail loudly, its helpers too"
 )]
 
-mod admission_cases;
+use crate::admission_cases;
 
 use std::collections::BTreeSet;
 

@@ -8,11 +8,7 @@
     reason = "a test may fail loudly, its helpers too"
 )]
 
-mod folders;
-#[path = "tours/transcript.rs"]
-mod transcript;
-
-use transcript::Bed;
+use crate::transcript::{self, Bed};
 
 #[test]
 fn the_tour_of_an_information_governance_lead_is_true() {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use concordat_api::{API_VERSION, custom_resource_definitions};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::plan::{FIELD_MANAGER, MANAGED_BY, PlannedObject};
 use concordat_operator::Options;
 use futures::{StreamExt as _, TryStreamExt as _};

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::plan::{Observed, steps};
 use concordat_core::policy::{self, EntityStore, Signing};
 use concordat_core::validate;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use concordat_api::DataAccessGrant;
 use concordat_core::finding::ObjectKey;
-use concordat_core::judge::Judge;
+use concordat_core::plan::Judge;
 use concordat_core::plan::{
     Act, FINALIZER, Observed, Plan, PlannedObject, StatusBody, owner_reference, report, steps,
 };

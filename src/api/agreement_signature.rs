@@ -13,7 +13,7 @@ use super::{ObjectRef, ObjectStatus, shape};
     group = "concordat.dev",
     version = "v1alpha1",
     kind = "AgreementSignature",
-    doc = "AgreementSignature is one organisation's yes to an agreement, its yes to some purposes, or its withdrawal. It stands in that organisation's own namespace: who may write there has signed. `concordat sign` prints one with the right hash.",
+    doc = "AgreementSignature is one organisation's yes to an agreement, its yes to some purposes, or its withdrawal. It lives in that organisation's own namespace: who may write there has signed. `concordat sign` prints one with the right hash.",
     namespaced,
     status = "ObjectStatus",
     derive = "PartialEq",

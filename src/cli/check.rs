@@ -19,8 +19,8 @@ use super::output::Printer;
 use super::output::report::{self, Texts};
 use concordat_api::FrameworkRef;
 use concordat_core::endings::endings;
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{self, Code, Finding};
-use concordat_core::judge::Judgement;
 use concordat_core::snapshot::Snapshot;
 use concordat_core::{live, snapshot::ClusterView};
 use concordat_source::files::STDIN;
@@ -104,7 +104,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     } else {
         Exit::Yes
     };
-    let summary = report::summary(&findings, &loaded.report, printer.answer_paint());
+    let summary = report::summary(&findings, &loaded.report, printer.stdout_paint());
     let frameworks = frameworks(&loaded.snapshot, &judgement);
     let objects = loaded.report.objects;
     let shown = Shown { at, frameworks, objects, findings: &findings, strict: *strict, exit, summary };
@@ -129,7 +129,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
 fn run_live(connection: Connection<'_>, arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { input: _, output, strict, days, at, cluster, dns } = arguments;
     let view = cluster.view().unwrap_or(ClusterView::Unnamed);
-    let Some(Live { objects, surroundings, findings: unread, count: read }) = connection.read(view, printer)
+    let Some(Live { objects, context, findings: unread, count: read }) = connection.read(view, printer)
     else {
         return Exit::Unknown;
     };
@@ -143,7 +143,7 @@ fn run_live(connection: Connection<'_>, arguments: &Arguments, printer: &mut Pri
         let progress = printer.progress("judging");
         let judgement = Judgement::new(snapshot, moment);
         findings.extend(endings(snapshot, &judgement, *days));
-        findings.extend(live::findings(&judgement, &dns.servers(), observed, &surroundings));
+        findings.extend(live::findings(&judgement, &dns.servers(), observed, &context));
         used = frameworks(snapshot, &judgement);
         drop(progress);
     }
@@ -157,7 +157,7 @@ fn run_live(connection: Connection<'_>, arguments: &Arguments, printer: &mut Pri
     } else {
         Exit::Yes
     };
-    let summary = report::live_summary(&findings, read, printer.answer_paint());
+    let summary = report::live_summary(&findings, read, printer.stdout_paint());
     let shown = Shown {
         at: moment,
         frameworks: used,
@@ -168,7 +168,7 @@ fn run_live(connection: Connection<'_>, arguments: &Arguments, printer: &mut Pri
         summary,
     };
     let exit = shown.write(*output, &mut Texts::default(), printer);
-    let others = live::not_compared(&surroundings);
+    let others = live::not_compared(&context);
     if !others.is_empty() {
         let others: Vec<String> = others.iter().map(|group| format!("`{group}`")).collect();
         printer.note(format!(
@@ -267,20 +267,20 @@ impl Shown<'_> {
         match output {
             Format::Human => {
                 let all: Vec<&Finding> = findings.iter().collect();
-                let text = report::render(&all, texts, printer.answer_paint(), printer.width());
+                let text = report::render(&all, texts, printer.stdout_paint(), printer.width());
                 if !text.is_empty() {
-                    printer.answer(text.trim_end());
-                    printer.answer("");
+                    printer.stdout(text.trim_end());
+                    printer.stdout("");
                 }
-                printer.answer(summary);
+                printer.stdout(summary);
             }
             Format::Json => {
                 let counts = Counts::new(objects, findings);
-                printer.answer_json(&Answer { at, frameworks, counts, findings });
+                printer.stdout_json(&Answer { at, frameworks, counts, findings });
             }
-            Format::Sarif => printer.answer_json(&sarif::document(findings, texts, &repository(), told)),
+            Format::Sarif => printer.stdout_json(&sarif::document(findings, texts, &repository(), told)),
             Format::Junit => match junit::document(findings, strict, told) {
-                Ok(text) => printer.answer(text.trim_end()),
+                Ok(text) => printer.stdout(text.trim_end()),
                 Err(error) => {
                     printer.error(format!("the findings cannot be written as XML: {error}"), None);
                     return Exit::Unknown;
@@ -288,7 +288,7 @@ impl Shown<'_> {
             },
             Format::Github => {
                 for line in github::lines(findings, &repository()) {
-                    printer.answer(line);
+                    printer.stdout(line);
                 }
             }
         }

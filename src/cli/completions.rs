@@ -17,6 +17,6 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { shell } = arguments;
     let mut script = Vec::new();
     clap_complete::generate(*shell, &mut super::Arguments::command(), "concordat", &mut script);
-    printer.answer(String::from_utf8_lossy(&script).trim_end());
+    printer.stdout(String::from_utf8_lossy(&script).trim_end());
     Exit::Yes
 }

@@ -35,7 +35,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         (None, Some(folder)) => write_into(&definitions, folder, printer),
         (None, None) => {
             let texts: Vec<&str> = definitions.iter().map(|(_, text)| text.trim_end()).collect();
-            printer.answer(texts.join("\n---\n"));
+            printer.stdout(texts.join("\n---\n"));
             Exit::Yes
         }
     }
@@ -102,7 +102,7 @@ fn hold_against(definitions: &[(String, String)], folder: &Path, printer: &mut P
         Err(error) => return failed(folder, &error, printer),
     }
     if differences.is_empty() {
-        printer.talk(format!(
+        printer.stderr(format!(
             "{} in `{}` are up to date",
             count(definitions.len(), "definition"),
             folder.display()
@@ -110,7 +110,7 @@ fn hold_against(definitions: &[(String, String)], folder: &Path, printer: &mut P
         return Exit::Yes;
     }
     for difference in &differences {
-        printer.answer(difference);
+        printer.stdout(difference);
     }
     let help = format!("`concordat crds --write {}` brings them up to date", folder.display());
     printer
@@ -127,7 +127,7 @@ fn write_into(definitions: &[(String, String)], folder: &Path, printer: &mut Pri
         if let Err(error) = fs::write(&path, text) {
             return failed(&path, &error, printer);
         }
-        printer.answer(path.display());
+        printer.stdout(path.display());
     }
     Exit::Yes
 }

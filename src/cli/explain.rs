@@ -15,8 +15,8 @@ use super::output::{Printer, report};
 use concordat_api::{
     AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, NearMissStep, ObjectRef,
 };
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
-use concordat_core::judge::Judgement;
 use concordat_core::policy::{CandidateVerdict, Verdict};
 use concordat_source::files::{self, ReadRequest, STDIN};
 
@@ -90,7 +90,7 @@ fn explain_request(
         }
         Err(findings) => {
             let findings: Vec<&Finding> = findings.iter().collect();
-            let text = report::render(&findings, &mut loaded.texts, printer.talk_paint(), printer.width());
+            let text = report::render(&findings, &mut loaded.texts, printer.stderr_paint(), printer.width());
             printer.say(text.trim_end());
             return Exit::Unknown;
         }
@@ -100,13 +100,13 @@ fn explain_request(
     let judgement = Judgement::new(&loaded.snapshot, at);
     let verdict = judgement.explain(&request);
     drop(progress);
-    loaded.talk_about(&judgement.findings, printer);
+    loaded.report_errors(&judgement.findings, printer);
     match output {
         Format::Human => human(&request, &verdict, &judgement, printer),
         Format::Json => {
             let Verdict { answer: AccessAnswer { decision, context }, candidates } = &verdict;
             let answer = json!({ "decision": decision, "context": context, "candidates": candidates });
-            printer.answer_json(&answer);
+            printer.stdout_json(&answer);
         }
     }
     if loaded.is_partial() || verdict.is_in_doubt(&judgement.model) {
@@ -119,7 +119,7 @@ fn explain_request(
 }
 
 fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, printer: &mut Printer) {
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let width = printer.width();
     let Verdict { answer: AccessAnswer { decision, context }, candidates } = verdict;
     let AnswerContext { tier, rule, rules, agreement, reason, near_miss } = context;
@@ -130,7 +130,7 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
         .purpose
         .as_deref()
         .map_or("for no purpose that it names".to_owned(), |purpose| format!("for `{purpose}`"));
-    printer.answer(wrap(
+    printer.stdout(wrap(
         &format!(
             "{word}: `{}` {may} `{}` on `{}` {purpose}",
             request.subject.id, request.action.name, request.resource.id
@@ -138,12 +138,12 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
         width,
         2,
     ));
-    printer.answer("");
+    printer.stdout("");
 
     let mut fact = |name: &str, text: &str| {
         const COLUMN: usize = 14;
         let padding = " ".repeat(COLUMN.saturating_sub(2 + name.len()));
-        printer.answer(format!(
+        printer.stdout(format!(
             "  {}{padding}{}",
             paint.dim(name),
             wrap(text, width.saturating_sub(COLUMN), COLUMN)
@@ -190,13 +190,13 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
         }
     }
     if candidates.len() > 1 {
-        printer.answer("");
-        printer.answer(format!("  {}", paint.dim("what each agreement in force said")));
+        printer.stdout("");
+        printer.stdout(format!("  {}", paint.dim("what each agreement in force said")));
         for candidate in candidates {
             let CandidateVerdict { agreement, decision, tier, rule, .. } = candidate;
             let word = if *decision { paint.green("allows") } else { paint.red("denies") };
             let rule = rule.as_deref().map_or(String::new(), |rule| format!(" by {rule}"));
-            printer.answer(format!("    {agreement} {word}, {}{rule}", tier.as_str()));
+            printer.stdout(format!("    {agreement} {word}, {}{rule}", tier.as_str()));
         }
     }
 }
@@ -233,7 +233,7 @@ fn meaning(tier: DecisionTier, allowed: bool) -> &'static str {
         (DecisionTier::Local, false) => "a rule of the place forbids it",
         (DecisionTier::Agreement, _) => "the terms that the parties signed permit it",
         (DecisionTier::None, _) => "nothing permits it",
-        (DecisionTier::Error, _) => "it could not be told, and what is in doubt is denied",
+        (DecisionTier::Error, _) => "it could not be decided, and what is in doubt is denied",
     }
 }
 

@@ -107,15 +107,15 @@ impl Loaded {
             };
             (format!("{what} under {}", paths.join(", ")), "name a folder that holds manifests")
         };
-        let paint = printer.talk_paint();
+        let paint = printer.stderr_paint();
         printer.say(format!("{} {what}", paint.red("nothing to judge:")));
         printer.say(format!("{} {help}", paint.cyan("help:")));
         true
     }
 
     /// Shows errors in the files on stderr, and reminds of `check` where the core has found more.
-    pub(super) fn talk_about(&mut self, judged: &[Finding], printer: &mut Printer) {
-        let paint = printer.talk_paint();
+    pub(super) fn report_errors(&mut self, judged: &[Finding], printer: &mut Printer) {
+        let paint = printer.stderr_paint();
         let broken: Vec<&Finding> = self.findings.iter().filter(|finding| finding.is_error()).collect();
         if !broken.is_empty() {
             let text = report::render(&broken, &mut self.texts, paint, printer.width());
@@ -124,7 +124,7 @@ impl Loaded {
         let errors = judged.iter().filter(|finding| finding.is_error()).count();
         if errors > 0 {
             if !broken.is_empty() {
-                printer.talk("");
+                printer.stderr("");
             }
             let errors_found = count(errors, if broken.is_empty() { "error" } else { "more error" });
             let them = if errors == 1 { "it" } else { "them" };
@@ -161,7 +161,7 @@ pub(super) fn moment(moment: Moment, snapshot: &Snapshot, printer: &mut Printer)
         (&spec.name, &spec.version) == (&built_in.name, &built_in.version)
     });
     let by = if named && !held { format!(" by the built-in framework {built_in}") } else { String::new() };
-    let paint = printer.talk_paint();
-    printer.talk(paint.dim(format!("judged as of {at}{default}{by}")));
+    let paint = printer.stderr_paint();
+    printer.stderr(paint.dim(format!("judged as of {at}{default}{by}")));
     at
 }

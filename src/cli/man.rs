@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             );
             return Exit::Unknown;
         };
-        printer.answer(page.trim_end());
+        printer.stdout(page.trim_end());
         return Exit::Yes;
     };
     if let Err(error) = fs::create_dir_all(folder) {
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             printer.error(format!("`{}`: {error}", path.display()), None);
             return Exit::Unknown;
         }
-        printer.answer(path.display());
+        printer.stdout(path.display());
     }
     Exit::Yes
 }

@@ -8,8 +8,8 @@ use super::Exit;
 use super::arguments::{Cluster, DnsServers, Input, Moment};
 use super::load;
 use super::output::Printer;
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding;
-use concordat_core::judge::Judgement;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -52,15 +52,15 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let mut plan = judgement.plan_with(&dns.servers());
     drop(progress);
 
-    loaded.talk_about(&plan.findings, printer);
+    loaded.report_errors(&plan.findings, printer);
     loaded.mend_help(&mut plan.findings);
     plan.findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut plan.findings);
     match output {
         Format::Human => story::tell(&plan, &judgement, &loaded.snapshot, printer),
-        Format::Json => printer.answer_json(&plan),
+        Format::Json => printer.stdout_json(&plan),
         Format::Yaml => {
-            if let Err(error) = printer.answer_yaml(&plan) {
+            if let Err(error) = printer.stdout_yaml(&plan) {
                 printer.error(format!("the plan cannot be written out: {error}"), None);
                 return Exit::Unknown;
             }

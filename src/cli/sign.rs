@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         Err(error) => {
             // an object of bad shape is not read, which may be why something is missing
             let broken: Vec<&Finding> = loaded.findings.iter().filter(|finding| finding.is_error()).collect();
-            let text = report::render(&broken, &mut loaded.texts, printer.talk_paint(), printer.width());
+            let text = report::render(&broken, &mut loaded.texts, printer.stderr_paint(), printer.width());
             if !text.is_empty() {
                 printer.say(text.trim_end());
                 printer.say("");
@@ -106,7 +106,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             return Exit::Unknown;
         }
     };
-    if let Err(error) = printer.answer_yaml(&whole) {
+    if let Err(error) = printer.stdout_yaml(&whole) {
         printer.error(format!("the signature cannot be written out: {error}"), None);
         return Exit::Unknown;
     }
@@ -135,7 +135,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         // typed as it stands, it reads what this did
         let remark = remark.replace("`concordat sign --", &format!("`concordat sign{} --", input.as_typed()));
         // what it widens is said to whoever wants quiet, too
-        printer.say(format!("{} {remark}", printer.talk_paint().yellow("note:")));
+        printer.say(format!("{} {remark}", printer.stderr_paint().yellow("note:")));
     }
     Exit::Yes
 }

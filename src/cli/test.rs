@@ -16,8 +16,8 @@ use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
 use concordat_api::{AccessAnswer, AnswerContext, Expectation, ObjectRef, PolicyTestCase};
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{Code, Finding, ObjectKey};
-use concordat_core::judge::Judgement;
 use concordat_core::policy::{Assessments, Signing, TestOutcome, assess, run_own_test, run_test};
 use concordat_core::snapshot::{Snapshot, Sourced, TestFile};
 use coverage::Coverage;
@@ -116,14 +116,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             Format::Human => {}
             Format::Junit => {
                 if let Ok(text) = junit::document(&loaded.snapshot, &failures, &own, &loaded.findings) {
-                    printer.answer(text.trim_end());
+                    printer.stdout(text.trim_end());
                 }
             }
-            Format::Json => printer.answer_json(&json!({
+            Format::Json => printer.stdout_json(&json!({
                 "passed": 0, "failed": 0, "notRun": 0, "failures": [], "findings": findings(&loaded.findings),
             })),
         }
-        loaded.talk_about(&[], printer);
+        loaded.report_errors(&[], printer);
         let help = "write them as `kind: PolicyTest`, or into a LocalPolicy's `spec.tests`";
         printer.error("there are no policy tests", Some(help));
         return if loaded.findings.iter().any(Finding::is_error) { Exit::No } else { Exit::Unknown };
@@ -132,7 +132,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     // rounded down, so that 100 means every rule
     let percent = (reached * 100).checked_div(all).unwrap_or(100);
     if human {
-        let paint = printer.answer_paint();
+        let paint = printer.stdout_paint();
         let mut line = paint.green(format!("{passed} passed"));
         if failed > 0 {
             line.push_str(&format!(", {}", paint.red(format!("{failed} failed"))));
@@ -145,7 +145,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         } else {
             String::new()
         };
-        printer.answer(format!("{line} of {}{own}", count(total, "test")));
+        printer.stdout(format!("{line} of {}{own}", count(total, "test")));
         if *listed {
             coverage.table(printer);
         } else {
@@ -153,7 +153,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         }
     } else if *output == Format::Junit {
         match junit::document(&loaded.snapshot, &failures, &own, &loaded.findings) {
-            Ok(text) => printer.answer(text.trim_end()),
+            Ok(text) => printer.stdout(text.trim_end()),
             Err(error) => {
                 printer.error(format!("the tests cannot be written as XML: {error}"), None);
                 return Exit::Unknown;
@@ -176,11 +176,11 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             "findings": findings(&loaded.findings),
             "coverage": { "fired": reached, "rules": all, "percent": percent, "each": coverage.rules() },
         });
-        printer.answer_json(&answer);
+        printer.stdout_json(&answer);
     }
 
     let broken = loaded.findings.iter().any(Finding::is_error);
-    loaded.talk_about(&[], printer);
+    loaded.report_errors(&[], printer);
     let short = require_coverage.filter(|wanted| percent < usize::from(*wanted));
     if let Some(wanted) = short {
         printer.error(
@@ -209,7 +209,7 @@ impl Judgements<'_> {
 }
 
 fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutcome, printer: &mut Printer) {
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let TestOutcome { answer, shows_nothing, fired, .. } = outcome;
     let AnswerContext { tier: _, rule: _, rules: _, agreement: _, reason, near_miss } = &answer.context;
     let origin = file.source.origin(None, &format!("spec.tests[{index}]"));
@@ -217,7 +217,7 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
         (Some(file), Some(line)) => format!("{file}:{line}"),
         _ => file.name.clone(),
     };
-    printer.answer(format!(
+    printer.stdout(format!(
         "{} {} {}",
         paint.red("FAIL"),
         paint.bold(&case.name),
@@ -227,7 +227,7 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
         const COLUMN: usize = 15;
         let padding = " ".repeat(COLUMN.saturating_sub(5 + name.len()));
         let text = wrap(text, printer.width().saturating_sub(COLUMN), COLUMN);
-        printer.answer(format!("     {}{padding}{text}", paint.dim(name)));
+        printer.stdout(format!("     {}{padding}{text}", paint.dim(name)));
     };
     for problem in shows_nothing {
         line("shows", &format!("nothing: {problem}"));
@@ -240,7 +240,7 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
             line(name, &text);
         }
     }
-    printer.answer("");
+    printer.stdout("");
 }
 
 /// What a test asks for, as far as it says.
@@ -299,10 +299,10 @@ enum OwnOutcome {
 
 impl OwnOutcome {
     fn show(&self, printer: &mut Printer) {
-        let paint = printer.answer_paint();
+        let paint = printer.stdout_paint();
         match self {
             Self::Skipped { policy, why } => {
-                printer.answer(format!(
+                printer.stdout(format!(
                     "{} the tests of {}: {why}",
                     paint.yellow("SKIP"),
                     paint.bold(policy)
@@ -314,15 +314,15 @@ impl OwnOutcome {
                     (Some(file), Some(line)) => format!(" ({file}:{line})"),
                     _ => String::new(),
                 };
-                printer.answer(format!("{} {}{}", paint.red("FAIL"), paint.bold(policy), paint.dim(place)));
+                printer.stdout(format!("{} {}{}", paint.red("FAIL"), paint.bold(policy), paint.dim(place)));
                 let width = printer.width().saturating_sub(5);
-                printer.answer(format!("     {}", wrap(message, width, 5)));
+                printer.stdout(format!("     {}", wrap(message, width, 5)));
                 if let Some(help) = help {
-                    printer.answer(format!("     {}", wrap(help, width, 5)));
+                    printer.stdout(format!("     {}", wrap(help, width, 5)));
                 }
             }
         }
-        printer.answer("");
+        printer.stdout("");
     }
 
     fn json(&self) -> Value {

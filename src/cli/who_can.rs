@@ -13,7 +13,7 @@ use super::load;
 use super::output::wrap::wrap;
 use super::output::{Printer, count};
 use concordat_api::{DataAction, ObjectRef, Workload};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::policy::{Filter, LocalWord, Permission, UnknownName, who_can};
 
 #[derive(Debug, clap::Args)]
@@ -94,7 +94,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let permissions = who_can(&judgement, &filter);
     drop(progress);
 
-    loaded.talk_about(&judgement.findings, printer);
+    loaded.report_errors(&judgement.findings, printer);
     let permissions = match permissions {
         Ok(permissions) => permissions,
         Err(error) => {
@@ -109,7 +109,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         Format::Json => {
             let grants: Vec<Grant<'_>> =
                 permissions.iter().map(|permission| Grant::new(permission, &judgement)).collect();
-            printer.answer_json(&json!({ "grants": grants }));
+            printer.stdout_json(&json!({ "grants": grants }));
         }
     }
     talk_about_closed(&judgement, &filter, printer);
@@ -152,10 +152,10 @@ impl<'a> Grant<'a> {
 }
 
 fn human(permissions: &[Permission], printer: &mut Printer) {
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let width = printer.width();
     if permissions.is_empty() {
-        printer.answer(paint.bold("nobody"));
+        printer.stdout(paint.bold("nobody"));
         return;
     }
     let mut product = None;
@@ -175,9 +175,9 @@ fn human(permissions: &[Permission], printer: &mut Printer) {
         } = permission;
         if product != Some(of) {
             if product.is_some() {
-                printer.answer("");
+                printer.stdout("");
             }
-            printer.answer(paint.bold(of));
+            printer.stdout(paint.bold(of));
             product = Some(of);
         }
         let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
@@ -190,14 +190,14 @@ fn human(permissions: &[Permission], printer: &mut Printer) {
             paint.cyan(format!("{org}/{function}")),
             actions.join(", "),
         );
-        printer.answer(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
+        printer.stdout(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
         let text = format!("until {until} at the latest, under {agreement}");
-        printer.answer(format!("    {}", wrap(&text, width.saturating_sub(4), 6)));
+        printer.stdout(format!("    {}", wrap(&text, width.saturating_sub(4), 6)));
         let words = may_add.iter().map(|word| ("may add roles", word));
         for (may, LocalWord { rule, reason }) in words.chain(may_forbid.iter().map(|word| ("may deny", word)))
         {
             let text = format!("local rule {rule} {may}: {reason}");
-            printer.answer(format!("    {}", paint.dim(wrap(&text, width.saturating_sub(4), 6))));
+            printer.stdout(format!("    {}", paint.dim(wrap(&text, width.saturating_sub(4), 6))));
         }
     }
     let local = permissions.iter().any(|one| !one.may_add.is_empty() || !one.may_forbid.is_empty());
@@ -248,10 +248,10 @@ fn talk_about_closed(judgement: &Judgement, filter: &Filter, printer: &mut Print
         },
     ));
     for (reference, phase) in closed.iter().take(NAMED) {
-        printer.talk(format!("      {reference} is {phase}"));
+        printer.stderr(format!("      {reference} is {phase}"));
     }
     if closed.len() > NAMED {
-        printer.talk(format!("      and {} more", closed.len() - NAMED));
+        printer.stderr(format!("      and {} more", closed.len() - NAMED));
     }
 }
 

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::evaluate::Judgement;
 use super::explain::named_dates;
 use super::finding::{Code, Finding};
-use super::judge::Judgement;
 use super::model::{Agreement, Model};
 use super::policy::Assessment;
 use super::snapshot::{Snapshot, Sourced};

@@ -9,8 +9,8 @@ use kube::ResourceExt as _;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
+use super::evaluate::Judgement;
 use super::finding::{Code, Finding};
-use super::judge::Judgement;
 use super::model::{Agreement, FunctionRef, Model, Remembered};
 use super::policy::{Assessment, BrokenRule, ClosedFlow, PartyState, levels, written_dates};
 use super::report;

@@ -43,7 +43,7 @@ macro_rules! codes {
 codes! {
     UnreadableFile "CON001" Error "a file or folder cannot be read";
     InvalidYaml "CON002" Error "the text is not YAML that can be read";
-    DuplicateKey "CON003" Error "a key stands twice in one mapping";
+    DuplicateKey "CON003" Error "duplicate key";
     TooLarge "CON004" Error "the text is larger or deeper than what is read";
     UnknownField "CON005" Error "the kind has no such field";
     InvalidField "CON006" Error "a field's value does not fit its schema";
@@ -86,7 +86,7 @@ codes! {
     EndAhead "CON215" Warning "an organisation has ended, and its end is said to lie ahead";
     ExemptLapses "CON216" Warning "an exempt organisation has a registration that lapses";
 
-    ProductNamespace "CON301" Error "a product stands in a namespace that is not its controller's";
+    ProductNamespace "CON301" Error "a product is in a namespace that is not its controller's";
     UnlistedCategory "CON302" Warning "the framework does not list this category";
     DerivedFlags "CON303" Error "a derived product has fewer flags than what it is made from";
     DerivedCycle "CON304" Error "a product is made from itself";
@@ -97,7 +97,7 @@ codes! {
 
     ProductControllerNotParty "CON401" Error "a product's controller is not a Controller party";
     RecipientNotParty "CON402" Error "a purpose names a recipient that is not a Recipient party";
-    DuplicateParty "CON403" Error "an organisation stands twice with the same role and function";
+    DuplicateParty "CON403" Error "an organisation is listed twice with the same role and function";
     UnknownPurpose "CON404" Error "the framework does not list this purpose";
     ProhibitedPurpose "CON405" Warning "the framework never allows this purpose";
     UnlistedRole "CON406" Warning "the framework does not list this role";
@@ -113,7 +113,7 @@ codes! {
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
     EndsSoon "CON441" Warning "an agreement, or a path of it, ends soon by itself";
 
-    SignatureNamespace "CON501" Error "a signature stands outside the party's home namespace";
+    SignatureNamespace "CON501" Error "a signature is outside the party's home namespace";
     SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";
     OtherTerms "CON503" Warning "a signature is on other terms than the current ones";
     NotAParty "CON504" Error "who signed is not a party of the agreement";
@@ -125,7 +125,7 @@ codes! {
     ExceptionRefused "CON604" Error "the framework does not let this rule be lifted";
     ExceptionOver "CON605" Warning "a rule closes paths of an agreement for which it was lifted, or will be";
 
-    PolicyNamespace "CON701" Error "a local policy stands outside its footprint's policy namespaces";
+    PolicyNamespace "CON701" Error "a local policy is outside its footprint's policy namespaces";
     PolicyText "CON702" Error "a local policy's text cannot be parsed or is not valid";
     PolicyAnnotation "CON703" Error "a local rule lacks an annotation, or has no `@id` that tells it apart";
     PolicyTestFailed "CON704" Error "a local policy fails one of its own tests, or has one that tests nothing";
@@ -149,7 +149,7 @@ codes! {
     Undecodable "CON902" Error "an object in the cluster cannot be decoded";
     IsolationMissing "CON903" Error "a product or a managed function is not isolated as planned";
     NotAsPlanned "CON904" Error "an object of the operator is missing or has been edited";
-    Orphan "CON905" Error "an object of the operator stands and is not in the plan";
+    Orphan "CON905" Error "an object of the operator is not in the plan";
     PolicyWidens "CON906" Error "another network policy lets through more than the agreements open";
     StatusBehind "CON907" Warning "a status says something else than the judgement";
     NoEnforcer "CON908" Warning "no network plugin is known to enforce network policies here";

@@ -11,9 +11,9 @@
 
 pub mod clusters;
 pub mod endings;
+pub mod evaluate;
 pub mod explain;
 pub mod finding;
-pub mod judge;
 pub mod live;
 pub mod model;
 pub mod names;

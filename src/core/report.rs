@@ -120,10 +120,9 @@ pub fn needed(model: &Model, agreement: &Agreement, org: &str, party: &PartyStat
     let command = sign::command(&agreement.reference, org, named.as_deref());
     match party.standing {
         Standing::Signed if party.broken.is_empty() => None,
-        Standing::Signed => Some(format!(
-            "has signed, and breaks {}: mend its PartnerOrg or its row",
-            party.broken.join(", ")
-        )),
+        Standing::Signed => {
+            Some(format!("has signed, and breaks {}: fix its PartnerOrg or its row", party.broken.join(", ")))
+        }
         Standing::Withdrawn | Standing::Declined => None,
         Standing::OtherTerms => {
             Some(format!("has signed other terms; read what changed and sign again: {command}"))
@@ -132,7 +131,7 @@ pub fn needed(model: &Model, agreement: &Agreement, org: &str, party: &PartyStat
             Some("has two signatures, so that neither counts: delete one".to_owned())
         }
         Standing::NotSigned if party.in_doubt => Some(format!(
-            "has said something that cannot be used, and may have withdrawn: mend it, or delete it and run {command}"
+            "has said something that cannot be used, and may have withdrawn: fix it, or delete it and run {command}"
         )),
         Standing::NotSigned => Some(format!("has not signed: {command}")),
     }
@@ -474,7 +473,7 @@ impl Conditions<'_> {
             });
             let idle: Vec<String> = idle.collect();
             let why = if idle.is_empty() { String::new() } else { format!(": {}", idle.join(", ")) };
-            format!("no Controller or no Recipient stands signed and is active{why}")
+            format!("no Controller or no Recipient is signed and active{why}")
         }
     }
 

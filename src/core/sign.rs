@@ -55,7 +55,7 @@ pub enum SignError {
     AgreementNotFound { agreement: ObjectRef, near: Option<String> },
     #[error("agreement `{agreement}` exists, but cannot be used: {error}")]
     AgreementUnreadable { agreement: ObjectRef, error: String },
-    #[error("`{agreement}` stands {count} times in what was read")]
+    #[error("`{agreement}` was read {count} times")]
     AgreementTwice { agreement: ObjectRef, count: usize },
     #[error("`{party}` is not a party of `{agreement}`; its parties are {parties}")]
     NotAParty { party: String, agreement: ObjectRef, parties: String },
@@ -63,7 +63,7 @@ pub enum SignError {
     OrgNotFound { party: String },
     #[error("organisation `{party}` exists, but its home namespace cannot be read: {error}")]
     OrgUnreadable { party: String, error: String },
-    #[error("organisation `{party}` stands several times in what was read, with the home namespaces {homes}")]
+    #[error("organisation `{party}` was read several times, with the home namespaces {homes}")]
     SeveralHomes { party: String, homes: String },
     #[error("`{agreement}` has no purpose `{purpose}`; its purposes are {purposes}")]
     PurposeNotFound { agreement: ObjectRef, purpose: String, purposes: String },

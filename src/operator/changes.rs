@@ -1,8 +1,8 @@
-//! What has changed since the loop last looked, without the echoes of its own writes.
+//! What has changed since the loop last looked, without the events of its own writes.
 //!
 //! Each write of the operator comes back through a watch, and must not wake the loop as if somebody else had made
-//! it. The executor says which versions it has written, the watches say which they have seen; what is in both is an
-//! echo, whichever comes first.
+//! it. The executor says which versions it has written, the watches say which they have seen; what is in both is a
+//! write of its own, whichever comes first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,8 +48,8 @@ struct Shared {
     state: Mutex<State>,
     /// Something that others did.
     foreign: Notify,
-    /// An echo.
-    echo: Notify,
+    /// An event of its own.
+    own_event: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -144,7 +144,7 @@ impl Changes {
         loop {
             if self.is_foreign() {
                 self.settle().await;
-                // what looked like somebody else's may have turned out to be an echo
+                // what looked like somebody else's may have turned out to be an event of its own
                 if self.is_foreign() {
                     return;
                 }
@@ -154,8 +154,8 @@ impl Changes {
     }
 
     /// Waits until every write has come back, but not longer than `most`.
-    pub(super) async fn echoed(&self, most: Duration) {
-        // an apply that changed nothing has no echo; nobody waits for it twice, and should one come after all, it is
+    pub(super) async fn own_events(&self, most: Duration) {
+        // an apply that changed nothing has no event of its own; nobody waits for it twice, and should one come after all, it is
         // looked at as if others had made it
         let _some_may_be_missing = timeout(most, self.back()).await;
         self.state().awaited.retain(|_, at| at.elapsed() < most);
@@ -164,7 +164,7 @@ impl Changes {
     /// Waits until every write has come back.
     pub(super) async fn back(&self) {
         while !self.state().awaited.is_empty() {
-            self.0.echo.notified().await;
+            self.0.own_event.notified().await;
         }
     }
 
@@ -186,7 +186,7 @@ impl Changes {
     fn see(&self, version: Version) {
         let mut state = self.state();
         if state.awaited.remove(&version).is_some() {
-            self.0.echo.notify_one();
+            self.0.own_event.notify_one();
         } else {
             state.seen.insert(version);
             self.0.foreign.notify_one();
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn an_echo_does_not_wake_whichever_comes_first() {
+    fn an_own_event_does_not_wake_whichever_comes_first() {
         let changes = Changes::default();
         changes.written(&object("bins", "7"));
         changes.seen(&object("bins", "7"));
@@ -250,8 +250,8 @@ mod tests {
         let key = ObjectKey::new("NetworkPolicy", None, "bins");
         let under_way = changes.writing(&key);
         changes.seen(&object("bins", "7"));
-        assert!(!wakes(&changes), "it may be the echo");
-        // the stores are read meanwhile, and the echo is still one
+        assert!(!wakes(&changes), "it may be the own event");
+        // the stores are read meanwhile, and the own event is still one
         changes.take();
         changes.written(&object("bins", "7"));
         drop(under_way);

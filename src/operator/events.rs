@@ -8,7 +8,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tracing::{debug, info};
 
-use super::execute::{chain, deadline};
+use super::call::{chain, deadline};
 use concordat_api::{API_VERSION, Condition, ConditionStatus, Phase};
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{FIELD_MANAGER, StatusBody};
@@ -19,7 +19,7 @@ use concordat_core::text::{masked, visible};
 const NOTE: usize = 1000;
 
 /// Tells people.
-pub(super) struct Teller {
+pub(super) struct EventPublisher {
     recorder: Recorder,
 }
 
@@ -31,7 +31,7 @@ struct News {
     note: String,
 }
 
-impl Teller {
+impl EventPublisher {
     pub(super) fn new(client: Client) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
         Self { recorder: Recorder::new(client, reporter) }
@@ -99,7 +99,7 @@ fn undecodable(object: &Unreadable) -> News {
         good: false,
         reason: "Undecodable".to_owned(),
         note: format!(
-            "cannot be decoded, is left out, and is held against what it may be about: {error}; help: mend it or \
+            "cannot be decoded and is left out; related access stays closed: {error}; help: fix it or \
              delete it, or run a version of concordat that can read it",
             error = masked(error)
         ),

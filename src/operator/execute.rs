@@ -5,13 +5,8 @@
 //! another replica may lead.
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::fmt::Write as _;
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
-use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -23,15 +18,15 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
+use super::call::{chain, deadline};
 use super::changes::Changes;
-use super::events::Teller;
-use super::health::Pulse;
+use super::events::EventPublisher;
+use super::health::Heartbeat;
 use super::lease::Leadership;
 use super::metrics::Metrics;
-use super::receipt::Receipt;
+use super::written_meta::WrittenMeta;
 use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
     ObjectRef, PartnerOrg, PlaceFootprint, PolicyFramework,
@@ -43,48 +38,15 @@ use concordat_core::plan::{
 use concordat_core::shared::Shared;
 use concordat_core::snapshot::Unreadable;
 
-/// How long one call may take.
-pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How many calls of one stage are under way at once.
 const AT_ONCE: usize = 8;
 /// After this many calls in a row without any answer, the rest of a stage is left for the next round.
 const SILENT: usize = 3;
 
-/// Waits for a call, but not for ever; nothing if it took too long.
-pub(super) async fn deadline<T>(call: impl Future<Output = T>) -> Option<T> {
-    within(DEADLINE, call).await
-}
-
-/// Goes on with a call for so long. The time is looked at before the call is: one that was about to be sent when the
-/// process was stopped is not sent when it wakes.
-async fn within<T>(limit: Duration, call: impl Future<Output = T>) -> Option<T> {
-    let until = Instant::now() + limit;
-    let mut call = pin!(call);
-    let call = poll_fn(|context| {
-        if Instant::now() < until { call.as_mut().poll(context).map(Some) } else { Poll::Ready(None) }
-    });
-    timeout(limit, call).await.ok().flatten()
-}
-
-/// An error with its causes, in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            // writing to a string does not fail
-            let _ok = write!(text, ": {next}");
-        }
-        cause = error.source();
-    }
-    text
-}
-
 /// Carries steps out, against one cluster.
 pub(super) struct Executor {
     client: Client,
-    teller: Teller,
+    teller: EventPublisher,
     leadership: Leadership,
     /// Where versions are told that were written here.
     changes: Changes,
@@ -153,7 +115,7 @@ enum Written {
 impl Executor {
     pub(super) fn new(client: Client, leadership: Leadership, changes: Changes, metrics: Metrics) -> Self {
         Self {
-            teller: Teller::new(client.clone()),
+            teller: EventPublisher::new(client.clone()),
             client,
             leadership,
             changes,
@@ -184,7 +146,7 @@ impl Executor {
         &mut self,
         steps: &[Step],
         observed: &Observed,
-        pulse: &Pulse,
+        heartbeat: &Heartbeat,
         is_cut_short: impl Fn() -> bool,
     ) -> Failures {
         let grants = observed.grants.iter().filter_map(|(at, grant)| Some((at.clone(), grant.uid()?)));
@@ -210,7 +172,7 @@ impl Executor {
                     let call = self.carry_out_one(step, &pass);
                     under_way.push(async move { (step, call.await) });
                 }
-                pulse.turn();
+                heartbeat.turn();
                 let Some((step, outcome)) = under_way.next().await else { break };
                 self.take(step, outcome, &mut lock(&pass));
             }
@@ -338,7 +300,7 @@ impl Executor {
         let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let written = self.call(api.patch(&object.name_any(), &params, &Patch::Apply(object))).await;
-        self.note(written).map_err(Trouble::failure)
+        self.note(written).map_err(CallError::failure)
     }
 
     /// Takes out what others have added beside our fields: an apply leaves that standing.
@@ -350,7 +312,7 @@ impl Executor {
         let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
         let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
         let written = self.call(api.replace(&object.name_any(), &params, &object)).await;
-        self.note(written).map_err(Trouble::failure)
+        self.note(written).map_err(CallError::failure)
     }
 
     async fn delete(&self, object: &ObjectKey, uid: Option<String>) -> Result<Written, Failure> {
@@ -367,7 +329,7 @@ impl Executor {
         }
         match outcome {
             // another one by now: the next round sees what stands there
-            Err(Trouble::Refused(status)) if status.is_conflict() => Ok(Written::Gone),
+            Err(CallError::Refused(status)) if status.is_conflict() => Ok(Written::Gone),
             outcome => unless_gone(outcome),
         }
     }
@@ -380,27 +342,27 @@ impl Executor {
     }
 
     /// Makes a call, with its deadline, unless another replica may lead.
-    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
+    async fn call<T>(&self, call: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
         if !self.leadership.holds() {
-            return Err(Trouble::NotLeading);
+            return Err(CallError::NotLeading);
         }
         match deadline(call).await {
-            None => Err(Trouble::Silent),
+            None => Err(CallError::Silent),
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(kube::Error::Api(status))) => Err(Trouble::Refused(status)),
-            Some(Err(error)) => Err(Trouble::Client(Box::new(error))),
+            Some(Err(kube::Error::Api(status))) => Err(CallError::Refused(status)),
+            Some(Err(error)) => Err(CallError::Client(Box::new(error))),
         }
     }
 
-    /// Notes the version that was written, so that its echo is known.
-    fn note<K: Resource>(&self, outcome: Result<K, Trouble>) -> Result<K, Trouble> {
+    /// Notes the version that was written, so that its own event is known.
+    fn note<K: Resource>(&self, outcome: Result<K, CallError>) -> Result<K, CallError> {
         if let Ok(written) = &outcome {
             self.changes.written(written.meta());
         }
         outcome
     }
 
-    fn dynamic(&self, object: &ObjectKey) -> Result<(Api<Receipt>, ApiResource), Failure> {
+    fn dynamic(&self, object: &ObjectKey) -> Result<(Api<WrittenMeta>, ApiResource), Failure> {
         let resource = resource(&object.kind).ok_or_else(|| Failure {
             reason: FailureReason::Rejected,
             message: format!("`{}` is no kind that is written", object.kind),
@@ -444,7 +406,7 @@ fn log(step: &Step, object: &ObjectKey) {
 }
 
 /// Why a call brought nothing.
-enum Trouble {
+enum CallError {
     /// The lease is not held, or not for long enough.
     NotLeading,
     Silent,
@@ -453,10 +415,10 @@ enum Trouble {
 }
 
 /// For a write to what may be gone by now, which is then no failure.
-fn unless_gone<T>(outcome: Result<T, Trouble>) -> Result<Written, Failure> {
+fn unless_gone<T>(outcome: Result<T, CallError>) -> Result<Written, Failure> {
     match outcome {
         Ok(_) => Ok(Written::Done),
-        Err(Trouble::Refused(status)) if status.is_not_found() => Ok(Written::Gone),
+        Err(CallError::Refused(status)) if status.is_not_found() => Ok(Written::Gone),
         Err(trouble) => Err(trouble.failure()),
     }
 }
@@ -466,7 +428,7 @@ fn unreachable_server() -> Failure {
     Failure { reason: FailureReason::Unreachable, message }
 }
 
-impl Trouble {
+impl CallError {
     fn failure(self) -> Failure {
         match self {
             // never reported: who does not lead reports nothing
@@ -583,23 +545,6 @@ mod tests {
             refused(conflict),
             (FailureReason::Conflict, "it was changed at the same moment".to_owned())
         );
-    }
-
-    #[test]
-    fn a_call_that_was_under_way_when_the_process_was_stopped_is_not_gone_on_with() {
-        let limit = Duration::from_millis(20);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let mut polls = 0;
-        let call = poll_fn(|context| {
-            polls += 1;
-            // as if the process had been stopped here, and something had come for the call meanwhile
-            std::thread::sleep(limit * 2);
-            context.waker().wake_by_ref();
-            if polls == 1 { Poll::Pending } else { Poll::Ready(()) }
-        });
-        assert_eq!(runtime.block_on(within(limit, call)), None);
-        assert_eq!(polls, 1);
-        assert_eq!(runtime.block_on(within(limit, async { 7 })), Some(7));
     }
 
     #[test]

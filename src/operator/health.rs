@@ -28,9 +28,9 @@ const UNHEARD: Duration = Duration::from_secs(60);
 /// Not having heard for this long, a fresh start may help.
 const DEAF: Duration = Duration::from_secs(600);
 
-/// The pulses of all that has to keep turning.
+/// The heartbeats of all that has to keep turning.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Pulses(Arc<Mutex<BTreeMap<String, Beat>>>);
+pub(super) struct Heartbeats(Arc<Mutex<BTreeMap<String, Beat>>>);
 
 #[derive(Clone, Debug)]
 struct Beat {
@@ -39,19 +39,19 @@ struct Beat {
     trouble: Option<String>,
 }
 
-/// The pulse of one thing.
+/// The heartbeat of one thing.
 #[derive(Clone, Debug)]
-pub(super) struct Pulse {
+pub(super) struct Heartbeat {
     name: String,
-    all: Pulses,
+    all: Heartbeats,
 }
 
-impl Pulses {
-    /// A pulse that starts to be looked at now.
-    pub(super) fn add(&self, name: &str) -> Pulse {
+impl Heartbeats {
+    /// A heartbeat that starts to be looked at now.
+    pub(super) fn add(&self, name: &str) -> Heartbeat {
         let beat = Beat { turned: Instant::now(), heard: None, trouble: None };
         self.beats().insert(name.to_owned(), beat);
-        Pulse { name: name.to_owned(), all: self.clone() }
+        Heartbeat { name: name.to_owned(), all: self.clone() }
     }
 
     fn beats(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
@@ -79,14 +79,14 @@ impl Pulses {
     }
 }
 
-impl Pulse {
+impl Heartbeat {
     /// An attempt begins or ends.
     pub(super) fn turn(&self) {
         self.beat(|beat| beat.turned = Instant::now());
     }
 
     /// All is well.
-    pub(super) fn hear(&self) {
+    pub(super) fn ok(&self) {
         self.beat(|beat| *beat = Beat { turned: Instant::now(), heard: Some(Instant::now()), trouble: None });
     }
 
@@ -135,24 +135,24 @@ pub(super) async fn bind(addr: SocketAddr) -> Result<TcpListener, RunError> {
 }
 
 /// Answers health checks, and says the numbers.
-pub(super) async fn serve(listener: TcpListener, pulses: Pulses, metrics: Metrics) {
+pub(super) async fn serve(listener: TcpListener, heartbeats: Heartbeats, metrics: Metrics) {
     let answer = Router::new()
         .route(
             "/livez",
-            get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), dead) }),
+            get(|State(heartbeats): State<Heartbeats>| async move { heartbeats.report(Instant::now(), dead) }),
         )
         .route(
             "/readyz",
-            get(|State(pulses): State<Pulses>| async move { pulses.report(Instant::now(), unready) }),
+            get(|State(heartbeats): State<Heartbeats>| async move { heartbeats.report(Instant::now(), unready) }),
         )
         .route(
             "/metrics",
-            get(|State(pulses): State<Pulses>| async move {
+            get(|State(heartbeats): State<Heartbeats>| async move {
                 let text = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-                (text, metrics.page(&pulses.heard(Instant::now())))
+                (text, metrics.page(&heartbeats.heard(Instant::now())))
             }),
         )
-        .with_state(pulses);
+        .with_state(heartbeats);
     if let Err(error) = axum::serve(listener, answer).await {
         warn!(%error, "health checks have ended");
     }
@@ -168,38 +168,38 @@ mod tests {
 
     #[test]
     fn what_has_not_been_read_is_alive_and_not_ready() {
-        let pulses = Pulses::default();
-        pulses.add("watch");
-        assert_eq!(pulses.report(after(0), dead), (StatusCode::OK, "watch: ok\n".to_owned()));
+        let heartbeats = Heartbeats::default();
+        heartbeats.add("watch");
+        assert_eq!(heartbeats.report(after(0), dead), (StatusCode::OK, "watch: ok\n".to_owned()));
         let unread = (StatusCode::SERVICE_UNAVAILABLE, "watch: not read yet\n".to_owned());
-        assert_eq!(pulses.report(after(0), unready), unread);
+        assert_eq!(heartbeats.report(after(0), unready), unread);
     }
 
     #[test]
     fn a_watch_that_fails_for_a_while_is_alive_and_not_ready() {
-        let pulses = Pulses::default();
-        let pulse = pulses.add("watch");
-        pulse.hear();
-        pulse.fail("connection refused");
+        let heartbeats = Heartbeats::default();
+        let heartbeat = heartbeats.add("watch");
+        heartbeat.ok();
+        heartbeat.fail("connection refused");
         let deaf = "watch: nothing heard for 61 s: connection refused\n".to_owned();
-        assert_eq!(pulses.report(after(61), unready), (StatusCode::SERVICE_UNAVAILABLE, deaf));
-        assert_eq!(pulses.report(after(61), dead), (StatusCode::OK, "watch: ok\n".to_owned()));
+        assert_eq!(heartbeats.report(after(61), unready), (StatusCode::SERVICE_UNAVAILABLE, deaf));
+        assert_eq!(heartbeats.report(after(61), dead), (StatusCode::OK, "watch: ok\n".to_owned()));
     }
 
     #[test]
     fn what_does_not_turn_is_dead() {
-        let pulses = Pulses::default();
-        pulses.add("loop").hear();
+        let heartbeats = Heartbeats::default();
+        heartbeats.add("loop").ok();
         let stuck = "loop: stuck for 91 s\n".to_owned();
-        assert_eq!(pulses.report(after(91), dead), (StatusCode::SERVICE_UNAVAILABLE, stuck));
+        assert_eq!(heartbeats.report(after(91), dead), (StatusCode::SERVICE_UNAVAILABLE, stuck));
     }
 
     #[test]
     fn what_turns_without_ever_hearing_is_dead_in_the_end() {
-        let pulses = Pulses::default();
-        let pulse = pulses.add("watch");
-        pulse.hear();
-        let mut beat = pulses.beats().get("watch").cloned().unwrap();
+        let heartbeats = Heartbeats::default();
+        let heartbeat = heartbeats.add("watch");
+        heartbeat.ok();
+        let mut beat = heartbeats.beats().get("watch").cloned().unwrap();
         beat.turned = after(601);
         assert_eq!(dead(&beat, after(601)), Some("nothing heard for 601 s: no answer".to_owned()));
     }

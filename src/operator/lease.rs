@@ -30,8 +30,8 @@ use tokio::sync::watch as signal;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::execute::{DEADLINE, chain, deadline};
-use super::health::Pulse;
+use super::call::{DEADLINE, chain, deadline};
+use super::health::Heartbeat;
 use concordat_core::plan::FIELD_MANAGER;
 
 /// How long a lease lasts after its last renewal: long enough for a short outage, short enough for a withdrawal.
@@ -64,7 +64,7 @@ struct Held {
     /// Until when a write may begin; nothing once the lease is lost.
     until: Option<Instant>,
     /// How often it has been won.
-    reign: u64,
+    term: u64,
 }
 
 impl Leadership {
@@ -80,14 +80,14 @@ impl Leadership {
 
     /// Whether a write may begin now.
     pub(super) fn holds(&self) -> bool {
-        self.reign().is_some()
+        self.term().is_some()
     }
 
-    /// The reign that lasts now. As long as it is the same, nobody else has led.
-    pub(super) fn reign(&self) -> Option<u64> {
+    /// The term that lasts now. As long as it is the same, nobody else has led.
+    pub(super) fn term(&self) -> Option<u64> {
         let Some(held) = &self.0 else { return Some(0) };
-        let Held { until, reign } = *held.borrow();
-        until.is_some_and(|until| Instant::now() < until).then_some(reign)
+        let Held { until, term } = *held.borrow();
+        until.is_some_and(|until| Instant::now() < until).then_some(term)
     }
 
     /// Waits until the lease is won or lost.
@@ -109,7 +109,7 @@ pub(super) struct Candidate {
     name: String,
     identity: String,
     held: signal::Sender<Held>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     /// The lease as it was last seen here, or that there was none, and when that was first seen.
     seen: Option<(Option<Lease>, Instant)>,
     /// Until when its own last lease lasts, whatever has become of it since: nobody else begins before.
@@ -130,7 +130,7 @@ enum Move {
 }
 
 impl Candidate {
-    pub(super) fn new(client: &Client, election: &Election, pulse: Pulse) -> (Self, Leadership) {
+    pub(super) fn new(client: &Client, election: &Election, heartbeat: Heartbeat) -> (Self, Leadership) {
         let namespace = election.namespace.as_deref().unwrap_or(client.default_namespace());
         let (held, leadership) = signal::channel(Held::default());
         let candidate = Self {
@@ -138,7 +138,7 @@ impl Candidate {
             name: election.name.clone(),
             identity: identity(),
             held,
-            pulse,
+            heartbeat,
             seen: None,
             own: None,
             stale: false,
@@ -155,11 +155,11 @@ impl Candidate {
     /// Stands until told to stop, and then lets go of the lease.
     pub(super) async fn run(mut self, mut stopping: signal::Receiver<bool>) {
         while !*stopping.borrow() {
-            self.pulse.turn();
+            self.heartbeat.turn();
             match self.turn().await {
-                Ok(()) => self.pulse.hear(),
+                Ok(()) => self.heartbeat.ok(),
                 Err(trouble) => {
-                    self.pulse.fail(&trouble);
+                    self.heartbeat.fail(&trouble);
                     self.tell(format!("the lease cannot be read or written: {trouble}; trying again"), true);
                     self.stale = true;
                 }
@@ -198,7 +198,7 @@ impl Candidate {
                 let told = match lease.and_then(holder) {
                     Some(holder) => format!("standing by: `{holder}` leads"),
                     None => {
-                        "standing by: nobody holds the lease, and whoever last did may still write".to_owned()
+                        "standing by: no one holds the lease, and the last holder may still write".to_owned()
                     }
                 };
                 self.hold(None);
@@ -260,7 +260,7 @@ impl Candidate {
             let turned = held.until.is_some() != until.is_some();
             held.until = until;
             match until {
-                Some(_) if turned => held.reign += 1,
+                Some(_) if turned => held.term += 1,
                 None if turned => warn!("leading no longer: nothing more is written here"),
                 Some(_) | None => {}
             }
@@ -407,12 +407,12 @@ mod tests {
     #[test]
     fn leading_ends_by_itself() {
         let until = Some(Instant::now() + Duration::from_millis(20));
-        let (held, receiver) = signal::channel(Held { until, reign: 3 });
+        let (held, receiver) = signal::channel(Held { until, term: 3 });
         let leadership = Leadership(Some(receiver));
-        assert_eq!(leadership.reign(), Some(3));
+        assert_eq!(leadership.term(), Some(3));
         std::thread::sleep(Duration::from_millis(25));
-        assert_eq!((leadership.reign(), leadership.holds()), (None, false));
-        held.send(Held { until: None, reign: 3 }).unwrap();
+        assert_eq!((leadership.term(), leadership.holds()), (None, false));
+        held.send(Held { until: None, term: 3 }).unwrap();
         assert!(!leadership.holds());
         assert!(Leadership::alone().holds());
     }

@@ -5,8 +5,8 @@
 //! from what stands to what is planned. The plan is the one that `concordat plan` prints. Nothing is written when
 //! nothing has changed, and nothing before every kind has been read once.
 
-mod anew;
 mod backoff;
+mod call;
 mod changes;
 mod events;
 mod execute;
@@ -14,9 +14,10 @@ mod health;
 mod lease;
 mod logs;
 mod metrics;
-mod receipt;
 mod reconcile;
+mod relist;
 mod watch;
+mod written_meta;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -32,8 +33,8 @@ use tracing::info;
 
 use self::lease::{Candidate, Leadership};
 pub use self::lease::{DEFAULT_LEASE_NAME, Election};
-use concordat_core::judge::Judge;
 use concordat_core::plan::Dns;
+use concordat_core::plan::Judge;
 use concordat_core::snapshot::ClusterView;
 use concordat_source::cluster::Stores;
 
@@ -128,7 +129,7 @@ pub fn client_of(config: Config) -> Result<Client, RunError> {
 
 /// Runs the operator until the process is told to end.
 pub async fn run(client: Client, options: Options) -> Result<(), RunError> {
-    let end = told_to_end()?;
+    let end = shutdown_signal()?;
     run_until(client, options, end).await
 }
 
@@ -144,9 +145,9 @@ pub async fn run_until(
     info!(cluster, "starting");
 
     let stores = Stores::default();
-    let pulses = health::Pulses::default();
+    let heartbeats = health::Heartbeats::default();
     let changes = changes::Changes::default();
-    let anew = anew::Anew::default();
+    let relist = relist::Relist::default();
     let metrics = metrics::Metrics::default();
     let (stop, stopping) = signal::channel(false);
     let (retire, retiring) = signal::channel(false);
@@ -156,13 +157,13 @@ pub async fn run_until(
     let mut candidates = JoinSet::new();
     if let Some(addr) = health_addr {
         let listener = health::bind(addr).await?;
-        tasks.spawn(health::serve(listener, pulses.clone(), metrics.clone()));
+        tasks.spawn(health::serve(listener, heartbeats.clone(), metrics.clone()));
     }
-    watch::all(&client, &stores, &pulses, &changes, &anew, &mut tasks);
+    watch::all(&client, &stores, &heartbeats, &changes, &relist, &mut tasks);
     let leadership = match &election {
         None => Leadership::alone(),
         Some(election) => {
-            let (candidate, leadership) = Candidate::new(&client, election, pulses.add("lease"));
+            let (candidate, leadership) = Candidate::new(&client, election, heartbeats.add("lease"));
             candidates.spawn(candidate.run(retiring));
             leadership
         }
@@ -170,14 +171,15 @@ pub async fn run_until(
 
     // whoever does not lead watches, and waits in the loop
     let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
-    let source = reconcile::Source { stores, view, changes, anew, metrics, judge: Arc::new(Judge::new(dns)) };
-    let reconcile = reconcile::Loop::new(executor, source, pulses.add("loop"), leadership, stopping);
+    let source =
+        reconcile::Source { stores, view, changes, relist, metrics, judge: Arc::new(Judge::new(dns)) };
+    let reconcile = reconcile::Loop::new(executor, source, heartbeats.add("loop"), leadership, stopping);
     let reconcile = reconcile.run();
     tokio::pin!(reconcile, end);
     tokio::select! {
         () = &mut reconcile => {}
         () = &mut end => {
-            info!("told to end, finishing the calls under way");
+            info!("stopping: finishing the calls under way");
             // an error means that the loop is over already
             let _ended = stop.send(true);
             reconcile.await;
@@ -192,7 +194,7 @@ pub async fn run_until(
 
 /// Ends with the first signal that asks the process to.
 #[cfg(unix)]
-fn told_to_end() -> Result<impl Future<Output = ()> + Send, RunError> {
+fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, RunError> {
     use tokio::signal::unix::{SignalKind, signal};
 
     let mut terminate = signal(SignalKind::terminate()).map_err(RunError::Signals)?;
@@ -207,7 +209,7 @@ fn told_to_end() -> Result<impl Future<Output = ()> + Send, RunError> {
 
 /// Ends when the process is interrupted.
 #[cfg(not(unix))]
-fn told_to_end() -> Result<impl Future<Output = ()> + Send, RunError> {
+fn shutdown_signal() -> Result<impl Future<Output = ()> + Send, RunError> {
     Ok(async {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;

@@ -14,14 +14,14 @@ use tokio::sync::watch as signal;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info};
 
-use super::anew::Anew;
 use super::backoff::Backoff;
 use super::changes::Changes;
 use super::execute::Executor;
-use super::health::Pulse;
+use super::health::Heartbeat;
 use super::lease::Leadership;
 use super::metrics::Metrics;
-use concordat_core::judge::Judge;
+use super::relist::Relist;
+use concordat_core::plan::Judge;
 use concordat_core::plan::{Observed, Plan, Step, report, steps};
 use concordat_core::snapshot::{ClusterView, Snapshot, Unreadable};
 use concordat_source::cluster::Stores;
@@ -29,13 +29,13 @@ use concordat_source::cluster::Stores;
 /// A clock can be set: look again this often, whatever the plan says.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// Writes come back through the watches within milliseconds; what has not come by then is looked at all the same.
-const ECHO: Duration = Duration::from_secs(1);
+const OWN_EVENT: Duration = Duration::from_secs(1);
 
 /// The loop, and all that it looks at.
 pub(super) struct Loop {
     executor: Executor,
     source: Source,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     leadership: Leadership,
     stopping: signal::Receiver<bool>,
     backoff: Backoff,
@@ -46,7 +46,7 @@ pub(super) struct Source {
     pub(super) stores: Stores,
     pub(super) view: ClusterView,
     pub(super) changes: Changes,
-    pub(super) anew: Anew,
+    pub(super) relist: Relist,
     pub(super) metrics: Metrics,
     /// Remembers the last judgement, so that the next takes less time.
     pub(super) judge: Arc<Judge>,
@@ -82,12 +82,12 @@ impl Loop {
     pub(super) fn new(
         executor: Executor,
         source: Source,
-        pulse: Pulse,
+        heartbeat: Heartbeat,
         leadership: Leadership,
         stopping: signal::Receiver<bool>,
     ) -> Self {
         let backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        Self { executor, source, pulse, leadership, stopping, backoff }
+        Self { executor, source, heartbeat, leadership, stopping, backoff }
     }
 
     /// Runs until told to stop.
@@ -95,19 +95,19 @@ impl Loop {
         let mut first = true;
         let mut last = None;
         while !*self.stopping.borrow() {
-            self.pulse.turn();
-            let reign = self.leadership.reign();
-            self.source.metrics.lead(reign.is_some());
-            if reign.is_some() && reign != last {
-                last = reign;
+            self.heartbeat.turn();
+            let term = self.leadership.term();
+            self.source.metrics.lead(term.is_some());
+            if term.is_some() && term != last {
+                last = term;
                 if self.leadership.is_contested() {
                     // another replica has written meanwhile, and what is known here may be older than that
-                    self.source.anew.ask();
+                    self.source.relist.ask();
                 }
             }
             // asked before the stores are read
-            let reign = reign.filter(|_| self.source.anew.has_come());
-            let mut echoes = false;
+            let term = term.filter(|_| self.source.relist.has_come());
+            let mut own_events = false;
             let wait = match self.source.settled().await {
                 None => LOOK_AGAIN,
                 Some((snapshot, observed)) => {
@@ -115,25 +115,25 @@ impl Loop {
                         info!(agreements = snapshot.agreements.len(), "every kind is read");
                         first = false;
                     }
-                    if let Some(reign) = reign {
+                    if let Some(term) = term {
                         let wait;
-                        (wait, echoes) = self.lead(reign, snapshot, observed).await;
+                        (wait, own_events) = self.lead(term, snapshot, observed).await;
                         wait
                     } else {
-                        self.pulse.hear();
+                        self.heartbeat.ok();
                         LOOK_AGAIN
                     }
                 }
             };
             // who does not lead has nothing to do about a change; once it leads it reads everything
             let leads = self.leadership.holds();
-            let comes = !self.source.anew.has_come();
+            let comes = !self.source.relist.has_come();
             tokio::select! {
                 () = sleep(wait) => {}
-                () = self.source.anew.come(), if comes => {}
+                () = self.source.relist.come(), if comes => {}
                 () = self.source.changes.foreign(), if leads || first => {}
                 // what was written is there: now it can be said
-                () = self.source.changes.echoed(ECHO), if echoes => {}
+                () = self.source.changes.own_events(OWN_EVENT), if own_events => {}
                 () = self.leadership.changed() => {}
                 // an error means that nobody is left to say so, which is the same
                 _ = self.stopping.changed() => {}
@@ -141,17 +141,17 @@ impl Loop {
         }
     }
 
-    /// Judges and carries out, until there is nothing newer; gives back how long to wait, and whether for echoes too.
-    async fn lead(&mut self, reign: u64, snapshot: Snapshot, observed: Observed) -> (Duration, bool) {
+    /// Judges and carries out, until there is nothing newer; gives back how long to wait, and whether for the events of its own writes too.
+    async fn lead(&mut self, term: u64, snapshot: Snapshot, observed: Observed) -> (Duration, bool) {
         let mut undecodable = self.note_undecodable(&snapshot);
         let mut judged = self.source.judge(snapshot, observed).await;
         loop {
             let Ok(current) = judged else {
-                self.pulse.fail("judging has failed");
+                self.heartbeat.fail("judging has failed");
                 return (self.backoff.wait(), false);
             };
             let began = Instant::now();
-            let outcome = self.carry_out(reign, current).await;
+            let outcome = self.carry_out(term, current).await;
             self.source.metrics.round(outcome.name(), began.elapsed());
             if matches!(outcome, Outcome::Done { .. }) {
                 // after what opens and closes, which must not wait for it
@@ -160,7 +160,7 @@ impl Loop {
             match outcome {
                 Outcome::Newer => {
                     debug!("others have changed something: going on with a new plan");
-                    // judged anew: what was just written was not all there when the newer judgement was begun
+                    // judged again: what was just written was not all there when the newer judgement was begun
                     judged = match self.source.settled().await {
                         Some((snapshot, observed)) => {
                             undecodable = self.note_undecodable(&snapshot);
@@ -171,11 +171,11 @@ impl Loop {
                 }
                 Outcome::Done { next, wrote, settled: true } => {
                     self.backoff.reset();
-                    self.pulse.hear();
+                    self.heartbeat.ok();
                     return (until(next), wrote);
                 }
                 Outcome::Done { next, wrote, settled: false } => {
-                    self.pulse.hear();
+                    self.heartbeat.ok();
                     return (until(next).min(self.backoff.wait()), wrote);
                 }
                 Outcome::CutShort => return (Duration::ZERO, false),
@@ -190,12 +190,12 @@ impl Loop {
     }
 
     /// Carries one judgement out, and says so in the statuses, unless a newer one is there first.
-    async fn carry_out(&mut self, reign: u64, judged: Judged) -> Outcome {
+    async fn carry_out(&mut self, term: u64, judged: Judged) -> Outcome {
         let Judged { plan, mut observed, steps } = judged;
-        let Self { executor, source, pulse, leadership, stopping, backoff: _ } = self;
+        let Self { executor, source, heartbeat, leadership, stopping, backoff: _ } = self;
         let superseded = AtomicBool::new(false);
-        // a judgement of an earlier reign is void: another replica may have led in between
-        let is_over = || *stopping.borrow() || leadership.reign() != Some(reign);
+        // a judgement of an earlier term is void: another replica may have led in between
+        let is_over = || *stopping.borrow() || leadership.term() != Some(term);
         let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over();
         // whether the newer judgement has begun, and with it taken what woke it
         let begun = AtomicBool::new(false);
@@ -209,7 +209,7 @@ impl Loop {
             }
         };
         let work = async {
-            let failures = executor.carry_out(&steps, &observed, pulse, is_cut_short).await;
+            let failures = executor.carry_out(&steps, &observed, heartbeat, is_cut_short).await;
             // what has been written is there before anybody says so
             let mut wrote = !steps.is_empty();
             if wrote && source.seen(is_cut_short).await {
@@ -222,7 +222,7 @@ impl Loop {
                 return Outcome::CutShort;
             }
             let statuses = report(&plan, &observed, &failures);
-            let unreported = executor.carry_out(&statuses, &observed, pulse, is_cut_short).await;
+            let unreported = executor.carry_out(&statuses, &observed, heartbeat, is_cut_short).await;
             if is_cut_short() {
                 return Outcome::CutShort;
             }
@@ -273,7 +273,7 @@ impl Source {
     /// The same, once what was written here has come back through the watches: a plan made from what stood before
     /// would take a finalizer for set that was just taken off.
     async fn settled(&self) -> Option<(Snapshot, Observed)> {
-        self.changes.echoed(ECHO).await;
+        self.changes.own_events(OWN_EVENT).await;
         self.read()
     }
 
@@ -281,7 +281,7 @@ impl Source {
     async fn seen(&self, is_cut_short: impl Fn() -> bool) -> bool {
         const TURN: Duration = Duration::from_millis(50);
         let began = Instant::now();
-        while began.elapsed() < ECHO && !is_cut_short() {
+        while began.elapsed() < OWN_EVENT && !is_cut_short() {
             if timeout(TURN, self.changes.back()).await.is_ok() {
                 return true;
             }

@@ -1,4 +1,4 @@
-//! One watch for each kind, each by itself: its own back-off, its own deadlines, its own pulse.
+//! One watch for each kind, each by itself: its own back-off, its own deadlines, its own heartbeat.
 //!
 //! Not `kube`'s watcher, for one reason: it keeps bookmarks and quiet reconnections to itself, so that a watch that
 //! is up to date and one that has gone deaf look alike. Here every answer of the API server is a heartbeat, and a
@@ -18,11 +18,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
-use super::anew::{Anew, Reader};
 use super::backoff::Backoff;
+use super::call::{chain, deadline};
 use super::changes::Changes;
-use super::execute::{chain, deadline};
-use super::health::{Pulse, Pulses};
+use super::health::{Heartbeat, Heartbeats};
+use super::relist::{Reader, Relist};
 use concordat_core::plan::MANAGED_BY;
 use concordat_source::cluster::{Incoming, Store, Stores, Undecoded};
 
@@ -44,9 +44,9 @@ const PAGE: u32 = 500;
 pub(super) fn all(
     client: &Client,
     stores: &Stores,
-    pulses: &Pulses,
+    heartbeats: &Heartbeats,
     changes: &Changes,
-    anew: &Anew,
+    relist: &Relist,
     tasks: &mut JoinSet<()>,
 ) {
     let Stores {
@@ -61,7 +61,7 @@ pub(super) fn all(
         grants,
         network_policies,
     } = stores;
-    let start = Start { client, pulses, changes, anew };
+    let start = Start { client, heartbeats, changes, relist };
     start.watch(frameworks, None, tasks);
     start.watch(exceptions, None, tasks);
     start.watch(footprints, None, tasks);
@@ -77,9 +77,9 @@ pub(super) fn all(
 
 struct Start<'a> {
     client: &'a Client,
-    pulses: &'a Pulses,
+    heartbeats: &'a Heartbeats,
     changes: &'a Changes,
-    anew: &'a Anew,
+    relist: &'a Relist,
 }
 
 impl Start<'_> {
@@ -88,12 +88,12 @@ impl Start<'_> {
         K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
     {
         let kind = K::kind(&()).into_owned();
-        let reader = self.anew.add(&kind);
+        let reader = self.relist.add(&kind);
         let watch = Watch {
             api: Api::all(self.client.clone()),
             labels,
             store: store.clone(),
-            pulse: self.pulses.add(&kind),
+            heartbeat: self.heartbeats.add(&kind),
             changes: self.changes.clone(),
             kind,
         };
@@ -142,7 +142,7 @@ struct Watch<K> {
     kind: String,
     labels: Option<String>,
     store: Store<K>,
-    pulse: Pulse,
+    heartbeat: Heartbeat,
     changes: Changes,
 }
 
@@ -157,7 +157,7 @@ where
         let mut version: Option<String> = None;
         let mut failed = 0;
         loop {
-            self.pulse.turn();
+            self.heartbeat.turn();
             let outcome = match &mut version {
                 None => {
                     let begun = reader.begin();
@@ -176,7 +176,7 @@ where
             };
             match outcome {
                 Ok(()) => {
-                    self.pulse.hear();
+                    self.heartbeat.ok();
                     if told.take().is_some() {
                         info!(kind = self.kind, "reading again");
                     }
@@ -189,7 +189,7 @@ where
                         version = None;
                     }
                     let trouble = self.trouble(&error);
-                    self.pulse.fail(&trouble);
+                    self.heartbeat.fail(&trouble);
                     self.tell(&mut told, trouble);
                     sleep(backoff.wait()).await;
                 }
@@ -204,7 +204,7 @@ where
             ListParams { label_selector: self.labels.clone(), ..ListParams::default() }.limit(PAGE);
         loop {
             let page = deadline(self.api.list(&params)).await.ok_or(WatchError::Silent)??;
-            self.pulse.turn();
+            self.heartbeat.turn();
             objects.extend(page.items);
             match page.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => params.continue_token = Some(token),
@@ -231,7 +231,7 @@ where
             ..WatchParams::default()
         };
         let events = deadline(self.api.watch(&params, version)).await.ok_or(WatchError::Silent)??;
-        self.pulse.hear();
+        self.heartbeat.ok();
         let began = Instant::now();
         let mut events = events.boxed();
         loop {
@@ -240,7 +240,7 @@ where
                 // a server that ends every session at once must not be asked without a pause
                 return if began.elapsed() < WORTHWHILE { Err(WatchError::Cut) } else { Ok(()) };
             };
-            self.pulse.hear();
+            self.heartbeat.ok();
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     version_of(&object, version);

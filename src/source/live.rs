@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use super::cluster::{Incoming, Store, Stores};
 use concordat_core::finding::{Code, Finding, ObjectKey, Origin, Severity};
-use concordat_core::live::{Admission, Surroundings};
+use concordat_core::live::{Admission, ClusterContext};
 use concordat_core::plan::{MANAGED_BY, Observed};
 use concordat_core::shared::Shared;
 use concordat_core::snapshot::{ClusterView, Snapshot};
@@ -39,7 +39,7 @@ const POLICY: &str = "NetworkPolicy";
 pub struct Live {
     /// Nothing, where a kind that judging needs could not be read.
     pub objects: Option<(Snapshot, Observed)>,
-    pub surroundings: Surroundings,
+    pub context: ClusterContext,
     /// What could not be read.
     pub findings: Vec<Finding>,
     /// How many objects of ours were read.
@@ -97,14 +97,14 @@ pub async fn read(client: &Client, view: ClusterView) -> Result<Live, ReadError>
     reading.fill_judged(&stores).await?;
     reading.fill(&stores.grants).await?;
     let others = reading.network_policies(&stores.network_policies).await?;
-    let surroundings = Surroundings {
+    let context = ClusterContext {
         policies: others,
         namespaces: reading.namespaces().await?,
         groups: reading.groups().await?,
         admission: reading.admission().await?,
         undecodable: reading.undecodable,
     };
-    Ok(Live { objects: stores.read(view), surroundings, findings: reading.findings, count: reading.count })
+    Ok(Live { objects: stores.read(view), context, findings: reading.findings, count: reading.count })
 }
 
 struct Reading<'a> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use concordat_api::{
     AgreementSignature, DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg, PlaceFootprint,
 };
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{Code, Severity};
-use concordat_core::judge::Judgement;
 use concordat_core::plan::PlannedObject;
 use concordat_core::sign::{SignatureRequest, signature};
 use concordat_core::snapshot::{Snapshot, Sourced};

@@ -9,7 +9,7 @@ use concordat_core::snapshot::Sourced;
 use concordat_core::text::visible;
 use serde_json::{Value, json};
 
-use crate::world::{ALL, EVERYBODY, World, care, care_2, nothing, set, unreadable};
+use super::world::{ALL, EVERYBODY, World, care, care_2, nothing, set, unreadable};
 
 /// What is done to a spec, in words and in deed.
 type Breach = (&'static str, Box<dyn Fn(&mut Value)>);

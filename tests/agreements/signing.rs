@@ -6,7 +6,7 @@ use concordat_core::sign::{SignError, SignatureRequest, remarks, signature};
 use concordat_core::snapshot::Sourced;
 use serde_json::{Value, json};
 
-use crate::world::{World, care, set, unreadable};
+use super::world::{World, care, set, unreadable};
 
 fn request(party: &str) -> SignatureRequest {
     SignatureRequest::new(care(), party.to_owned())

@@ -5,7 +5,7 @@ use concordat_core::finding::{Code, Origin};
 use concordat_core::snapshot::Unreadable;
 use serde_json::{Value, json};
 
-use crate::world::{ALL, EVERYBODY, Judged, World, care, care_2, moment, nothing, set};
+use super::world::{ALL, EVERYBODY, Judged, World, care, care_2, moment, nothing, set};
 
 const START: &str = "2026-11-01T00:00:00Z";
 

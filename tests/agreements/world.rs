@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use concordat_api::{AgreementSignature, ObjectRef, Phase, SignatureState};
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{Code, Finding};
-use concordat_core::judge::Judgement;
 use concordat_core::shared::Shared;
 use concordat_core::sign::{SignatureRequest, signature};
 use concordat_core::snapshot::{Snapshot, Sourced, Unreadable};

@@ -2,9 +2,9 @@
 //! refuses before anybody sees it, should it not.
 
 use concordat_api::{LocalPolicy, ObjectRef, PolicyFramework};
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{self, Finding, ObjectKey};
-use concordat_core::judge::Judgement;
-use concordat_core::live::{Admission, Surroundings, findings};
+use concordat_core::live::{Admission, ClusterContext, findings};
 use concordat_core::plan::{Dns, Observed, PlannedObject};
 use concordat_core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 use concordat_source::files;
@@ -140,11 +140,11 @@ fn odd_text() -> Vec<Finding> {
 fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
     let snapshot = World::good().snapshot();
     let judgement = Judgement::new(&snapshot, at());
-    let with = |observed: &Observed, surroundings: &Surroundings| -> Vec<Finding> {
-        findings(&judgement, &Dns::default(), observed, surroundings)
+    let with = |observed: &Observed, context: &ClusterContext| -> Vec<Finding> {
+        findings(&judgement, &Dns::default(), observed, context)
     };
     let nothing = Observed::new(&snapshot, Vec::new(), Vec::new());
-    let nowhere = Surroundings::default();
+    let nowhere = ClusterContext::default();
     let left: NetworkPolicy = serde_json::from_value(json!({
         "metadata": {
             "namespace": "chorley-council", "name": "left-over",
@@ -172,28 +172,31 @@ fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
         ("a policy of the operator that nobody planned", with(&orphan, &nowhere)),
         (
             "somebody else's policy that lets more in",
-            with(&nothing, &Surroundings { policies: Some(vec![theirs.into()]), ..Surroundings::default() }),
+            with(
+                &nothing,
+                &ClusterContext { policies: Some(vec![theirs.into()]), ..ClusterContext::default() },
+            ),
         ),
         (
             "namespaces that are not there",
-            with(&nothing, &Surroundings { namespaces: Some([].into()), ..Surroundings::default() }),
+            with(&nothing, &ClusterContext { namespaces: Some([].into()), ..ClusterContext::default() }),
         ),
         (
             "no network plugin",
-            with(&nothing, &Surroundings { groups: Some([].into()), ..Surroundings::default() }),
+            with(&nothing, &ClusterContext { groups: Some([].into()), ..ClusterContext::default() }),
         ),
         (
             "no admission policy",
             with(
                 &nothing,
-                &Surroundings { admission: Some(Admission::default()), ..Surroundings::default() },
+                &ClusterContext { admission: Some(Admission::default()), ..ClusterContext::default() },
             ),
         ),
         (
             "an object that cannot be decoded",
             with(
                 &nothing,
-                &Surroundings {
+                &ClusterContext {
                     undecodable: vec![(
                         key("LocalPolicy", Some("chorley-place"), "from-the-future"),
                         serde_json::from_value::<LocalPolicy>(
@@ -202,7 +205,7 @@ fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
                         .unwrap_err()
                         .to_string(),
                     )],
-                    ..Surroundings::default()
+                    ..ClusterContext::default()
                 },
             ),
         ),

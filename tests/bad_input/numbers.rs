@@ -8,7 +8,8 @@ use concordat_core::validate::shape;
 use serde_json::Value;
 
 use super::world::World;
-use super::{admission_cases, at, faults};
+use super::{at, faults};
+use crate::admission_cases;
 
 /// Numbers of the range that is kept for tests: nine digits, and the check digit by weights of 10 to 2, modulus 11.
 pub fn numbers() -> impl Iterator<Item = String> {

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use concordat_core::endings::endings;
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{self, Finding};
-use concordat_core::judge::Judgement;
 use concordat_core::plan::PlannedObject;
 use concordat_core::snapshot::Snapshot;
 use concordat_source::files;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_source::files;
 use jiff::Timestamp;
 use kube::ResourceExt as _;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use concordat_api::AgreementSignature;
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::snapshot::Snapshot;
 use jiff::Timestamp;
 use kube::ResourceExt as _;

@@ -326,7 +326,7 @@ fn show_grant(grant: &DataAccessGrant) {
 
 /// Decides a request file of a scenario as `concordat explain` does, and prints the answer's first words.
 fn ask(folder: &Path, name: &str) -> Attempt<()> {
-    use concordat_core::judge::Judgement;
+    use concordat_core::evaluate::Judgement;
     let file = folder.join("requests").join(name);
     let example = folder.file_name().unwrap_or_default().to_string_lossy();
     typed(&format!("concordat explain examples/{example} --request …/requests/{name}"));

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub fn page() -> String {
     let mut page = String::from(
         "# API reference\n\n\
-         <!-- Generated from the types under src/api: UPDATE=1 cargo test --test docs -->\n\n\
+         <!-- Generated from the types under src/api: UPDATE=1 cargo test --test offline docs -->\n\n\
          API group `concordat.dev`, version `v1alpha1`. `kubectl explain dsa.spec --recursive` shows the same on a \
          cluster.\n\
          A field that is not required may be left out, and then means false, none or, where its text says so, all.\n\

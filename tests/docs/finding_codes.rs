@@ -27,7 +27,7 @@ const CHAPTERS: [(&str, &str); 10] = [
 pub fn page() -> String {
     let mut page = String::from(
         "# Finding codes\n\n\
-         <!-- Generated from src/core/finding.rs and tests/bad_input: UPDATE=1 cargo test --test docs -->\n\n\
+         <!-- Generated from src/core/finding.rs and tests/bad_input: UPDATE=1 cargo test --test offline docs -->\n\n\
          What `concordat check` finds has a code. A code never changes its meaning, and is never used again for another.\n\
          An *error* keeps the object, or the part of it that is wrong, from being used: nothing is opened by it.\n\
          A *warning* is worth knowing; the object is used. With `--strict` a warning fails `check` too.\n\

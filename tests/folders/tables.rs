@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use concordat_api::{AccessAnswer, DecisionTier, Identifiability, PolicyTestCase};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 
 use crate::folders::{Scenario, scenarios};
 

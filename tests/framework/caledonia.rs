@@ -8,8 +8,8 @@ use concordat_api::{
     DataSharingAgreementSpec, DecisionTier, FrameworkException, ObjectRef, OrgState, PartyRole, Phase,
     PolicyFramework, PolicyFrameworkSpec,
 };
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
-use concordat_core::judge::Judgement;
 use concordat_core::policy::{Assessment, load_framework};
 use concordat_core::snapshot::{Snapshot, Sourced};
 use concordat_source::files;
@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::world::{at, sign, signed};
+use super::world::{at, sign, signed};
 
 fn written() -> Snapshot {
     let (snapshot, findings, _) = files::read(&[PathBuf::from("tests/framework/caledonia")]);

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use concordat_api::{DecisionTier, Expectation, LocalPolicy, ObjectRef, PolicyFramework, PolicyTestCase};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::policy::built_in_spec;
 use concordat_core::snapshot::{Snapshot, Sourced, Unreadable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 use serde_json::json;
 
-use crate::world::{SIGNED, access_cases, at, only, said};
+use super::world::{SIGNED, access_cases, at, only, said};
 
 /// A part of the world with a policy that forbids, and everything that is asked of it.
 fn world() -> (Snapshot, Vec<PolicyTestCase>) {

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use concordat_api::{AccessRequest, DecisionTier, Expectation, ObjectRef, PolicyTestCase};
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
-use concordat_core::judge::Judgement;
 use concordat_core::policy::run_test;
 use concordat_core::snapshot::Snapshot;
 use concordat_source::files;
 use kube::ResourceExt as _;
 
-use crate::world::{BINS, SIGNED, WRITTEN, access_cases, at, only, permit, said, signed, with_text};
+use super::world::{BINS, SIGNED, WRITTEN, access_cases, at, only, permit, said, signed, with_text};
 
 #[test]
 fn local_policies_that_a_place_may_not_have_are_refused() {

@@ -1,12 +1,12 @@
 //! What a deny says of the permit that came closest.
 
 use concordat_api::AccessRequest;
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::snapshot::{Snapshot, Sourced};
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use crate::world::{BINS, SIGNED, access_cases, at, merge, only, permit};
+use super::world::{BINS, SIGNED, access_cases, at, merge, only, permit};
 
 /// The agreements that list a product.
 fn world_agreements(snapshot: &Snapshot, product: &str) -> Vec<String> {

@@ -3,15 +3,15 @@
 use concordat_api::{
     DecisionTier, FrameworkException, FrameworkExceptionSpec, ObjectRef, Phase, PolicyFramework,
 };
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{Finding, ObjectKey};
-use concordat_core::judge::Judgement;
 use concordat_core::policy::built_in_spec;
 use concordat_core::snapshot::{Snapshot, Sourced};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use crate::world::{AT, BINS, SIGNED, WRITTEN, at, only, permit, said, signed};
+use super::world::{AT, BINS, SIGNED, WRITTEN, at, only, permit, said, signed};
 
 /// A stricter version: larger cells, shorter terms, no extracts.
 fn stricter() -> PolicyFramework {

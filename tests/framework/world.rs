@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use concordat_api::{ObjectRef, PolicyTestCase};
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{Finding, ObjectKey};
-use concordat_core::judge::Judgement;
 use concordat_core::sign::{SignatureRequest, signature};
 use concordat_core::snapshot::{Snapshot, Sourced};
 use concordat_source::files;

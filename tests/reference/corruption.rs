@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::door;
-use super::folders;
 use super::laws::{Case, NONE_WHEN_EMPTY, Open, cases, has_successors, name};
 use super::world::text;
+use crate::folders;
 
 /// One way to break one field.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use jiff::Timestamp;
 use serde_json::Value;
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use concordat_api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::policy::CandidateVerdict;
 use concordat_core::snapshot::{ClusterView, Snapshot};
 use concordat_source::cluster::{Incoming, Store, Stores};

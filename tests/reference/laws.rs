@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::plan::PlannedObject;
 use concordat_core::policy::{Filter, who_can};
 use concordat_core::snapshot::Snapshot;

@@ -18,7 +18,7 @@ use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, ObjectRef,
     PartnerOrg, Phase, PlaceFootprint, PolicyFramework, custom_resource_definitions,
 };
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::plan::{PART, Plan, PlannedObject};
 use concordat_core::sign::{SignatureRequest, signature};
 use concordat_core::snapshot::{ClusterView, Snapshot, Sourced};

@@ -11,12 +11,12 @@ use crate::load::{self, Loaded};
 use crate::output::wrap::wrap;
 use crate::output::{Printer, count};
 use concordat_api::{ConditionStatus, ObjectRef, Phase, Standing};
+use concordat_core::evaluate::Judgement;
 use concordat_core::explain::{
     ClosedPath, ExplainedCondition, ExplainedParty, ExplainedRule, Explanation, NamedMoment, NextChange,
     OpenPath, UnknownAgreement, explain,
 };
 use concordat_core::finding::Finding;
-use concordat_core::judge::Judgement;
 
 pub(super) fn run(
     named: &ObjectRef,
@@ -31,16 +31,16 @@ pub(super) fn run(
     let judgement = Judgement::new(&loaded.snapshot, at);
     let explained = explain(&loaded.snapshot, &judgement, named);
     drop(progress);
-    loaded.talk_about(&judgement.findings, printer);
+    loaded.report_errors(&judgement.findings, printer);
     let mut explanation = match explained {
         Ok(explanation) => explanation,
         Err(error) => {
             let UnknownAgreement { near, .. } = &error;
             let help = near.as_ref().map(|near| format!("did you mean `{near}`?"));
             let help = help.or_else(|| {
-                loaded
-                    .is_partial()
-                    .then(|| "some text could not be read, and it may stand in it: mend that".to_owned())
+                loaded.is_partial().then(|| {
+                    "some text could not be read, and the agreement may be in it: fix that".to_owned()
+                })
             });
             printer.error(&error, help.as_deref());
             return Exit::Unknown;
@@ -50,7 +50,7 @@ pub(super) fn run(
     match output {
         Format::Human => human(&explanation, input, printer),
         Format::Json => match serde_json::to_string_pretty(&explanation) {
-            Ok(text) => printer.answer(text),
+            Ok(text) => printer.stdout(text),
             Err(error) => {
                 printer.error(format!("the answer cannot be written out: {error}"), None);
                 return Exit::Unknown;
@@ -84,14 +84,14 @@ fn human(explanation: &Explanation, input: &Input, printer: &mut Printer) {
         ends,
         findings,
     } = explanation;
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let word = if *in_force { paint.green("in force") } else { paint.red("not in force") };
     line(printer, 0, &format!("{word}: {agreement} ({reference}), {title}"));
     // what is said in full further down is not said twice
     let refusing = broken.iter().filter(|rule| !rule.keeps_out_only).count();
     let unsigned = parties.iter().filter(|party| party.needed.is_some()).count();
     let short = match phase {
-        Phase::Refused => format!("{} stand against it", count(refusing, "national rule")),
+        Phase::Refused => format!("{} refuse it", count(refusing, "national rule")),
         Phase::AwaitingSignatures if unsigned > 0 => {
             let has = if unsigned == 1 { "has" } else { "have" };
             format!("{} {has} something to do yet", count(unsigned, "party"))
@@ -139,19 +139,19 @@ fn human(explanation: &Explanation, input: &Input, printer: &mut Printer) {
 }
 
 fn heading(printer: &mut Printer, text: &str) {
-    let paint = printer.answer_paint();
-    printer.answer("");
-    printer.answer(paint.bold(text));
+    let paint = printer.stdout_paint();
+    printer.stdout("");
+    printer.stdout(paint.bold(text));
 }
 
 /// A paragraph that starts at a column and goes on two further in.
 fn line(printer: &mut Printer, indent: usize, text: &str) {
     let text = wrap(text, printer.width().saturating_sub(indent), indent + 2);
-    printer.answer(format!("{}{text}", " ".repeat(indent)));
+    printer.stdout(format!("{}{text}", " ".repeat(indent)));
 }
 
 fn rules(broken: &[ExplainedRule], printer: &mut Printer) {
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     for (title, only) in
         [("national rules that refuse it", false), ("national rules that keep a party out", true)]
     {
@@ -183,7 +183,7 @@ fn parties_of(
     if parties.is_empty() {
         return;
     }
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     heading(printer, "parties");
     for ExplainedParty { org, roles, standing, purposes, terms_hash, needed, signature } in parties {
         let word = match standing {
@@ -215,7 +215,7 @@ fn parties_of(
                 line(printer, 4, &format!("it has to sign {terms_hash}"));
                 line(printer, 4, &format!("somebody who may write in namespace `{namespace}` runs"));
                 // one line, so that it can be copied
-                printer.answer(format!(
+                printer.stdout(format!(
                     "      concordat sign{from} --agreement {agreement} --party {org} | kubectl apply -f -"
                 ));
             }

@@ -70,12 +70,12 @@ impl Printer {
     }
 
     /// Colours for the answer.
-    pub(super) fn answer_paint(&self) -> Paint {
+    pub(super) fn stdout_paint(&self) -> Paint {
         self.answer
     }
 
     /// Colours for the talk.
-    pub(super) fn talk_paint(&self) -> Paint {
+    pub(super) fn stderr_paint(&self) -> Paint {
         self.talk
     }
 
@@ -85,13 +85,13 @@ impl Printer {
     }
 
     /// Writes a line of the answer.
-    pub(super) fn answer(&mut self, text: impl Display) {
+    pub(super) fn stdout(&mut self, text: impl Display) {
         let text = self.answer.shown(&text.to_string());
         self.write(&text);
     }
 
     /// Writes an answer as JSON, as it comes: it may be too long to be put together first.
-    pub(super) fn answer_json(&mut self, value: &impl Serialize) {
+    pub(super) fn stdout_json(&mut self, value: &impl Serialize) {
         if self.failed.is_none() {
             let mut out = VisibleJson(BufWriter::with_capacity(1 << 16, io::stdout().lock()));
             let written = serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from);
@@ -101,12 +101,12 @@ impl Printer {
 
     /// Writes an answer as YAML. Where a text in it has to be spelt out, it is written as JSON, which is YAML too: a
     /// plain scalar knows no escapes.
-    pub(super) fn answer_yaml(&mut self, value: &impl Serialize) -> Result<(), serde_saphyr::SerializeError> {
+    pub(super) fn stdout_yaml(&mut self, value: &impl Serialize) -> Result<(), serde_saphyr::SerializeError> {
         let text = yaml::to_yaml(value)?;
         if visible(&text) == text {
             self.write(text.trim_end());
         } else {
-            self.answer_json(value);
+            self.stdout_json(value);
         }
         Ok(())
     }
@@ -118,7 +118,7 @@ impl Printer {
     }
 
     /// Writes a line of the talk, unless quiet is wanted.
-    pub(super) fn talk(&mut self, text: impl Display) {
+    pub(super) fn stderr(&mut self, text: impl Display) {
         if !self.quiet {
             self.say(text);
         }
@@ -126,7 +126,7 @@ impl Printer {
 
     /// Writes a note of the talk.
     pub(super) fn note(&mut self, text: impl Display) {
-        self.talk(format!("{} {text}", self.talk.yellow("note:")));
+        self.stderr(format!("{} {text}", self.talk.yellow("note:")));
     }
 
     /// Writes an error and what would help.

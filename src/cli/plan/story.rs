@@ -7,8 +7,8 @@ use kube::ResourceExt as _;
 use crate::output::wrap::wrap;
 use crate::output::{Paint, Printer, count};
 use concordat_api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, PartyStanding, Phase, Standing};
+use concordat_core::evaluate::Judgement;
 use concordat_core::finding::ObjectKey;
-use concordat_core::judge::Judgement;
 use concordat_core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
 use concordat_core::policy::{Flow, levels};
 use concordat_core::snapshot::Snapshot;
@@ -25,10 +25,10 @@ pub(super) fn tell(plan: &Plan, judgement: &Judgement, snapshot: &Snapshot, prin
             (reference, object.spec.title.as_str())
         })
         .collect();
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     if let Some(cluster) = cluster {
-        printer.answer(format!("for cluster {}", paint.bold(cluster)));
-        printer.answer("");
+        printer.stdout(format!("for cluster {}", paint.bold(cluster)));
+        printer.stdout("");
     }
     agreements(statuses, &titles, printer);
     paths(objects, judgement, printer);
@@ -40,13 +40,13 @@ pub(super) fn tell(plan: &Plan, judgement: &Judgement, snapshot: &Snapshot, prin
         .collect();
     waits(&waiting, printer);
     match next {
-        Some(next) => printer.answer(format!("{} at {next}", paint.bold("next change by itself"))),
-        None => printer.answer("nothing changes by itself"),
+        Some(next) => printer.stdout(format!("{} at {next}", paint.bold("next change by itself"))),
+        None => printer.stdout("nothing changes by itself"),
     }
 }
 
 fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, printer: &mut Printer) {
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let width = printer.width();
     let mut any = false;
     for PlannedStatus { object, status } in statuses {
@@ -58,20 +58,20 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
             ObjectRef { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() };
         let DataSharingAgreementStatus { phase, standings, ends, .. } = status.as_ref();
         let phase = *phase;
-        printer.answer(format!(
+        printer.stdout(format!(
             "{}  {}",
             paint.bold(&reference),
             phase.map_or(String::new(), |phase| shade(phase, paint))
         ));
         if let Some(title) = titles.get(&reference) {
-            printer.answer(format!("  {}", wrap(title, width.saturating_sub(2), 2)));
+            printer.stdout(format!("  {}", wrap(title, width.saturating_sub(2), 2)));
         }
         // who has to sign stands with the parties
         if let Some(why) = why(status).filter(|_| phase != Some(Phase::AwaitingSignatures)) {
-            printer.answer(format!("  {}", wrap(why, width.saturating_sub(2), 2)));
+            printer.stdout(format!("  {}", wrap(why, width.saturating_sub(2), 2)));
         }
         if let (Some(ends), Some(Phase::Scheduled | Phase::AwaitingSignatures)) = (ends, phase) {
-            printer.answer(format!("  ends on {ends} at the latest"));
+            printer.stdout(format!("  ends on {ends} at the latest"));
         }
         let longest = standings.iter().map(|standing| standing.org.chars().count()).max().unwrap_or_default();
         for PartyStanding { org, standing, purposes, terms_hash: _, needed } in standings {
@@ -87,18 +87,18 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
                 Some(purposes) if *standing == Standing::Signed => format!(" for {}", purposes.join(", ")),
                 Some(_) | None => String::new(),
             };
-            printer.answer(format!("    {org}{padding}  {word}{purposes}"));
+            printer.stdout(format!("    {org}{padding}  {word}{purposes}"));
             if let Some(needed) = needed {
                 let indent = longest + 6;
                 let text = wrap(needed, width.saturating_sub(indent), indent);
-                printer.answer(format!("{}{}", " ".repeat(indent), paint.dim(text)));
+                printer.stdout(format!("{}{}", " ".repeat(indent), paint.dim(text)));
             }
         }
-        printer.answer("");
+        printer.stdout("");
     }
     if !any {
-        printer.answer("no agreements");
-        printer.answer("");
+        printer.stdout("no agreements");
+        printer.stdout("");
     }
 }
 
@@ -150,7 +150,7 @@ fn why(status: &DataSharingAgreementStatus) -> Option<&str> {
 
 /// What is open, at the levels that the ceiling allows, which may be lower than those of the terms.
 fn paths(objects: &[PlannedObject], judgement: &Judgement, printer: &mut Printer) {
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let width = printer.width();
     let grants: Vec<&DataAccessGrant> = objects
         .iter()
@@ -160,18 +160,18 @@ fn paths(objects: &[PlannedObject], judgement: &Judgement, printer: &mut Printer
         })
         .collect();
     if grants.is_empty() {
-        printer.answer(paint.bold("no path is open"));
-        printer.answer("");
+        printer.stdout(paint.bold("no path is open"));
+        printer.stdout("");
         return;
     }
-    printer.answer(paint.bold(if grants.len() == 1 {
+    printer.stdout(paint.bold(if grants.len() == 1 {
         "1 path is open".to_owned()
     } else {
         format!("{} paths are open", grants.len())
     }));
     for grant in grants {
         let spec = &grant.spec;
-        printer.answer(format!(
+        printer.stdout(format!(
             "  {} -> {}/{}  {}",
             spec.product,
             spec.recipient.org,
@@ -179,10 +179,10 @@ fn paths(objects: &[PlannedObject], judgement: &Judgement, printer: &mut Printer
             paint.dim(format!("until {}", spec.not_after)),
         ));
         for (code, said) in purposes(grant, judgement) {
-            printer.answer(format!("    {}", wrap(&format!("{code}: {said}"), width.saturating_sub(4), 6)));
+            printer.stdout(format!("    {}", wrap(&format!("{code}: {said}"), width.saturating_sub(4), 6)));
         }
     }
-    printer.answer("");
+    printer.stdout("");
 }
 
 /// What may be done for each purpose of a grant.
@@ -219,7 +219,7 @@ fn purposes(grant: &DataAccessGrant, judgement: &Judgement) -> Vec<(String, Stri
 }
 
 fn policies(objects: &[PlannedObject], printer: &mut Printer) {
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let mut by_namespace: BTreeMap<String, Vec<(&str, String)>> = BTreeMap::new();
     for object in objects {
         let (does, policy) = match object {
@@ -236,26 +236,26 @@ fn policies(objects: &[PlannedObject], printer: &mut Printer) {
     if total == 0 {
         return;
     }
-    printer.answer(paint.bold(count(total, "network policy")));
+    printer.stdout(paint.bold(count(total, "network policy")));
     for (namespace, policies) in by_namespace {
-        printer.answer(format!("  in {namespace}"));
+        printer.stdout(format!("  in {namespace}"));
         for (does, name) in policies {
-            printer.answer(format!("    {does:<8}  {}", paint.dim(name)));
+            printer.stdout(format!("    {does:<8}  {}", paint.dim(name)));
         }
     }
-    printer.answer("");
+    printer.stdout("");
 }
 
 fn waits(waiting: &[&Waiting], printer: &mut Printer) {
     if waiting.is_empty() {
         return;
     }
-    let paint = printer.answer_paint();
+    let paint = printer.stdout_paint();
     let width = printer.width();
-    printer.answer(paint.bold("waiting"));
+    printer.stdout(paint.bold("waiting"));
     for Waiting { object, awaited, reason } in waiting {
         let text = format!("for {}: {reason} ({object})", paint.yellow(awaited));
-        printer.answer(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
+        printer.stdout(format!("  {}", wrap(&text, width.saturating_sub(2), 4)));
     }
-    printer.answer("");
+    printer.stdout("");
 }

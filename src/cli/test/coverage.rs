@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::output::Printer;
 use crate::output::wrap::wrap;
 use concordat_api::{AccessAnswer, FrameworkRef};
-use concordat_core::judge::Judgement;
+use concordat_core::evaluate::Judgement;
 use concordat_core::policy::{Framework, rule_order};
 
 /// How often tests reached a rule.
@@ -101,7 +101,7 @@ impl Coverage {
 
     /// One line on what decided, and one on what never did.
     pub(super) fn summary(&self, printer: &mut Printer) {
-        let (width, paint) = (printer.width(), printer.answer_paint());
+        let (width, paint) = (printer.width(), printer.stdout_paint());
         let decided = |rule: &RuleCoverage<'_>| rule.reached.decided;
         let mut rules = self.rules();
         rules.sort_by(|a, b| rule_order(a.rule, b.rule));
@@ -111,7 +111,7 @@ impl Coverage {
             .map(|rule| format!("{} ({})", rule.rule, decided(rule)))
             .collect();
         if !text.is_empty() {
-            printer.answer(wrap(&format!("rules that decided a test: {}", text.join(", ")), width, 2));
+            printer.stdout(wrap(&format!("rules that decided a test: {}", text.join(", ")), width, 2));
         }
         for (framework, rules) in &self.national {
             let never: Vec<&str> = listed(Some(framework), rules)
@@ -125,21 +125,21 @@ impl Coverage {
                 let (count, all) = (never.len(), rules.len());
                 format!("rules of {framework} that decided none ({count} of {all}): {}", never.join(", "))
             };
-            printer.answer(paint.dim(wrap(&text, width, 2)));
+            printer.stdout(paint.dim(wrap(&text, width, 2)));
         }
     }
 
     /// Every rule with its figures.
     pub(super) fn table(&self, printer: &mut Printer) {
-        let paint = printer.answer_paint();
+        let paint = printer.stdout_paint();
         let rules = self.rules();
         let longest = rules.iter().map(|rule| rule.rule.len()).max().unwrap_or_default();
         let mut owner = None;
         for RuleCoverage { framework, rule, reached: Reached { fired, decided: _, alone } } in rules {
             if owner != Some(framework) {
                 owner = Some(framework);
-                printer.answer("");
-                printer.answer(framework.map_or_else(
+                printer.stdout("");
+                printer.stdout(framework.map_or_else(
                     || "rules of places".to_owned(),
                     |framework| format!("rules of {framework} that requests meet"),
                 ));
@@ -151,11 +151,11 @@ impl Coverage {
                 (_, 0) => format!("fired in {fired} {tests}, never alone"),
                 (_, _) => format!("fired in {fired} {tests}, alone in {alone}"),
             };
-            printer.answer(format!("  {rule}{padding}  {text}"));
+            printer.stdout(format!("  {rule}{padding}  {text}"));
         }
         let (reached, all) = self.share();
-        printer.answer("");
-        printer.answer(format!("{reached} of {all} rules fired in a test"));
+        printer.stdout("");
+        printer.stdout(format!("{reached} of {all} rules fired in a test"));
     }
 }
 

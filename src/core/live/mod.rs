@@ -14,8 +14,8 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt as _;
 
 use self::widen::{Direction, Target, Widening, governs, widenings};
+use super::evaluate::Judgement;
 use super::finding::{self, Code, Finding, ObjectKey, Origin, Severity};
-use super::judge::Judgement;
 use super::model::Model;
 use super::plan::{
     Act, Dns, Failures, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, report,
@@ -26,7 +26,7 @@ use concordat_api::{GROUP, ObjectRef};
 
 /// What a cluster holds besides our own objects. What may not be read is none, and is not judged.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Surroundings {
+pub struct ClusterContext {
     /// Network policies without the operator's label.
     pub policies: Option<Vec<Shared<NetworkPolicy>>>,
     pub namespaces: Option<BTreeSet<String>>,
@@ -65,14 +65,14 @@ pub fn findings(
     judgement: &Judgement,
     dns: &Dns,
     observed: &Observed,
-    surroundings: &Surroundings,
+    context: &ClusterContext,
 ) -> Vec<Finding> {
-    let Surroundings { policies, namespaces, groups, admission, undecodable } = surroundings;
+    let ClusterContext { policies, namespaces, groups, admission, undecodable } = context;
     let plan = judgement.plan_with(dns);
     let mut findings = plan.findings.clone();
     findings.extend(undecodable.iter().map(|(object, error)| {
         on(Code::Undecodable, object, format!("it cannot be decoded: {error}"))
-            .help("nothing uses it as it stands; write it again with a schema that is up to date")
+            .help("nothing uses it as it is; write it again with a schema that is up to date")
     }));
     findings.extend(drift(&plan, observed));
     if let Some(policies) = policies {
@@ -90,7 +90,7 @@ pub fn findings(
                 Origin::default(),
                 "no network plugin that is known to enforce network policies was found",
             )
-            .help("ask whoever runs the cluster: a plugin that ignores network policies accepts them in silence"),
+            .help("ask the people who run the cluster: a plugin that ignores network policies accepts them in silence"),
         );
     }
     if let Some(admission) = admission {
@@ -101,8 +101,8 @@ pub fn findings(
 }
 
 /// The API groups here whose policies can allow more too, and were not compared.
-pub fn not_compared(surroundings: &Surroundings) -> Vec<&str> {
-    let served = |group: &&str| surroundings.groups.as_ref().is_some_and(|groups| groups.contains(*group));
+pub fn not_compared(context: &ClusterContext) -> Vec<&str> {
+    let served = |group: &&str| context.groups.as_ref().is_some_and(|groups| groups.contains(*group));
     OTHER_POLICIES.into_iter().filter(served).collect()
 }
 
@@ -132,7 +132,7 @@ fn of_step(step: &Step, observed: &Observed, planned: bool) -> Option<Finding> {
     let at = ObjectRef { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() };
     let finding = match &step.act {
         Act::ApplyPolicy { .. } | Act::ApplyGrant(_) | Act::Delete { .. } if !planned => {
-            on(Code::Orphan, &object, "it is not in the plan, and still stands")
+            on(Code::Orphan, &object, "it is not in the plan, and is still there")
         }
         Act::ApplyPolicy { policy, .. } => {
             let what = concerning(policy);
@@ -247,7 +247,7 @@ fn absent_namespaces(model: &Model, namespaces: &BTreeSet<String>) -> Vec<Findin
             let object = ObjectKey::new(kind, None, of);
             let message = format!("the cluster has no namespace `{namespace}`");
             let mut finding = on(Code::NamespaceNotFound, &object, message).help(
-                "make the namespace, or mend the name: nothing can be written into a namespace that is not there",
+                "make the namespace, or fix the name: nothing can be written into a namespace that is not there",
             );
             finding.origin.field = Some(field);
             findings.push(finding);

@@ -70,7 +70,7 @@ pub struct Model {
     /// What has to be isolated, used or not: an object with a mistake in it must not open anything.
     pub isolated: Isolated,
     /// Every object of ours that was looked at, used or not.
-    pub objects: BTreeMap<ObjectKey, Looked>,
+    pub objects: BTreeMap<ObjectKey, ObjectRecord>,
 }
 
 /// Everything that says of itself that it has to be isolated.
@@ -83,7 +83,7 @@ pub struct Isolated {
 
 /// What is remembered of every object that was looked at.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Looked {
+pub struct ObjectRecord {
     pub generation: Option<i64>,
     /// Whether no error keeps it out.
     pub accepted: bool,

@@ -1,6 +1,7 @@
 //! The plan: from a judgement to the objects, statuses and finalizers that ought to exist.
 
 mod dns;
+mod judge;
 mod network;
 mod steps;
 mod types;
@@ -9,12 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use dns::{Dns, DnsServer, NoServer};
+pub use judge::Judge;
 pub use network::NetworkNames;
 pub use steps::*;
 pub use types::*;
 
+use super::evaluate::Judgement;
 use super::finding::{Code, Finding, ObjectKey};
-use super::judge::Judgement;
 use super::model::{Agreement, Model};
 use super::parallel;
 use super::policy::{Assessment, Flow};
@@ -28,10 +30,10 @@ use concordat_api::{
 
 /// Plans what ought to exist at the moment of a judgement. What an earlier plan drafted for an agreement that stands as
 /// it stood is taken over.
-pub fn plan(judgement: &Judgement, dns: &Dns, earlier: &Drafts) -> (Plan, Drafts) {
+pub fn plan(judgement: &Judgement, dns: &Dns, earlier: &PlanCache) -> (Plan, PlanCache) {
     let Judgement { at, model, findings, assessments, moments } = judgement;
     let network = network::Network { model, dns };
-    let drafts = Drafts::new(judgement, &network, earlier);
+    let drafts = PlanCache::new(judgement, &network, earlier);
     // isolation first: a product is isolated from the moment it exists, a Managed function as long as it is Managed
     let isolation = network.product_isolation().chain(network.function_isolation());
     let mut objects: Vec<PlannedObject> =
@@ -64,14 +66,26 @@ pub fn plan(judgement: &Judgement, dns: &Dns, earlier: &Drafts) -> (Plan, Drafts
     (plan, drafts)
 }
 
+impl Judgement {
+    /// What ought to exist, where names are resolved as is usual.
+    pub fn plan(&self) -> Plan {
+        self.plan_with(&Dns::default())
+    }
+
+    /// What ought to exist.
+    pub fn plan_with(&self, dns: &Dns) -> Plan {
+        plan(self, dns, &PlanCache::default()).0
+    }
+}
+
 /// The part of each agreement in a plan.
 #[derive(Debug, Default)]
-pub struct Drafts {
+pub struct PlanCache {
     cluster: ClusterView,
     agreements: BTreeMap<ObjectRef, Arc<Draft>>,
 }
 
-impl Drafts {
+impl PlanCache {
     fn new(judgement: &Judgement, network: &network::Network<'_>, earlier: &Self) -> Self {
         let Judgement { model, assessments, .. } = judgement;
         let is_seen_as_before = earlier.cluster == model.cluster;
@@ -188,7 +202,7 @@ fn grant(judgement: &Judgement, agreement: &Agreement, flow: &Flow) -> Option<Da
     Some(grant)
 }
 
-fn statuses(judgement: &Judgement, drafts: &Drafts, findings: &[Finding]) -> Vec<PlannedStatus> {
+fn statuses(judgement: &Judgement, drafts: &PlanCache, findings: &[Finding]) -> Vec<PlannedStatus> {
     let mut by_object: BTreeMap<&ObjectKey, Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
         if let Some(object) = &finding.origin.object {

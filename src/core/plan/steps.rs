@@ -132,10 +132,10 @@ pub fn steps(plan: &Plan, observed: &Observed) -> Vec<Step> {
     revoke(&wanted, observed, &mut steps);
     hold(plan, &wanted, observed, &mut steps);
     remember(plan, observed, &mut steps);
-    let relies = Relies::on(&steps);
-    grant(&wanted, observed, &relies, &mut steps);
-    open(&wanted, observed, &relies, &mut steps);
-    retire(&wanted, observed, &relies, &mut steps);
+    let dependencies = Dependencies::on(&steps);
+    grant(&wanted, observed, &dependencies, &mut steps);
+    open(&wanted, observed, &dependencies, &mut steps);
+    retire(&wanted, observed, &dependencies, &mut steps);
     release(plan, &wanted, observed, &mut steps);
     steps
 }
@@ -160,7 +160,7 @@ pub fn says_the_same(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
 /// The plan's objects by name, with what only a cluster knows filled in. Of an agreement that was made anew since the
 /// plan was, nothing is wanted.
 struct Wanted<'a> {
-    strangers: BTreeSet<String>,
+    recreated: BTreeSet<String>,
     isolation: BTreeMap<ObjectRef, &'a Shared<NetworkPolicy>>,
     grants: BTreeMap<ObjectRef, Shared<DataAccessGrant>>,
     allows: BTreeMap<ObjectRef, (&'a Shared<NetworkPolicy>, Option<ObjectRef>)>,
@@ -169,15 +169,15 @@ struct Wanted<'a> {
 impl<'a> Wanted<'a> {
     fn new(plan: &'a Plan, observed: &Observed) -> Self {
         let mut wanted = Self {
-            strangers: strangers(plan, observed),
+            recreated: recreated(plan, observed),
             isolation: BTreeMap::new(),
             grants: BTreeMap::new(),
             allows: BTreeMap::new(),
         };
         for object in &plan.objects {
             match object {
-                PlannedObject::Grant(grant) if wanted.strangers.contains(&grant_agreement(grant)) => {}
-                PlannedObject::Allow { policy, grant: _ } if wanted.is_of_stranger(policy) => {}
+                PlannedObject::Grant(grant) if wanted.recreated.contains(&grant_agreement(grant)) => {}
+                PlannedObject::Allow { policy, grant: _ } if wanted.is_of_recreated(policy) => {}
                 PlannedObject::Isolation(policy) => {
                     wanted.isolation.insert(reference(&**policy), policy);
                 }
@@ -194,8 +194,8 @@ impl<'a> Wanted<'a> {
         wanted
     }
 
-    fn is_of_stranger(&self, policy: &NetworkPolicy) -> bool {
-        policy.annotations().get(AGREEMENT).is_some_and(|agreement| self.strangers.contains(agreement))
+    fn is_of_recreated(&self, policy: &NetworkPolicy) -> bool {
+        policy.annotations().get(AGREEMENT).is_some_and(|agreement| self.recreated.contains(agreement))
     }
 
     /// Whether a planned object is there as planned, and is not being deleted.
@@ -240,7 +240,7 @@ impl PlannedKey {
 
 /// Agreements, `namespace/name`, that do not stand under the uid that the plan knows: gone, or others, which nobody has
 /// judged yet.
-fn strangers(plan: &Plan, observed: &Observed) -> BTreeSet<String> {
+fn recreated(plan: &Plan, observed: &Observed) -> BTreeSet<String> {
     let grants = plan.objects.iter().filter_map(|object| match object {
         PlannedObject::Grant(grant) => Some(grant),
         PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
@@ -337,7 +337,7 @@ fn grant_agreement(grant: &DataAccessGrant) -> String {
 }
 
 /// What of this round's steps others rely on.
-struct Relies {
+struct Dependencies {
     /// Isolation that is being written, of products, by `namespace/name`.
     products: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// Isolation that is being written, of functions, by namespace.
@@ -348,32 +348,34 @@ struct Relies {
     replaced: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
 
-impl Relies {
+impl Dependencies {
     fn on(steps: &[Step]) -> Self {
         let (products, functions) = (BTreeMap::new(), BTreeMap::new());
-        let mut relies = Self { products, functions, held: BTreeMap::new(), replaced: BTreeMap::new() };
+        let mut dependencies = Self { products, functions, held: BTreeMap::new(), replaced: BTreeMap::new() };
         for step in steps {
             match (&step.act, step.stage) {
                 (Act::ApplyPolicy { policy, .. }, Stage::Isolate) => {
                     let isolation = match policy.annotations().get(PRODUCT) {
-                        Some(product) => relies.products.entry(product.clone()).or_default(),
-                        None => relies.functions.entry(policy.namespace().unwrap_or_default()).or_default(),
+                        Some(product) => dependencies.products.entry(product.clone()).or_default(),
+                        None => {
+                            dependencies.functions.entry(policy.namespace().unwrap_or_default()).or_default()
+                        }
                     };
                     isolation.insert(step.object());
                 }
                 (Act::SetFinalizers { agreement, .. }, Stage::Hold) => {
-                    relies.held.insert(agreement.to_string(), step.object());
+                    dependencies.held.insert(agreement.to_string(), step.object());
                 }
                 (Act::SetStatus { status: StatusBody::Agreement(status), .. }, Stage::Remember) => {
                     let over = status.superseded_for.iter().filter(|it| !it.withdrawn).map(|it| &it.by);
                     for by in status.superseded_by.iter().chain(over) {
-                        relies.replaced.entry(by.to_string()).or_default().insert(step.object());
+                        dependencies.replaced.entry(by.to_string()).or_default().insert(step.object());
                     }
                 }
                 _ => {}
             }
         }
-        relies
+        dependencies
     }
 
     /// What an object that opens relies on: its product's isolation, its function's, its agreement's finalizer, and the
@@ -515,7 +517,7 @@ fn revoke(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
 }
 
 fn hold(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
-    for at in plan.finalizers.iter().filter(|at| !wanted.strangers.contains(&at.to_string())) {
+    for at in plan.finalizers.iter().filter(|at| !wanted.recreated.contains(&at.to_string())) {
         let Some(present) = observed.agreements.get(at) else {
             continue;
         };
@@ -537,18 +539,18 @@ fn set_finalizers(at: &ObjectRef, present: &ObservedAgreement, finalizers: Vec<S
     }
 }
 
-fn grant(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+fn grant(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies, steps: &mut Vec<Step>) {
     for (at, planned) in &wanted.grants {
         if observed.grants.get(at).is_some_and(|present| grant_stands(planned, present)) {
             continue;
         }
-        let after = relies.of(&**planned);
+        let after = dependencies.of(&**planned);
         let act = Act::ApplyGrant(planned.clone());
         steps.push(Step { stage: Stage::Grant, act, after });
     }
 }
 
-fn open(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+fn open(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies, steps: &mut Vec<Step>) {
     let granting: BTreeSet<ObjectKey> =
         steps.iter().filter(|step| step.stage == Stage::Grant).map(Step::object).collect();
     for (at, (planned, owner)) in &wanted.allows {
@@ -556,14 +558,14 @@ fn open(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut V
         if present.is_some_and(|present| allow_stands(planned, owner.as_ref(), present, observed)) {
             continue;
         }
-        let mut after = relies.of(&***planned);
+        let mut after = dependencies.of(&***planned);
         after.extend(owner.as_ref().map(grant_key).filter(|key| granting.contains(key)));
         let act = Act::ApplyPolicy { policy: (*planned).clone(), owner: owner.clone() };
         steps.push(Step { stage: Stage::Open, act, after });
     }
 }
 
-fn retire(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut Vec<Step>) {
+fn retire(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies, steps: &mut Vec<Step>) {
     for (at, present) in &observed.policies {
         let planned = wanted.isolation.contains_key(at) || wanted.allows.contains_key(at);
         if planned || !is_isolation(present) {
@@ -582,7 +584,7 @@ fn retire(wanted: &Wanted<'_>, observed: &Observed, relies: &Relies, steps: &mut
                 Left::Gone => steps.push(let_go(at, present)),
                 Left::Free => {
                     let act = Act::Delete { object: policy_key(at), uid: meta.uid.clone() };
-                    let after = relies.isolation_in(&at.namespace);
+                    let after = dependencies.isolation_in(&at.namespace);
                     steps.push(Step { stage: Stage::Retire, act, after });
                 }
             }
@@ -630,7 +632,7 @@ fn release(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Ve
     for (at, present) in &observed.agreements {
         let holds = present.finalizers.iter().any(|it| it == FINALIZER);
         let name = at.to_string();
-        let needed = plan.finalizers.contains(at) && !present.deleting && !wanted.strangers.contains(&name);
+        let needed = plan.finalizers.contains(at) && !present.deleting && !wanted.recreated.contains(&name);
         if !holds || needed || named.contains(&name) {
             continue;
         }

@@ -2,8 +2,9 @@
 
 use cedar_policy::{ActionConstraint, Effect, Policy};
 
-use super::load::{PolicyProblem, Rule};
+use super::load::Rule;
 use super::names;
+use super::problem::PolicyProblem;
 use super::reads::Reads;
 
 /// What a national rule does.

@@ -7,104 +7,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::compliance::{BrokenRule, Gate, Lapse};
-use super::entities::{EntityStore, Linked, Signed};
-use super::flows::{ClosedFlow, Flow};
-use super::gate::Forms;
-use super::signing::{PartyState, Signing};
-use super::since::Since;
-use super::succession::{Ended, Succession, TookPart, assumed, succession};
+use super::assessment::{Assessment, Assessments};
+use super::compliance::Gate;
+use super::entities::EntityStore;
+use super::gate::QuestionCache;
+use super::incremental::Since;
+use super::signing::Signing;
+use super::succession::{Succession, TookPart, assumed, succession};
 use crate::model::{Agreement, FunctionRef, Model};
 use crate::parallel;
-use concordat_api::{ObjectRef, Phase, Standing};
-
-/// How an agreement stands.
-#[derive(Clone, Debug)]
-pub struct Assessment {
-    /// The moment that it was made for. It holds from then on until `next`.
-    pub at: Timestamp,
-    pub phase: Phase,
-    pub parties: BTreeMap<String, PartyState>,
-    pub signed: Signed,
-    /// Whether signatures suffice: the signature clause of "in force".
-    pub fully_signed: bool,
-    pub broken: Vec<BrokenRule>,
-    /// Rules that, with `accession`, keep a party out and nobody else.
-    pub kept_out: Vec<BrokenRule>,
-    /// When it ends: of one in force, the first moment at which it is so no more by itself.
-    pub ends: Timestamp,
-    /// The next moment at which something about it changes by itself.
-    pub next: Option<Timestamp>,
-    /// What other agreements that replace it have done to it.
-    pub succession: Succession,
-    pub flows: Vec<Flow>,
-    pub closed: Vec<ClosedFlow>,
-    /// The agreement as Cedar sees it.
-    pub entity: Option<Linked>,
-    /// The rules that will refuse once a date that they read is reached, in the order of time; told of an agreement that
-    /// is in force.
-    pub lapses: Vec<Lapse>,
-}
-
-impl Assessment {
-    /// Whether the agreement is in force.
-    pub fn in_force(&self) -> bool {
-        self.phase == Phase::Active
-    }
-
-    /// Whatever ends the agreement ends its flows.
-    fn ends_by(&mut self, end: Timestamp) {
-        self.ends = end;
-        for flow in &mut self.flows {
-            flow.not_after = flow.not_after.min(end);
-            for purpose in &mut flow.purposes {
-                purpose.not_after = purpose.not_after.min(end);
-            }
-        }
-    }
-
-    /// Whatever successors will end ends with that.
-    fn ends_ahead(&mut self, model: &Model) {
-        let ahead = &self.succession.ahead;
-        for flow in &mut self.flows {
-            let controller = model.products.get(&flow.product).map(|product| &product.spec.controller);
-            let Some(end) = controller.and_then(|it| ahead.ends(it, &flow.recipient.org)) else { continue };
-            flow.not_after = flow.not_after.min(end);
-            for purpose in &mut flow.purposes {
-                purpose.not_after = purpose.not_after.min(end);
-            }
-        }
-    }
-
-    /// Why a path has ended here although the agreement is in force: its controller has gone over to another agreement, or
-    /// one of the two has withdrawn from one that replaces this.
-    pub fn ended(
-        &self,
-        model: &Model,
-        product: &ObjectRef,
-        recipient: &FunctionRef,
-    ) -> Option<(String, Ended<'_>)> {
-        let Succession { ended, withdrawn, .. } = &self.succession;
-        if ended.is_empty() && withdrawn.is_empty() {
-            return None;
-        }
-        let controller = model.products.get(product).map(|product| &product.spec.controller);
-        let has_withdrawn = |org: &String| Some((org.clone(), Ended::Withdrawn(withdrawn.get(org)?)));
-        let is_over = |org: &String| Some((org.clone(), Ended::GoneOver(ended.get(org)?)));
-        let by_controller = controller.and_then(|org| has_withdrawn(org).or_else(|| is_over(org)));
-        by_controller.or_else(|| has_withdrawn(&recipient.org))
-    }
-}
-
-/// How every agreement stands, with an index of those in force.
-#[derive(Clone, Debug, Default)]
-pub struct Assessments {
-    pub agreements: BTreeMap<ObjectRef, Arc<Assessment>>,
-    /// Agreements in force by what they list: product and recipient function.
-    pub candidates: BTreeMap<(ObjectRef, FunctionRef), BTreeSet<ObjectRef>>,
-    /// Entities of everything but agreements.
-    pub store: Arc<EntityStore>,
-}
+use concordat_api::{ObjectRef, Standing};
 
 /// Assesses every agreement of the model at `now`. The store is made of the same model; it knows no time.
 pub fn assess(model: &Model, store: &Arc<EntityStore>, now: Timestamp, signing: Signing) -> Assessments {
@@ -176,7 +88,7 @@ struct Assessor<'a> {
     now: Timestamp,
     signing: Signing,
     since: Option<&'a Since<'a>>,
-    forms: Forms,
+    forms: QuestionCache,
 }
 
 /// An agreement on the way to its assessment.
@@ -188,7 +100,7 @@ enum Pending {
 
 impl<'a> Assessor<'a> {
     fn new(model: &'a Model, store: &'a Arc<EntityStore>, now: Timestamp, signing: Signing) -> Self {
-        Self { model, store, now, signing, since: None, forms: Forms::default() }
+        Self { model, store, now, signing, since: None, forms: QuestionCache::default() }
     }
 
     fn gate(&self, agreement: &Agreement, now: Timestamp, signing: Signing) -> Gate {

@@ -7,13 +7,13 @@ use cedar_policy::{EvalResult, Policy, PolicyId};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::asked::{Asked, near_function, near_workload, unusable_product, unusable_subject};
+use super::broken_rule::BrokenRule;
 use super::clauses::{Demand, Wanted, lazily};
-use super::compliance::BrokenRule;
+use super::dates::add_months;
 use super::framework::Framework;
-use super::moments::add_months;
 use super::near_miss::{ACTION, LEVEL, PURPOSE, RESOURCE, SUBJECT};
 use super::remedy::World;
+use super::resolve::{ResolvedRequest, near_function, near_workload, unusable_product, unusable_subject};
 use super::{LocalPolicy, LocalRule, names};
 use crate::model::{Agreement, FunctionRef, Said, Signer, Word, Words};
 use crate::validate::shape::nearest;
@@ -235,7 +235,7 @@ impl Change {
     }
 
     /// A permit of the place for what the terms list, whatever the role.
-    pub(super) fn local_permit(asked: &Asked<'_>, agreement: &ObjectRef) -> Self {
+    pub(super) fn local_permit(asked: &ResolvedRequest<'_>, agreement: &ObjectRef) -> Self {
         Self::LocalPermit {
             agreement: agreement.clone(),
             product: asked.product.reference.clone(),
@@ -250,7 +250,7 @@ impl Change {
         world: &World,
         agreement: &Agreement,
         framework: &Framework,
-        asked: &Asked<'_>,
+        asked: &ResolvedRequest<'_>,
     ) -> Vec<Self> {
         let Demand { subject, wanted } = demand;
         let controller = asked.product.spec.controller.as_str();
@@ -397,7 +397,7 @@ impl Change {
     }
 
     fn apply_to_agreement(&self, reference: &ObjectRef, world: &mut World) {
-        let asked = Asked::resolve(&world.model, &world.request).ok();
+        let asked = ResolvedRequest::resolve(&world.model, &world.request).ok();
         let asked = asked
             .map(|it| (it.function.clone(), it.product.reference.clone(), it.action, it.identifiability));
         let World { model, at, .. } = world;
@@ -566,7 +566,12 @@ fn of_org(attribute: &str, org: String, framework: &Framework, world: &World) ->
     }
 }
 
-fn of_terms(attribute: &str, wanted: &Wanted, agreement: &Agreement, asked: &Asked<'_>) -> Vec<Change> {
+fn of_terms(
+    attribute: &str,
+    wanted: &Wanted,
+    agreement: &Agreement,
+    asked: &ResolvedRequest<'_>,
+) -> Vec<Change> {
     let (agreement, purpose) = (agreement.reference.clone(), asked.purpose.to_owned());
     match (attribute, wanted) {
         ("signed", Wanted::Holding(orgs)) => {
@@ -596,7 +601,12 @@ fn of_terms(attribute: &str, wanted: &Wanted, agreement: &Agreement, asked: &Ask
     }
 }
 
-fn of_agreement(attribute: &str, wanted: &Wanted, agreement: &Agreement, asked: &Asked<'_>) -> Vec<Change> {
+fn of_agreement(
+    attribute: &str,
+    wanted: &Wanted,
+    agreement: &Agreement,
+    asked: &ResolvedRequest<'_>,
+) -> Vec<Change> {
     let reference = agreement.reference.clone();
     match (attribute, wanted) {
         ("signed", Wanted::Holding(orgs)) => {
@@ -621,7 +631,12 @@ fn of_agreement(attribute: &str, wanted: &Wanted, agreement: &Agreement, asked: 
     }
 }
 
-fn of_caller(subject: &str, wanted: &Wanted, agreement: &Agreement, asked: &Asked<'_>) -> Vec<Change> {
+fn of_caller(
+    subject: &str,
+    wanted: &Wanted,
+    agreement: &Agreement,
+    asked: &ResolvedRequest<'_>,
+) -> Vec<Change> {
     let purposes = || {
         let lists = |purpose: &&concordat_api::Purpose| purpose.products.contains(&asked.product.reference);
         agreement.spec.purposes.iter().filter(lists).map(|purpose| purpose.code.clone())

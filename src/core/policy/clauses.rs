@@ -10,7 +10,7 @@ use cedar_policy::{Entities, EvalResult, Expression, Policy, PolicyId, PolicySet
 use serde_json::{Map, Value, json};
 
 use super::authorize::{Outcome, Question};
-use super::load::on_large_stack;
+use super::large_stack::on_large_stack;
 use concordat_api::Identifiability;
 
 /// One clause of a rule.

@@ -6,83 +6,19 @@ use std::sync::Arc;
 use cedar_policy::Entities;
 use jiff::Timestamp;
 
-use super::assess::Assessment;
+use super::assessment::Assessment;
+use super::broken_rule::{BrokenRule, Lapse};
+use super::dates::next_transition;
 use super::entities::{self, EntityStore, Linked, Signed};
 use super::exceptions::Lifts;
 use super::flows::Flows;
 use super::framework::Framework;
-use super::gate::{Forms, GateQuestion, Gatekeeper, Members};
-use super::moments::next_transition;
+use super::gate::{GateQuestion, Gatekeeper, Members, QuestionCache};
 use super::names;
 use super::signing::{PartyState, Signing, all_are_out, fully_signed, party_state, standing_signed};
 use super::succession::Succession;
-use crate::model::{Agreement, FunctionRef, Model};
+use crate::model::{Agreement, Model};
 use concordat_api::{PartyRole, Phase};
-
-/// A rule of the agreement gate that refuses.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct BrokenRule {
-    pub rule: String,
-    /// The party that it was asked of, where the rule is about a party.
-    pub org: Option<String>,
-    /// The row of `parties[]`, where the rule is about one row and not about the organisation.
-    pub row: Option<usize>,
-    /// The purpose, where the rule is about a purpose.
-    pub purpose: Option<String>,
-    /// With `accession`, the controller whose products it is about; none means everybody's.
-    pub controller: Option<String>,
-    /// Why the rule is there, or what went wrong in asking.
-    pub reason: String,
-}
-
-impl BrokenRule {
-    /// A refusal of the whole agreement.
-    fn of_all(rule: &str, reason: String) -> Self {
-        Self { rule: rule.to_owned(), org: None, row: None, purpose: None, controller: None, reason }
-    }
-
-    /// Whether it is about the agreement as a whole.
-    fn is_of_all(&self) -> bool {
-        self.org.is_none() && self.purpose.is_none()
-    }
-
-    /// Whether, with `accession`, it closes a path from a controller to a function for a purpose.
-    pub(super) fn closes(
-        &self,
-        agreement: &Agreement,
-        keeps_out: bool,
-        purpose: &str,
-        controller: &str,
-        recipient: &FunctionRef,
-    ) -> bool {
-        let Self { rule: _, org, row, purpose: for_purpose, controller: of, reason: _ } = self;
-        if for_purpose.as_ref().is_some_and(|own| own != purpose)
-            || of.as_ref().is_some_and(|own| own != controller)
-        {
-            return false;
-        }
-        let Some(org) = org else {
-            return true;
-        };
-        let row = row.and_then(|row| agreement.spec.parties.get(row));
-        let receives = *org == recipient.org
-            && row.and_then(|row| row.function.as_ref()).is_none_or(|own| *own == recipient.function);
-        match row.map(|row| row.role) {
-            Some(PartyRole::Controller) => org == controller,
-            Some(PartyRole::Recipient) => receives,
-            // a processor that is out takes nothing with it; what else a rule says of one is about all that it handles
-            Some(PartyRole::Processor) => !keeps_out,
-            None => org == controller || receives || !(keeps_out || agreement.is_flow_party(org)),
-        }
-    }
-}
-
-/// A rule that will refuse once a date that it reads is reached.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Lapse {
-    pub at: Timestamp,
-    pub broken: BrokenRule,
-}
 
 /// What the agreement gate says, and who has signed, before one agreement's fate touches another's.
 #[derive(Clone)]
@@ -98,7 +34,7 @@ pub(super) struct Gate {
     /// The questions that no rule refuses, for asking them again at later dates.
     passed: Vec<GateQuestion>,
     entities: Arc<Result<Entities, String>>,
-    forms: Forms,
+    forms: QuestionCache,
 }
 
 /// The first answer of the gate: whom it keeps out, and what it refuses.
@@ -131,7 +67,7 @@ impl Gate {
     pub(super) fn ask(
         model: &Model,
         store: &EntityStore,
-        forms: &Forms,
+        forms: &QuestionCache,
         agreement: &Agreement,
         now: Timestamp,
         signing: Signing,

@@ -6,8 +6,7 @@ use cedar_policy::{Effect, Entities, PolicySet};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::asked::Asked;
-use super::assess::{Assessment, Assessments};
+use super::assessment::{Assessment, Assessments};
 use super::authorize::{Outcome, Question};
 use super::context::AccessContext;
 use super::entities::{self, Value};
@@ -17,6 +16,7 @@ use super::framework::Framework;
 use super::local::PolicyInDoubt;
 use super::near_miss::{closest_agreement, miss, nothing_permits};
 use super::remedy::wire;
+use super::resolve::ResolvedRequest;
 use super::step::Step;
 use super::{LocalPolicy, LocalRule, names, rule_order};
 use crate::model::{Agreement, Model};
@@ -43,7 +43,7 @@ impl Verdict {
             clause: text.clone(),
             saw: "a text that cannot be read".to_owned(),
             wants: "one that can, or no text at all".to_owned(),
-            who: "whoever keeps it".to_owned(),
+            who: "the owner of that file".to_owned(),
         };
         let Step { clause, saw, wants, who } = mend(text);
         let mut first = *miss(&clause, saw, wants, &who);
@@ -51,7 +51,7 @@ impl Verdict {
         first.agreement.clone_from(&self.answer.context.agreement);
         let context = &mut self.answer.context;
         context.tier = DecisionTier::Error;
-        context.reason = format!("could not be told: `{text}` cannot be read, and may hold a withdrawal");
+        context.reason = format!("could not be decided: `{text}` cannot be read, and may hold a withdrawal");
         context.rule = None;
         context.rules.clear();
         context.near_miss = Some(first);
@@ -105,7 +105,7 @@ fn readable<'m>(
     request: &AccessRequest,
     now: Timestamp,
 ) -> Verdict {
-    let asked = match Asked::resolve(model, request) {
+    let asked = match ResolvedRequest::resolve(model, request) {
         Ok(asked) => asked,
         Err(near_miss) => return nothing_permits(*near_miss),
     };
@@ -146,7 +146,7 @@ pub(super) fn passes_ceiling(
     now: Timestamp,
 ) -> bool {
     let passes = || {
-        let asked = Asked::resolve(model, request).ok()?;
+        let asked = ResolvedRequest::resolve(model, request).ok()?;
         let listed = (asked.product.reference.clone(), asked.function.clone());
         assessments.candidates.get(&listed)?.get(&agreement.reference)?;
         let candidate = Candidate {
@@ -176,7 +176,7 @@ pub(super) fn matching_rules<'m>(
     now: Timestamp,
 ) -> Result<BTreeSet<String>, String> {
     let policies: Vec<&LocalPolicy> = policies.into_iter().collect();
-    let Ok(asked) = Asked::resolve(model, request) else {
+    let Ok(asked) = ResolvedRequest::resolve(model, request) else {
         return Ok(BTreeSet::new());
     };
     let found = model.agreements.get(agreement).and_then(|it| {
@@ -240,7 +240,7 @@ pub(super) struct Candidate<'a> {
     pub(super) agreement: &'a Agreement,
     pub(super) assessment: &'a Assessment,
     pub(super) framework: &'a Framework,
-    pub(super) asked: &'a Asked<'a>,
+    pub(super) asked: &'a ResolvedRequest<'a>,
     pub(super) now: Timestamp,
 }
 
@@ -300,7 +300,7 @@ impl Candidate<'_> {
 
     /// A deny where the path is closed, also if no guardrail of the framework says so.
     fn closed(&self) -> Option<CandidateVerdict> {
-        let Asked { function, product, purpose, .. } = self.asked;
+        let ResolvedRequest { function, product, purpose, .. } = self.asked;
         let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
         let Obstacle { org: _, rule, reason } =
             parties.obstacle(self.framework, self.now, purpose, product, function)?;

@@ -7,50 +7,18 @@ use cedar_policy::Entities;
 use jiff::Timestamp;
 
 use super::annotations::Asked;
-use super::assess::Assessment;
+use super::assessment::{Assessment, ClosedFlow, Flow, FlowPurpose};
 use super::authorize::{Outcome, Question};
-use super::compliance::{BrokenRule, Lapse};
+use super::broken_rule::{BrokenRule, Lapse};
 use super::context::AccessContext;
+use super::dates::dates_read;
 use super::entities::{self, EntityStore};
 use super::exceptions::{About, Lifts};
 use super::framework::{Framework, RuleSet};
-use super::moments::dates_read;
 use super::names;
 use super::signing::{Signing, party_state, standing_signed};
 use crate::model::{Agreement, FunctionRef, Model, Product};
-use concordat_api::{DataAction, Identifiability, ObjectRef, OrgState, Purpose, Standing};
-
-/// An open path: one product, one recipient function, and the purposes that are open.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Flow {
-    pub product: ObjectRef,
-    pub recipient: FunctionRef,
-    pub purposes: Vec<FlowPurpose>,
-    pub not_before: Timestamp,
-    pub not_after: Timestamp,
-}
-
-/// A purpose of a flow.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct FlowPurpose {
-    pub code: String,
-    pub actions: Vec<DataAction>,
-    pub roles: Option<Vec<String>>,
-    pub max_identifiability: Identifiability,
-    /// When this purpose ends by itself; the flow as a whole ends with the first of them.
-    pub not_after: Timestamp,
-}
-
-/// A listed flow that is not open, and why.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct ClosedFlow {
-    pub product: ObjectRef,
-    pub recipient: FunctionRef,
-    pub purpose: String,
-    /// The organisation that keeps it closed.
-    pub org: String,
-    pub reason: String,
-}
+use concordat_api::{ObjectRef, OrgState, Purpose, Standing};
 
 /// The flows of one agreement in force.
 pub(super) struct Flows<'a> {

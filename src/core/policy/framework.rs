@@ -12,9 +12,10 @@ use serde_json::json;
 use super::annotations::{Asked, RuleText, Tier};
 use super::clauses::Clauses;
 use super::entities::{Value, long, record, text, texts};
-use super::load::{PolicyProblem, Rule, load};
+use super::load::{Rule, load};
+use super::problem::PolicyProblem;
 use super::reads::Reads;
-use super::{clock, lint, names};
+use super::{lint, names, time_dependence};
 use crate::terms;
 use concordat_api::{FrameworkRef, PolicyFrameworkSpec, PurposeDefinition};
 
@@ -132,12 +133,12 @@ impl Framework {
 
     /// The dates that its rules hold themselves.
     pub(super) fn dates(&self) -> impl Iterator<Item = Timestamp> {
-        self.asked.values().flat_map(|rules| rules.reads.literal_dates()).filter_map(clock::parse)
+        self.asked.values().flat_map(|rules| rules.reads.literal_dates()).filter_map(time_dependence::parse)
     }
 
     /// Whether only dates that are known change what it says of an agreement.
     pub(super) fn is_plain(&self) -> bool {
-        clock::is_plain(self.gate.policies().chain(self.rules_of(Asked::Flow).policies.policies()))
+        time_dependence::is_plain(self.gate.policies().chain(self.rules_of(Asked::Flow).policies.policies()))
     }
 
     /// Whether an exception may lift a rule.

@@ -12,11 +12,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::annotations::Asked;
 use super::authorize::{Outcome, Question};
-use super::compliance::BrokenRule;
+use super::broken_rule::BrokenRule;
+use super::dates::{add_months, dates_read};
 use super::entities::{DataFlags, Value, flag, long, moment, text};
 use super::exceptions::{About, Lifts};
 use super::framework::{Framework, RuleSet};
-use super::moments::{add_months, dates_read};
 use super::names;
 use crate::model::{Agreement, Model, Product};
 use concordat_api::{FrameworkRef, OrgState, Party, PartyRole, Purpose};
@@ -110,11 +110,11 @@ impl Calendar {
 /// The questions about one model that have been put together and checked, by what they state: thousands of agreements
 /// state the same few things.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Forms(Arc<Mutex<Put>>);
+pub(super) struct QuestionCache(Arc<Mutex<Put>>);
 
 type Put = HashMap<(FrameworkRef, Calendar, Stated), Question>;
 
-impl Forms {
+impl QuestionCache {
     fn question(
         &self,
         framework: &Framework,
@@ -143,7 +143,7 @@ pub(super) struct Gatekeeper<'a> {
     pub(super) agreement: &'a Agreement,
     pub(super) framework: &'a Framework,
     pub(super) entities: &'a Result<Entities, String>,
-    pub(super) forms: &'a Forms,
+    pub(super) forms: &'a QuestionCache,
 }
 
 impl Gatekeeper<'_> {

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use cedar_policy::Effect;
 use serde_json::{Value, json};
 
-use super::clauses::{conjuncts, path};
+use super::clauses::conjuncts;
 use super::constant;
-use super::load::{PolicyProblem, Rule};
+use super::load::Rule;
 use super::parity;
+use super::problem::PolicyProblem;
 use crate::finding::Code;
 use crate::model::Model;
 
@@ -163,20 +164,6 @@ pub(super) fn agreements(rule: &Value) -> BTreeSet<String> {
         .filter(|condition| condition.get("kind").and_then(Value::as_str) == Some("when"))
         .filter_map(|condition| condition.get("body"))
         .flat_map(conjuncts)
-        .filter_map(required_agreement)
+        .filter_map(parity::required_agreement)
         .collect()
-}
-
-/// The agreement of `context.agreement == Concordat::Agreement::"…"`, whichever way round.
-pub(super) fn required_agreement(condition: &Value) -> Option<String> {
-    let equal = condition.get("==")?;
-    let (left, right) = (equal.get("left")?, equal.get("right")?);
-    let entity = |value: &Value| {
-        let entity = value.get("Value")?.get("__entity")?;
-        (entity.get("type")?.as_str()? == "Concordat::Agreement")
-            .then(|| entity.get("id")?.as_str().map(str::to_owned))
-            .flatten()
-    };
-    let is_candidate = |value: &Value| path(value).as_deref() == Some("context.agreement");
-    if is_candidate(left) { entity(right) } else { entity(left).filter(|_| is_candidate(right)) }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr as _;
 use std::sync::Arc;
-use std::thread;
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PolicySet};
 use miette::Diagnostic;
 use serde_json::Value;
 
 use super::clauses::{Clauses, lazily};
+use super::large_stack::on_large_stack;
+use super::problem::{PolicyProblem, position};
 use super::reads;
 use super::validator;
 use crate::finding::Code;
@@ -20,22 +21,6 @@ pub const MAX_BYTES: usize = 64 * 1024;
 pub const MAX_DEPTH: usize = 32;
 /// The most operators in one rule (`&&` counts twice): long chains parse, and then meet the evaluator's limit.
 pub const MAX_OPERATORS_IN_A_RULE: usize = 400;
-/// The stack that parsing and validating get, in bytes.
-const STACK: usize = 64 * 1024 * 1024;
-
-/// Why a text is not loaded.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct PolicyProblem {
-    /// The rule, where it is known.
-    pub rule: Option<String>,
-    pub message: String,
-    pub help: Option<String>,
-    /// Line and column in the text, from 1.
-    pub position: Option<(u32, u32)>,
-    /// What kind of thing is wrong, for a local policy.
-    pub code: Code,
-}
-
 /// A rule as it was loaded.
 #[derive(Clone, Debug)]
 pub(super) struct Rule {
@@ -49,12 +34,6 @@ pub(super) struct Rule {
     pub(super) clauses: Clauses,
     /// The entities that it names.
     pub(super) literals: Arc<BTreeSet<EntityUid>>,
-}
-
-impl PolicyProblem {
-    fn new(message: impl Into<String>) -> Self {
-        Self { rule: None, message: message.into(), help: None, position: None, code: Code::PolicyText }
-    }
 }
 
 /// Parses and strictly validates a text. Each policy's id becomes its `@id`.
@@ -82,18 +61,6 @@ pub(super) fn may_forbid(text: &str) -> bool {
         (permits && set.num_of_templates() == 0).then_some(())
     };
     bounds(text).is_err() || !matches!(on_large_stack(only_permits), Ok(Some(())))
-}
-
-/// Does some work on a thread with a large stack.
-pub(super) fn on_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, PolicyProblem> {
-    thread::scope(|scope| {
-        let worker = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work);
-        match worker.map(thread::ScopedJoinHandle::join) {
-            Ok(Ok(result)) => Ok(result),
-            Ok(Err(_)) => Err(PolicyProblem::new("the policy parser crashed")),
-            Err(error) => Err(PolicyProblem::new(format!("no thread to parse on: {error}"))),
-        }
-    })
 }
 
 /// Refuses what could exhaust the parser or the evaluator: size, depth of brackets, operators in one rule.
@@ -191,13 +158,6 @@ fn string_length(text: &str) -> usize {
     text.len()
 }
 
-impl PolicyProblem {
-    fn with_help(mut self, help: String) -> Self {
-        self.help = Some(help);
-        self
-    }
-}
-
 fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
     let set = PolicySet::from_str(text)
         .map_err(|errors| errors.iter().map(|error| from_parser(error, text)).collect::<Vec<_>>())?;
@@ -278,14 +238,6 @@ fn from_parser(error: &impl Diagnostic, text: &str) -> PolicyProblem {
     let label = error.labels().and_then(|mut labels| labels.next());
     problem.position = label.and_then(|label| position(text, label.offset()));
     problem
-}
-
-/// Line and column of a byte offset, from 1, the column in characters.
-pub(super) fn position(text: &str, offset: usize) -> Option<(u32, u32)> {
-    let before = text.get(..offset)?;
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next()?.chars().count() + 1;
-    Some((u32::try_from(line).ok()?, u32::try_from(column).ok()?))
 }
 
 impl PolicyProblem {

@@ -9,12 +9,13 @@ use cedar_policy::{Effect, EntityUid, Policy, PolicyId};
 use jiff::Timestamp;
 
 use super::clauses::Clauses;
+use super::dates::add_months;
 use super::effect::{self, NoEffect, no_effect};
 use super::entities::EntityStore;
 use super::framework::Framework;
-use super::load::{PolicyProblem, Rule, load, may_forbid};
-use super::moments::add_months;
+use super::load::{Rule, load, may_forbid};
 use super::own_tests::{Tested, test_all};
+use super::problem::PolicyProblem;
 use super::words::{self, Word};
 use super::{lint, names};
 use crate::finding::{Code, Finding, Severity};

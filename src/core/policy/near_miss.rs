@@ -8,11 +8,11 @@ use cedar_policy::{Effect, Entities};
 use jiff::Timestamp;
 
 use super::LocalRule;
-use super::asked::Asked;
-use super::assess::{Assessment, Assessments};
+use super::assessment::{Assessment, Assessments};
 use super::authorize::Question;
 use super::clauses::{Clause, Seen, asker_says};
 use super::decide::{Candidate, CandidateVerdict, Verdict};
+use super::resolve::ResolvedRequest;
 use crate::model::{Agreement, Model};
 use crate::validate::shape::nearest;
 use concordat_api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef, Phase};
@@ -130,7 +130,7 @@ pub(super) fn closed_agreement(
     assessments: &Assessments,
     request: &AccessRequest,
 ) -> Option<(String, Phase)> {
-    let asked = Asked::resolve(model, request).ok()?;
+    let asked = ResolvedRequest::resolve(model, request).ok()?;
     let listed = (asked.product.reference.clone(), asked.function.clone());
     if assessments.candidates.contains_key(&listed) {
         return None;
@@ -146,7 +146,7 @@ pub(super) fn closest_phase(
     assessments: &Assessments,
     request: &AccessRequest,
 ) -> Option<(ObjectRef, Phase)> {
-    let asked = Asked::resolve(model, request).ok()?;
+    let asked = ResolvedRequest::resolve(model, request).ok()?;
     let listed = (asked.product.reference.clone(), asked.function.clone());
     if assessments.candidates.contains_key(&listed) {
         return None;
@@ -171,7 +171,7 @@ pub(super) fn closed(assessments: &Assessments, reference: String) -> Option<(St
 pub(super) fn closest_agreement(
     model: &Model,
     assessments: &Assessments,
-    asked: &Asked<'_>,
+    asked: &ResolvedRequest<'_>,
 ) -> Box<NearMiss> {
     let lists_product = |agreement: &Agreement| {
         agreement.spec.purposes.iter().any(|purpose| purpose.products.contains(&asked.product.reference))

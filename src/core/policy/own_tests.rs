@@ -6,12 +6,13 @@ use std::sync::Arc;
 use cedar_policy::ActionConstraint;
 use jiff::Timestamp;
 
-use super::asked::asked_flow;
-use super::assess::{Assessments, Listings};
+use super::assess::Listings;
+use super::assessment::Assessments;
 use super::entities::EntityStore;
-use super::load::PolicyProblem;
 use super::local::{LocalPolicy, parse, text_finding};
 use super::near_miss::{closed, closed_agreement};
+use super::problem::PolicyProblem;
+use super::resolve::asked_flow;
 use super::signing::Signing;
 use super::{names, test};
 use crate::finding::{Code, Finding};

@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 
 use super::clauses::{conjuncts, path};
 use super::constant;
-use super::lint::required_agreement;
-use super::load::{PolicyProblem, Rule};
+use super::load::Rule;
+use super::problem::PolicyProblem;
 use crate::finding::Code;
 use concordat_api::Sector;
 
@@ -397,6 +397,20 @@ fn truth(body: &Value, variables: &[String], values: &Values) -> Option<bool> {
         return None;
     }
     constant::holds(&body)
+}
+
+/// The agreement of `context.agreement == Concordat::Agreement::"…"`, whichever way round.
+pub(super) fn required_agreement(condition: &Value) -> Option<String> {
+    let equal = condition.get("==")?;
+    let (left, right) = (equal.get("left")?, equal.get("right")?);
+    let entity = |value: &Value| {
+        let entity = value.get("Value")?.get("__entity")?;
+        (entity.get("type")?.as_str()? == "Concordat::Agreement")
+            .then(|| entity.get("id")?.as_str().map(str::to_owned))
+            .flatten()
+    };
+    let is_candidate = |value: &Value| path(value).as_deref() == Some("context.agreement");
+    if is_candidate(left) { entity(right) } else { entity(left).filter(|_| is_candidate(right)) }
 }
 
 #[cfg(test)]

@@ -9,14 +9,15 @@ use std::{cmp::Reverse, mem};
 
 use jiff::Timestamp;
 
-use super::asked::Asked;
-use super::assess::{Assessment, Assessments, assess};
+use super::assess::assess;
+use super::assessment::{Assessment, Assessments};
+use super::broken_rule::BrokenRule;
 use super::change::Change;
 use super::clauses::{Clause, Demand};
-use super::compliance::BrokenRule;
 use super::decide::{Candidate, Verdict, decide};
 use super::entities::EntityStore;
 use super::near_miss;
+use super::resolve::ResolvedRequest;
 use super::rule_order;
 use super::signing::Signing;
 use super::step::Step;
@@ -46,7 +47,7 @@ pub fn explain_request(
     if verdict.answer.decision || verdict.is_in_doubt(model) {
         return verdict;
     }
-    let Found { ways, obstacles, first } = search(World::around(model, request, now));
+    let Remedies { ways, obstacles, first } = search(World::around(model, request, now));
     let context = &mut verdict.answer.context;
     context.reason.push_str(&near_miss::misspelt(model, request));
     if let Some(over) = over(model, context.agreement.as_deref(), &context.rules, now) {
@@ -94,7 +95,7 @@ fn over(model: &Model, agreement: Option<&str>, rules: &[String], now: Timestamp
 }
 
 /// What a search came to.
-struct Found {
+struct Remedies {
     /// Each a set of changes that together allow the request, in the order in which they meet what is in the way.
     ways: Vec<Vec<Step>>,
     /// What is in the way, where no way was found.
@@ -125,7 +126,7 @@ impl World {
         };
         // where the product is misspelt, what it may have been is not known yet
         let known = product.as_ref().is_some_and(|product| model.products.contains_key(product));
-        if known && Asked::resolve(&model, request).is_ok() {
+        if known && ResolvedRequest::resolve(&model, request).is_ok() {
             let listed: BTreeSet<ObjectRef> =
                 model.agreements.values().filter(|it| lists(it)).map(|it| it.reference.clone()).collect();
             let chain = |agreement: &Agreement| {
@@ -146,7 +147,7 @@ impl World {
             orgs.extend(model.products.values().map(|product| product.spec.controller.clone()));
             orgs.extend(model.agreements.values().flat_map(|it| it.spec.onward_sharing.to.iter().cloned()));
             orgs.extend(request.context.onward_to.clone());
-            if let Ok(asked) = Asked::resolve(&model, request) {
+            if let Ok(asked) = ResolvedRequest::resolve(&model, request) {
                 orgs.insert(asked.function.org.clone());
             }
             model.orgs.retain(|name, _| orgs.contains(name));
@@ -168,7 +169,7 @@ impl World {
             return Look { allowed: true, ..Look::default() };
         }
         let mut look = Look::default();
-        match Asked::resolve(model, request) {
+        match ResolvedRequest::resolve(model, request) {
             Ok(asked) => look.candidates(self, &assessments, &asked),
             Err(miss) => {
                 look.obstacle(format!("{} is {}", miss.clause, miss.saw));
@@ -196,7 +197,7 @@ impl Look {
         }
     }
 
-    fn candidates(&mut self, world: &World, assessments: &Assessments, asked: &Asked<'_>) {
+    fn candidates(&mut self, world: &World, assessments: &Assessments, asked: &ResolvedRequest<'_>) {
         let listed = (asked.product.reference.clone(), asked.function.clone());
         let candidates = assessments.candidates.get(&listed);
         for reference in candidates.into_iter().flatten() {
@@ -211,7 +212,7 @@ impl Look {
         &mut self,
         world: &World,
         assessments: &Assessments,
-        asked: &Asked<'_>,
+        asked: &ResolvedRequest<'_>,
         reference: &ObjectRef,
     ) {
         let model = &world.model;
@@ -293,7 +294,7 @@ impl Look {
 
     /// No agreement in force lists both: what keeps each that does from being in force, or the terms of those that list
     /// the product.
-    fn no_candidate(&mut self, world: &World, assessments: &Assessments, asked: &Asked<'_>) {
+    fn no_candidate(&mut self, world: &World, assessments: &Assessments, asked: &ResolvedRequest<'_>) {
         let model = &world.model;
         let mut listed = false;
         for (reference, agreement) in &model.agreements {
@@ -326,7 +327,7 @@ impl Look {
         world: &World,
         agreement: &Agreement,
         assessment: &Assessment,
-        asked: &Asked<'_>,
+        asked: &ResolvedRequest<'_>,
     ) {
         let reference = &agreement.reference;
         let ends = [asked.product.spec.controller.as_str(), asked.function.org.as_str()];
@@ -396,7 +397,7 @@ struct State {
 }
 
 /// The cheapest sets of changes first: what the caller shows before what the parties sign.
-fn search(world: World) -> Found {
+fn search(world: World) -> Remedies {
     let mut states: BTreeMap<usize, State> = BTreeMap::new();
     let mut queue: BinaryHeap<Reverse<(u32, usize)>> = BinaryHeap::new();
     let mut tried: BTreeSet<Vec<Change>> = BTreeSet::new();
@@ -457,7 +458,7 @@ fn search(world: World) -> Found {
             number += 1;
         }
     }
-    Found { ways: found.into_iter().map(|(_, steps)| steps).collect(), obstacles, first }
+    Remedies { ways: found.into_iter().map(|(_, steps)| steps).collect(), obstacles, first }
 }
 
 /// Without the changes that turn out not to be needed.

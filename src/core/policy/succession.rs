@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::moments::{openings, written_dates};
+use super::dates::{openings, written_dates};
 use super::signing::{Signing, party_state, standing_signed};
 use crate::model::{Agreement, Model, Remembered, Successor, Words};
 use concordat_api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing, SupersededFor};

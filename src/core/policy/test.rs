@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::asked::{asked_flow, function_of};
-use super::assess::Assessments;
+use super::assessment::Assessments;
 use super::decide::{decide, matching_rules};
 use super::local::LocalPolicy;
 use super::near_miss::closest_phase;
+use super::resolve::{asked_flow, function_of};
 use super::words::{is_object, misspelling_of, names};
-use crate::judge::Judgement;
+use crate::evaluate::Judgement;
 use crate::model::Model;
 use crate::text::is_blank;
 use concordat_api::{

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use cedar_policy::{ActionConstraint, PolicyId, PolicySet, ValidationMode, Validator};
 use miette::Diagnostic;
 
-use super::load::{PolicyProblem, position};
+use super::problem::{PolicyProblem, position};
 use super::schema::schema;
 use crate::finding::Code;
 

@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::decide::passes_ceiling;
 use super::{Flow, FlowPurpose, lint, names};
-use crate::judge::Judgement;
+use crate::evaluate::Judgement;
 use crate::model::{Agreement, FunctionRef, Model};
 use crate::validate::shape::nearest;
 use concordat_api::{

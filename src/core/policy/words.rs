@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::clauses::path;
 use super::framework::Framework;
-use super::load::{PolicyProblem, Rule};
+use super::load::Rule;
+use super::problem::PolicyProblem;
 use crate::finding::{Code, ObjectKey};
 use crate::model::{Claim, Model};
 use concordat_api::{ObjectRef, Sector};

@@ -47,9 +47,9 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                     .finding(
                         Code::DuplicateParty,
                         &format!("{field}.code"),
-                        format!("purpose `{}` stands twice", purpose.code),
+                        format!("purpose `{}` is listed twice", purpose.code),
                     )
-                    .help("put both into one purpose: a purpose stands once in an agreement");
+                    .help("put both into one purpose: an agreement lists a purpose once");
             }
             check_purpose(&mut check, model, framework, purpose, &field);
         }
@@ -335,7 +335,7 @@ fn check_places(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
                 .near(
                     name,
                     model.footprints.iter().map(|(name, _)| name.as_str()),
-                    "add a PlaceFootprint of that name, or mend it",
+                    "add a PlaceFootprint of that name, or fix it",
                 );
         }
     }
@@ -351,9 +351,9 @@ fn check_parties(check: &mut Check<'_, DataSharingAgreement>, model: &Model) {
                 .finding(
                     Code::DuplicateParty,
                     &field,
-                    format!("`{}` stands twice as {}", party.org, party.role.as_str()),
+                    format!("`{}` is listed twice as {}", party.org, party.role.as_str()),
                 )
-                .help("an organisation stands once per role and function");
+                .help("list an organisation once per role and function");
         }
         check_org(check, model, &party.org, party.function.as_deref(), &field);
     }
@@ -369,7 +369,7 @@ fn org_not_found(check: &mut Check<'_, DataSharingAgreement>, model: &Model, org
     check
         .finding(Code::OrgNotFound, field, format!("there is no organisation `{org}` that can be used"))
         .missing("PartnerOrg", org)
-        .near(org, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or mend it")
+        .near(org, model.orgs.keys().map(String::as_str), "add a PartnerOrg of that name, or fix it")
         .harms_one_member(accession);
 }
 
@@ -485,7 +485,7 @@ fn check_product(
             .near(
                 &reference.to_string(),
                 model.products.keys().map(ToString::to_string),
-                "add a DataProduct of that name, or mend it",
+                "add a DataProduct of that name, or fix it",
             )
             .harms_one_member(accession);
         return;
@@ -502,7 +502,7 @@ fn check_product(
                 format!("`{controller}` controls `{reference}`, and is not a Controller here"),
             )
             .help(format!(
-                "add `{controller}` to the parties with role Controller: nobody shares another's data"
+                "add `{controller}` to the parties with role Controller: no organisation shares the data of another"
             ))
             .harms_one_member(accession);
     }

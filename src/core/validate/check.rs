@@ -19,7 +19,7 @@ pub(super) struct Check<'a, T> {
 }
 
 /// A finding that can still be given its help.
-pub(super) struct Found<'a> {
+pub(super) struct FindingDraft<'a> {
     finding: &'a mut Finding,
     guesses: &'a Guesses,
 }
@@ -66,7 +66,7 @@ impl From<&str> for Missing {
     }
 }
 
-impl Found<'_> {
+impl FindingDraft<'_> {
     /// Says what would work.
     pub(super) fn help(self, help: impl Into<String>) -> Self {
         self.finding.help = Some(help.into());
@@ -148,12 +148,17 @@ impl<'a, T: Resource<DynamicType = ()>> Check<'a, T> {
     }
 
     /// Notes a finding about a field; `""` means the object as a whole.
-    pub(super) fn finding(&mut self, code: Code, field: &str, message: impl Into<String>) -> Found<'_> {
+    pub(super) fn finding(
+        &mut self,
+        code: Code,
+        field: &str,
+        message: impl Into<String>,
+    ) -> FindingDraft<'_> {
         self.findings.push(self.sourced.finding(code, field, message));
         let last = self.findings.len() - 1;
         #[expect(clippy::indexing_slicing, reason = "pushed on the line above")]
         let finding = &mut self.findings[last];
-        Found { finding, guesses: &self.guesses }
+        FindingDraft { finding, guesses: &self.guesses }
     }
 
     /// Whether nothing but these keeps the object from being used.

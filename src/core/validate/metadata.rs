@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use super::shape::ShapeProblem;
+use super::shape_problem::ShapeProblem;
 use crate::finding::Code;
 use crate::names::{LABEL_VALUE, QUALIFIED, is_label_value, is_qualified, is_subdomain};
 
@@ -130,7 +130,7 @@ fn finalizers(metadata: &Map<String, Value>, found: &mut Vec<ShapeProblem>) {
             found.push(problem(
                 &format!("finalizers[{index}]"),
                 format!("{name} is no name of a finalizer"),
-                "leave finalizers to whoever takes them off again; the operator writes its own",
+                "leave finalizers to the controllers that remove them again; the operator writes its own",
             ));
         }
     }

@@ -18,6 +18,7 @@ mod products;
 mod rules;
 mod selectors;
 pub mod shape;
+mod shape_problem;
 mod signatures;
 mod stores;
 
@@ -32,9 +33,9 @@ use serde_json::{Value, json};
 use check::{Check, Guesses};
 pub(crate) use contradictions::moments;
 
-use self::shape::ShapeProblem;
+use self::shape_problem::ShapeProblem;
 use super::finding::{Code, Finding, ObjectKey, Severity};
-use super::model::{Looked, Model, Remembered};
+use super::model::{Model, ObjectRecord, Remembered};
 use super::parallel;
 use super::snapshot::{Snapshot, Sourced, Unreadable};
 use concordat_api::{API_VERSION, ObjectRef};
@@ -204,7 +205,11 @@ impl Checked<'_> {
             let mut check = Check::new(sourced);
             if twice.contains(&key) {
                 check
-                    .finding(Code::DuplicateObject, "metadata.name", format!("`{key}` stands more than once"))
+                    .finding(
+                        Code::DuplicateObject,
+                        "metadata.name",
+                        format!("`{key}` is there more than once"),
+                    )
                     .help("keep one of them; until then none is used");
             }
             let meta = sourced.object.meta();
@@ -227,7 +232,7 @@ impl Checked<'_> {
                 };
                 self.model.misshapen.insert(key.clone(), unreadable);
             }
-            let looked = Looked {
+            let looked = ObjectRecord {
                 generation: meta.generation,
                 accepted: true,
                 deleting: meta.deletion_timestamp.is_some(),
@@ -235,7 +240,7 @@ impl Checked<'_> {
                 remembered: Remembered::default(),
             };
             let accepted = self.finish(check);
-            self.model.objects.insert(key, Looked { accepted, ..looked });
+            self.model.objects.insert(key, ObjectRecord { accepted, ..looked });
         }
     }
 }

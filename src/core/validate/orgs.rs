@@ -66,7 +66,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                     .near(
                         footprint,
                         checked.model.footprints.iter().map(|(name, _)| name.as_str()),
-                        "add a PlaceFootprint of that name, or mend it",
+                        "add a PlaceFootprint of that name, or fix it",
                     );
             }
         }
@@ -88,7 +88,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                     format!("`{name}` is its own successor, over `{successor}`")
                 };
                 check.finding(Code::SuccessorCycle, "spec.successor", message).help(
-                    "name the organisation that carries on; nobody signs for one that is merged in a circle",
+                    "name the organisation that carries on; no one signs for one that is merged in a circle",
                 );
             }
         }
@@ -296,7 +296,7 @@ where
                     Code::ClusterNamed,
                     field,
                     format!(
-                        "this names cluster `{cluster}`, and the operator was not told which cluster this is"
+                        "this names cluster `{cluster}`, and the operator does not know which cluster this is"
                     ),
                 )
                 .help("start the operator with `--cluster NAME`, or take the cluster out everywhere");

@@ -81,7 +81,7 @@ fn products(snapshot: &Snapshot, checked: &mut Checked<'_>) {
         );
         check
             .finding(Code::EndpointsOverlap, "spec.endpoint.podSelector", message)
-            .help("give the pods of each product a label value or a port of their own, unless one gateway that asks for every request stands before both");
+            .help("give the pods of each product a label value or a port of their own, unless one gateway that asks for every request is in front of both");
         checked.finish(check);
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                 if !footprint.policy_namespaces.contains(&stands_in) {
                     let message = format!("`{stands_in}` is not a policy namespace of `{}`", spec.footprint);
                     check.finding(Code::PolicyNamespace, "metadata.namespace", message).help(format!(
-                        "its policies stand in {}, as `policyNamespaces` of the footprint says",
+                        "its policies belong in {}, as `policyNamespaces` of the footprint says",
                         listed(footprint.policy_namespaces.iter().map(String::as_str))
                     ));
                 }

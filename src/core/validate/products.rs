@@ -32,16 +32,17 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
                         format!("there is no organisation `{}` that can be used", spec.controller),
                     )
                     .missing("PartnerOrg", spec.controller.as_str())
-                    .near(&spec.controller, names, "add a PartnerOrg of that name, or mend it");
+                    .near(&spec.controller, names, "add a PartnerOrg of that name, or fix it");
             }
             Some(org) => {
                 let namespaces = namespaces(org);
                 if !namespaces.contains(&reference.namespace.as_str()) {
                     let message =
                         format!("`{}` is not a namespace of `{}`", reference.namespace, spec.controller);
-                    check
-                        .finding(Code::ProductNamespace, "metadata.namespace", message)
-                        .help(format!("a product stands in one of its controller's: {}", listed(namespaces)));
+                    check.finding(Code::ProductNamespace, "metadata.namespace", message).help(format!(
+                        "a product belongs in one of its controller's: {}",
+                        listed(namespaces)
+                    ));
                 }
             }
         }

@@ -10,31 +10,11 @@ use jsonschema::error::ValidationErrorKind;
 use serde_json::Value;
 
 use super::rules::{Broken, Rules};
+pub use super::shape_problem::ShapeProblem;
 use super::{dates, metadata};
 use crate::finding::{Code, Severity};
 use crate::text::{TextProblem, text_problems};
 use concordat_api::shape::{MOMENT, VISIBLE};
-
-/// Something wrong with an object's shape.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ShapeProblem {
-    /// Such as `spec.parties[1].org`; empty for the object as a whole.
-    pub field: String,
-    pub code: Code,
-    pub message: String,
-    pub help: Option<String>,
-}
-
-impl ShapeProblem {
-    pub(super) fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), code, message: message.into(), help: None }
-    }
-
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
-        self
-    }
-}
 
 /// A kind's schema, compiled once.
 struct Shape {
@@ -192,7 +172,7 @@ fn untold_moment(schema: &Value, value: &Value, path: &str) -> Option<ShapeProbl
     let text = value.as_str()?;
     let is_moment = schema.get("format").is_some_and(|format| format == "date-time");
     (is_moment && text.parse::<Timestamp>().is_err()).then(|| {
-        ShapeProblem::new(Code::InvalidField, path, format!("{} is no moment that can be told", shown(value)))
+        ShapeProblem::new(Code::InvalidField, path, format!("{} is not a moment", shown(value)))
             .help(LAST_MOMENT)
     })
 }
@@ -206,7 +186,7 @@ fn moment(field: String, text: &str) -> ShapeProblem {
     // what is written well and lies beyond every clock is no slip of the pen
     let is_far = text.starts_with("9999-12-") || text.starts_with('0') || text.starts_with('-');
     if is_far && text.contains(['T', 't']) {
-        let message = format!("{} is no moment that can be told", shown(&value));
+        let message = format!("{} is not a moment", shown(&value));
         return ShapeProblem::new(Code::InvalidField, field, message).help(LAST_MOMENT);
     }
     ShapeProblem::new(Code::InvalidField, field, format!("{} is not a timestamp", shown(&value)))

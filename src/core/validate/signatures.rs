@@ -386,7 +386,7 @@ fn examine(
             .near(
                 &spec.party,
                 model.orgs.keys().map(String::as_str),
-                "add a PartnerOrg of that name, or mend it",
+                "add a PartnerOrg of that name, or fix it",
             );
         return;
     };

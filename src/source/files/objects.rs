@@ -589,7 +589,7 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
         Some(_) if !namespaced && kind != POLICY_TEST_KIND => problems.push((
             Code::InvalidField,
             "metadata.namespace".to_owned(),
-            format!("a `{kind}` stands in no namespace"),
+            format!("a `{kind}` has no namespace"),
             "leave `metadata.namespace` out".to_owned(),
         )),
         Some(namespace) if !namespace.is_some_and(is_label) => problems.push((

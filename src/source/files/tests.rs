@@ -346,7 +346,7 @@ fn a_value_that_is_none_of_a_fields_is_told_once_and_a_date_past_the_clock_by_it
     let told: Vec<_> = findings.iter().map(|it| (it.origin.field.as_deref(), it.message.as_str())).collect();
     assert_eq!(
         told,
-        [(Some("spec.population.asOf"), "`9999-12-31T23:59:59Z` is no moment that can be told")]
+        [(Some("spec.population.asOf"), "`9999-12-31T23:59:59Z` is not a moment")]
     );
 }
 

@@ -84,7 +84,7 @@ pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step
         // what the plan judges but the cluster does not hold, such as a built-in framework, has no status
         let present = observed.statuses.get(object)?;
         let name = agreement_name(object);
-        if wanted.strangers.contains(&name) {
+        if wanted.recreated.contains(&name) {
             return None;
         }
         let effect = agreements.get(&name).or_else(|| isolated.get(object)).unwrap_or(&NOTHING);

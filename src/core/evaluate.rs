@@ -1,12 +1,11 @@
 //! The whole way in one value: a snapshot at a moment, validated, assessed, ready to be asked and planned.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::finding::{self, Finding, ObjectKey};
 use super::model::Model;
-use super::plan::{self, Dns, Drafts, Plan};
 use super::policy::{self, Assessments, EntityStore, Signing, Verdict};
 use super::snapshot::{Snapshot, Unreadable};
 use super::{report, validate};
@@ -71,11 +70,6 @@ impl Judgement {
         policy::decide(&self.model, self.model.policies.values(), &self.assessments, request, self.at)
     }
 
-    /// What ought to exist, where names are resolved as is usual.
-    pub fn plan(&self) -> Plan {
-        self.plan_with(&Dns::default())
-    }
-
     /// Decides a request like [`decide`](Self::decide), and finds what would allow one that is denied, which takes
     /// longer.
     pub fn explain(&self, request: &AccessRequest) -> Verdict {
@@ -85,37 +79,5 @@ impl Judgement {
     /// When the path that a request is about ends by itself under an agreement; nothing where it is not open.
     pub fn path_ends(&self, request: &AccessRequest, agreement: &ObjectRef) -> Option<Timestamp> {
         policy::path_ends(&self.model, &self.assessments, request, agreement)
-    }
-
-    /// What ought to exist.
-    pub fn plan_with(&self, dns: &Dns) -> Plan {
-        plan::plan(self, dns, &Drafts::default()).0
-    }
-}
-
-/// Judges one snapshot after another, each in the light of the one before.
-#[derive(Debug, Default)]
-pub struct Judge {
-    dns: Dns,
-    last: Mutex<Option<(Judgement, Drafts)>>,
-}
-
-impl Judge {
-    /// A judge of a cluster in which names are resolved by some servers.
-    pub fn new(dns: Dns) -> Self {
-        Self { dns, last: Mutex::default() }
-    }
-
-    /// What ought to exist, as [`Judgement::plan`] says it, in less time.
-    pub fn plan(&self, snapshot: &Snapshot, at: Timestamp) -> Plan {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // taken out for as long: should judging fail, the next starts from nothing
-        let (judgement, drafts) = match last.take() {
-            Some((earlier, drafts)) => (earlier.again(snapshot, at), drafts),
-            None => (Judgement::new(snapshot, at), Drafts::default()),
-        };
-        let (plan, drafts) = plan::plan(&judgement, &self.dns, &drafts);
-        *last = Some((judgement, drafts));
-        plan
     }
 }

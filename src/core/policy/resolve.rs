@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::assess::Assessments;
+use super::assessment::Assessments;
 use super::near_miss::{ACTION, CALLER, LEVEL, PURPOSE, RESOURCE, SUBJECT, miss};
 use crate::finding::ObjectKey;
 use crate::model::{FunctionRef, Model, Product};
@@ -14,7 +14,7 @@ use concordat_api::{
 };
 
 /// A request whose names have been found.
-pub(super) struct Asked<'a> {
+pub(super) struct ResolvedRequest<'a> {
     pub(super) function: FunctionRef,
     /// The workload's id, where a workload asks.
     pub(super) workload: Option<&'a str>,
@@ -29,7 +29,7 @@ pub(super) struct Asked<'a> {
     pub(super) unknown_onward: Option<Box<NearMiss>>,
 }
 
-impl<'a> Asked<'a> {
+impl<'a> ResolvedRequest<'a> {
     pub(super) fn resolve(model: &'a Model, request: &'a AccessRequest) -> Result<Self, Box<NearMiss>> {
         let AccessRequest { subject, action, resource, context } = request;
         let function = function_of(model, subject).ok_or_else(|| {
@@ -212,7 +212,7 @@ pub(super) fn near_workload(model: &Model, id: &str) -> Option<String> {
 
 /// The product and the function that a request is about, where the model has both.
 pub(super) fn asked_flow(model: &Model, request: &AccessRequest) -> Option<(ObjectRef, FunctionRef)> {
-    let Asked { product, function, .. } = Asked::resolve(model, request).ok()?;
+    let ResolvedRequest { product, function, .. } = ResolvedRequest::resolve(model, request).ok()?;
     Some((product.reference.clone(), function))
 }
 

@@ -1,4 +1,4 @@
-//! Reading everything anew, for a replica that begins to lead.
+//! Reading everything again, for a replica that begins to lead.
 //!
 //! A replica that stands by watches, and a watch may be behind: by seconds, where it hangs on another API server than
 //! the leader did. If it led from what it knows, it might put right what the leader before it has just taken away. So
@@ -11,7 +11,7 @@ use tokio::sync::watch as signal;
 
 /// Shared by the watches and the loop.
 #[derive(Clone, Debug)]
-pub(super) struct Anew(Arc<Shared>);
+pub(super) struct Relist(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -23,7 +23,7 @@ struct Shared {
     news: signal::Sender<()>,
 }
 
-impl Default for Anew {
+impl Default for Relist {
     fn default() -> Self {
         let shared =
             Shared { asked: signal::Sender::new(0), listed: Mutex::default(), news: signal::Sender::new(()) };
@@ -31,11 +31,11 @@ impl Default for Anew {
     }
 }
 
-impl Anew {
+impl Relist {
     /// A kind that takes part.
     pub(super) fn add(&self, kind: &str) -> Reader {
         self.listed().insert(kind.to_owned(), 0);
-        Reader { kind: kind.to_owned(), asked: self.0.asked.subscribe(), anew: self.clone() }
+        Reader { kind: kind.to_owned(), asked: self.0.asked.subscribe(), relist: self.clone() }
     }
 
     /// Asks for everything.
@@ -70,7 +70,7 @@ impl Anew {
 pub(super) struct Reader {
     kind: String,
     asked: signal::Receiver<u64>,
-    anew: Anew,
+    relist: Relist,
 }
 
 impl Reader {
@@ -81,8 +81,8 @@ impl Reader {
 
     /// A list has been taken that began with this.
     pub(super) fn end(&self, begun: u64) {
-        self.anew.listed().insert(self.kind.clone(), begun);
-        self.anew.0.news.send_replace(());
+        self.relist.listed().insert(self.kind.clone(), begun);
+        self.relist.0.news.send_replace(());
     }
 
     /// Waits until another list is asked for.
@@ -100,18 +100,18 @@ mod tests {
 
     #[test]
     fn everything_has_come_once_each_kind_was_listed_after_it_was_asked_for() {
-        let anew = Anew::default();
-        let (mut orgs, mut products) = (anew.add("PartnerOrg"), anew.add("DataProduct"));
-        assert!(anew.has_come());
+        let relist = Relist::default();
+        let (mut orgs, mut products) = (relist.add("PartnerOrg"), relist.add("DataProduct"));
+        assert!(relist.has_come());
         // under way already: it may be older than what is asked for
         let begun = orgs.begin();
-        anew.ask();
+        relist.ask();
         orgs.end(begun);
         let begun = products.begin();
         products.end(begun);
-        assert!(!anew.has_come());
+        assert!(!relist.has_come());
         let begun = orgs.begin();
         orgs.end(begun);
-        assert!(anew.has_come());
+        assert!(relist.has_come());
     }
 }

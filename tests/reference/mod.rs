@@ -14,9 +14,6 @@
     reason = "a test may fail loudly, and says how far it has come"
 )]
 
-#[path = "../folders/mod.rs"]
-mod folders;
-
 mod access;
 mod corruption;
 mod differential;

@@ -6,9 +6,9 @@ use std::fmt;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use super::clock;
 use super::framework::{Framework, RuleSet};
 use super::names;
+use super::time_dependence;
 use crate::model::{Agreement, Model};
 use concordat_api::{DataSharingAgreementSpec, FrameworkRef, PartnerOrgSpec};
 
@@ -142,7 +142,7 @@ pub(super) fn dates_read(
     let of_orgs = named.filter_map(|org| model.orgs.get(org)).flat_map(|org| org_dates(&org.spec));
     let mut dates: BTreeSet<Timestamp> =
         agreement_dates(&agreement.spec).into_iter().chain(of_orgs).filter_map(read).collect();
-    dates.extend(rules.reads.literal_dates().filter_map(clock::parse).filter(within));
+    dates.extend(rules.reads.literal_dates().filter_map(time_dependence::parse).filter(within));
     let lifts = model.exceptions_for(agreement).filter(|it| rules.by_rule.contains_key(&it.rule));
     dates.extend(lifts.flat_map(|exception| [exception.from, exception.until]).filter(within));
     dates

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::assess::{Assessment, Assessments};
+use super::assessment::{Assessment, Assessments};
 use super::framework::Framework;
 use super::names;
 use crate::model::{Agreement, Model};

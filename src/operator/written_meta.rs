@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer};
 
 /// An object as the API server answers with it, of which name and version are kept: the rest was sent just now.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Receipt {
+pub(super) struct WrittenMeta {
     #[serde(deserialize_with = "name_and_version")]
     metadata: ObjectMeta,
 }
@@ -27,7 +27,7 @@ fn name_and_version<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Object
     Ok(ObjectMeta { namespace, name, uid, resource_version, ..ObjectMeta::default() })
 }
 
-impl Resource for Receipt {
+impl Resource for WrittenMeta {
     type DynamicType = ApiResource;
     type Scope = DynamicResourceScope;
 
