@@ -15,8 +15,9 @@ const SUBDOMAIN: &str = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a
 const LABEL_KEY: &str = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
 
 /// A text in which something can be seen. Blanks are those of Unicode, for a no-break space says as little as a space;
-/// `\S` would let it pass, as Go knows ASCII blanks only.
-pub const VISIBLE: &str = r"[^\p{Z}\p{Cc}\p{Cf}]";
+/// `\S` would let it pass, as Go knows ASCII blanks only. Beside them, letters and marks that show nothing: what Unicode
+/// calls default ignorable, and the braille cell without dots.
+pub const VISIBLE: &str = r"[^\p{Z}\p{Cc}\p{Cf}\x{34F}\x{115F}\x{1160}\x{17B4}\x{17B5}\x{180B}-\x{180F}\x{2065}\x{2800}\x{3164}\x{FE00}-\x{FE0F}\x{FFA0}\x{FFF0}-\x{FFF8}\x{E0000}-\x{E0FFF}]";
 
 /// A timestamp as RFC 3339 has it, of a year that every reader here can tell: the last month of 9999 is beyond some.
 pub const MOMENT: &str = r"^(([1-8][0-9]{3}|9[0-8][0-9]{2}|99[0-8][0-9]|999[0-8])-[0-9]{2}|9999-(0[0-9]|1[01]))-[0-9]{2}T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$";

@@ -14,7 +14,6 @@ use concordat_core::clusters;
 use concordat_core::plan::{Dns, DnsServer};
 use concordat_core::snapshot::{ClusterView, Snapshot};
 use concordat_core::validate::shape::nearest;
-use concordat_source::files::STDIN;
 
 /// What is judged: files, or a live cluster.
 #[derive(Args, Clone, Debug)]
@@ -57,12 +56,12 @@ impl Input {
 
     /// Whether standard input is among what is read.
     pub(super) fn reads_stdin(&self) -> bool {
-        self.paths.iter().any(|path| path.as_os_str() == STDIN)
+        self.paths.iter().any(|path| path.as_os_str() == "-")
     }
 
     /// The arguments as they are typed, each after a blank; those that say what holds anyway are left out.
     pub(super) fn as_typed(&self) -> String {
-        let named = self.paths.iter().filter(|path| path.as_os_str() != "." && path.as_os_str() != STDIN);
+        let named = self.paths.iter().filter(|path| path.as_os_str() != "." && path.as_os_str() != "-");
         let mut typed: String =
             named.map(|path| format!(" {}", shell(&path.display().to_string()))).collect();
         if self.live {

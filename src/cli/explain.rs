@@ -18,7 +18,7 @@ use concordat_api::{
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
 use concordat_core::policy::{CandidateVerdict, Verdict};
-use concordat_source::files::{self, ReadRequest, STDIN};
+use concordat_source::files::{self, ReadRequest};
 
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
@@ -56,7 +56,7 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { input, request, agreement, cluster, at, output } = arguments;
-    if request.as_ref().is_some_and(|path| path.as_os_str() == STDIN) && input.reads_stdin() {
+    if request.as_ref().is_some_and(|path| path.as_os_str() == "-") && input.reads_stdin() {
         printer.error(
             "standard input cannot be both the request and the manifests",
             Some("put one of them into a file"),

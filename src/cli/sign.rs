@@ -1,5 +1,6 @@
 //! `concordat sign`: a party's signature on an agreement, ready to be applied.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -94,7 +95,10 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
                 source = cause.source();
             }
             let unread = "an object above could not be read: fix it, and try again".to_owned();
-            let help = error.help().or_else(|| (!broken.is_empty()).then_some(unread));
+            let help = error
+                .help()
+                .map(|help| with_what_was_read(&help, input))
+                .or_else(|| (!broken.is_empty()).then_some(unread));
             printer.error(message, help.as_deref());
             return Exit::Unknown;
         }
@@ -111,12 +115,18 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         return Exit::Unknown;
     }
     let namespace = signature.namespace().unwrap_or_default();
+    let of = purposes.as_ref().filter(|_| on.is_some());
+    let of = of.map_or_else(String::new, |purposes| {
+        let purposes: BTreeSet<&str> = purposes.iter().map(String::as_str).collect();
+        format!(" for {}", purposes.into_iter().collect::<Vec<_>>().join(", "))
+    });
+    let past = if on.is_some_and(|on| on <= now()) { ", which is past: it counts at once" } else { "" };
     let what = match (withdraw, decline, on) {
         (true, _, Some(on)) if signature.spec.ends.iter().any(|end| end.on == *on) => {
-            format!("this withdraws `{party}` from `{agreement}` on {on}")
+            format!("this withdraws `{party}` from `{agreement}`{of} on {on}{past}")
         }
         (true, _, Some(on)) => {
-            format!("`{party}` leaves `{agreement}` before {on} already: no end is put off")
+            format!("`{party}` leaves `{agreement}`{of} before {on} already: no end is put off")
         }
         (true, _, None) => format!("this withdraws `{party}` from `{agreement}`"),
         (false, true, _) => format!("this declines `{agreement}` for `{party}`"),
@@ -132,12 +142,16 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         printer.note(format!("it ends{what} on {} already, and still does", end.on));
     }
     for remark in remarks(&loaded.snapshot, &signature) {
-        // typed as it stands, it reads what this did
-        let remark = remark.replace("`concordat sign --", &format!("`concordat sign{} --", input.as_typed()));
+        let remark = with_what_was_read(&remark, input);
         // what it widens is said to whoever wants quiet, too
         printer.say(format!("{} {remark}", printer.stderr_paint().yellow("note:")));
     }
     Exit::Yes
+}
+
+/// A text whose commands read what this one did, typed as they are.
+fn with_what_was_read(text: &str, input: &Input) -> String {
+    text.replace("`concordat sign --", &format!("`concordat sign{} --", input.as_typed()))
 }
 
 /// A signature with its empty list of ends written out, so that no list of another field manager stays there.

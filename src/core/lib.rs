@@ -18,6 +18,7 @@ pub mod live;
 pub mod model;
 pub mod names;
 pub mod parallel;
+pub mod placing;
 pub mod plan;
 pub mod policy;
 pub mod report;

@@ -7,6 +7,11 @@ pub fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_part)
 }
 
+/// An RFC 1123 label: the name of a namespace.
+pub fn is_label(text: &str) -> bool {
+    text.len() <= 63 && is_part(text)
+}
+
 /// The key of a label or annotation, or the name of a finalizer: `name` or `prefix/name`.
 pub fn is_qualified(text: &str) -> bool {
     let (prefix, name) = match text.split_once('/') {

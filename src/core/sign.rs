@@ -7,9 +7,10 @@ use kube::ResourceExt as _;
 use thiserror::Error;
 
 use super::finding::ObjectKey;
-use super::snapshot::Snapshot;
+use super::names::is_subdomain;
+use super::snapshot::{Snapshot, Unreadable};
 use super::terms::{self, NO_TERMS, TermsError};
-use super::validate::shape::nearest;
+use super::validate::shape::{is_beyond_clocks, nearest};
 use concordat_api::{
     ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
     PartnerOrgSpec, SignatureEnd, SignatureState,
@@ -71,12 +72,12 @@ pub enum SignError {
     WithdrawnWithPurposes { instead: String },
     #[error("who declines takes no part in the whole agreement, so `--decline` takes no purposes")]
     DeclinedWithPurposes { instead: String },
-    #[error(
-        "`{party}` has not signed `{agreement}` itself, so that there is nothing which could end on a date"
-    )]
+    #[error("`{party}` has no signature of its own on `{agreement}` that could end on a date")]
     NothingToEnd { party: String, agreement: ObjectRef, instead: String },
     #[error("`--on` is for a withdrawal: a signature counts from the start of the term, and a no at once")]
     DateWithoutWithdrawal,
+    #[error("`{on}` is no date that a signature can name")]
+    DateOutOfRange { on: Timestamp },
     #[error("no purpose is named; leave `--purposes` out to sign for all")]
     NoPurposes,
     #[error("the terms of `{agreement}` have no digest")]
@@ -95,6 +96,7 @@ impl SignError {
             | Self::DeclinedWithPurposes { instead }
             | Self::NothingToEnd { instead, .. } => Some(instead.clone()),
             Self::DateWithoutWithdrawal => Some("say `--withdraw --on DATE`".to_owned()),
+            Self::DateOutOfRange { .. } => Some("name one between the years 1000 and 9999".to_owned()),
             Self::NoPurposes => Some("name the purposes, such as `--purposes DirectCare`".to_owned()),
             Self::SeveralHomes { .. } => Some("read only the folder of the right one".to_owned()),
             _ => None,
@@ -127,6 +129,8 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
         signed_on,
     } = request;
     let says_no = *withdraw || *decline;
+    // what is named twice is named once: the API server takes no list that holds a thing twice
+    let purposes = &purposes.as_ref().map(|purposes| once_each(purposes));
     let spec = match find_agreement(snapshot, reference) {
         Ok(agreement) => Some(&agreement.spec),
         // a no is never refused, whatever is wrong with what it is about
@@ -161,6 +165,9 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     }
     if on.is_some() && !*withdraw {
         return Err(SignError::DateWithoutWithdrawal);
+    }
+    if let Some(on) = on.filter(|on| is_beyond_clocks(&on.to_string())) {
+        return Err(SignError::DateOutOfRange { on });
     }
     if let Some(left) = purposes.as_ref().filter(|_| (*withdraw && on.is_none()) || *decline) {
         let instead = instead(request, left, &codes);
@@ -204,14 +211,28 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     } else if let (true, Some(on)) = (*withdraw, on) {
         let signed = own.filter(|own| own.state.unwrap_or_default() == SignatureState::Signed);
         let Some(signed) = signed else {
-            let decline = format!("concordat sign --agreement {reference} --party {party} --decline");
-            let (party, agreement) = (party.clone(), reference.clone());
-            let instead = match earlier(snapshot, reference, &party) {
-                Some(_) => format!(
-                    "another has signed for it; to withdraw at once: `concordat sign --agreement {reference} --party {party} --withdraw`"
-                ),
-                None => format!("to say no to it: `{decline}`"),
+            let again =
+                |word: &str| format!("`concordat sign --agreement {reference} --party {party} {word}`");
+            let instead = match own.map(|own| own.state.unwrap_or_default()) {
+                Some(SignatureState::Withdrawn) => {
+                    "it has withdrawn already, which counts at once".to_owned()
+                }
+                Some(_) => "it has declined already, which counts at once".to_owned(),
+                None => {
+                    match (unusable(snapshot, reference, party).next(), earlier(snapshot, reference, party)) {
+                        (Some(broken), _) => format!(
+                            "{} cannot be used, and may be its signature: fix that; to withdraw at once: {}",
+                            broken.key(),
+                            again("--withdraw")
+                        ),
+                        (None, Some(_)) => {
+                            format!("another has signed for it; to withdraw at once: {}", again("--withdraw"))
+                        }
+                        (None, None) => format!("to say no to it: {}", again("--decline")),
+                    }
+                }
             };
+            let (party, agreement) = (party.clone(), reference.clone());
             return Err(SignError::NothingToEnd { party, agreement, instead });
         };
         // what is signed goes on as it was until then, on the terms that were signed
@@ -235,9 +256,49 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     } else if *withdraw {
         (spec.state, spec.purposes) = (Some(SignatureState::Withdrawn), None);
     }
-    let mut signature = AgreementSignature::new(&signature_name(reference, party), spec);
+    let name = name_in_use(snapshot, reference, party).unwrap_or_else(|| signature_name(reference, party));
+    let mut signature = AgreementSignature::new(&name, spec);
     signature.metadata.namespace = Some(home);
     Ok(signature)
+}
+
+fn once_each(purposes: &[String]) -> Vec<String> {
+    let mut seen = BTreeSet::new();
+    purposes.iter().filter(|purpose| seen.insert(*purpose)).cloned().collect()
+}
+
+/// The name of the one signature that a party has in its home, which what is printed has to replace: beside it, it would
+/// void both. None where there is none, or more than one.
+fn name_in_use(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> Option<String> {
+    let mut names = own_names(snapshot, agreement, party).into_iter();
+    names.next().filter(|_| names.next().is_none())
+}
+
+/// The names of the signatures that a party has in its home.
+fn own_names(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> BTreeSet<String> {
+    let home = home_of(snapshot, party);
+    let read = snapshot.signatures.iter().map(|it| &*it.object).filter(|it| {
+        it.spec.agreement == *agreement && it.spec.party == party && it.metadata.namespace.as_deref() == home
+    });
+    let read = read.map(|it| it.name_any());
+    // one that may be about another agreement is not this one's
+    let certain = unusable(snapshot, agreement, party)
+        .filter(|it| it.agreement().as_ref() == Some(agreement) && it.party() == Some(party));
+    read.chain(certain.map(|it| it.key().name)).filter(|name| is_subdomain(name)).collect()
+}
+
+/// What cannot be used and may be a party's own signature on an agreement.
+fn unusable<'s>(
+    snapshot: &'s Snapshot,
+    agreement: &ObjectRef,
+    party: &str,
+) -> impl Iterator<Item = &'s Unreadable> {
+    let home = home_of(snapshot, party);
+    snapshot.unreadable_of("AgreementSignature").filter(move |it| {
+        it.meta.namespace.as_deref() == home
+            && it.may_mean("/agreement", agreement)
+            && it.party().is_none_or(|of| of == party)
+    })
 }
 
 /// The command for what was probably meant by a no to some purposes.
@@ -333,11 +394,19 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
         remarks
             .push(format!("`{agreement}` could not be read: this says no to it all the same, on any terms"));
     }
-    let mut beside = snapshot.unreadable_of("AgreementSignature").filter(|it| {
-        it.meta.namespace == signature.metadata.namespace
-            && it.meta.name != signature.metadata.name
-            && it.may_mean("/agreement", agreement)
-            && it.party().is_none_or(|of| of == party)
+    let name = signature.metadata.name.as_ref();
+    let others = own_names(snapshot, agreement, party).into_iter().filter(|other| Some(other) != name);
+    let others: Vec<String> = others.collect();
+    if !others.is_empty() {
+        remarks.push(format!(
+            "`{party}` has signatures of other names too, and of several none counts: delete {}",
+            listed(others.iter().map(String::as_str))
+        ));
+    }
+    let mut beside = unusable(snapshot, agreement, party);
+    let mut beside = beside.by_ref().filter(|it| {
+        let other = it.meta.name.as_ref();
+        other != name && other.is_none_or(|other| !others.contains(other))
     });
     if let Some(broken) = beside.next() {
         remarks.push(format!(
@@ -345,7 +414,15 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
             broken.key()
         ));
     }
+    let replaced = unusable(snapshot, agreement, party).find(|it| it.meta.name.as_ref() == name);
     match (state.unwrap_or_default(), was) {
+        (SignatureState::Withdrawn, None) if replaced.is_some() => remarks.push(
+            "the signature that this replaces could not be used: whatever it said, this withdraws it".to_owned(),
+        ),
+        (SignatureState::Declined, None) if replaced.is_some() => remarks.push(format!(
+            "the signature that this replaces could not be used, and may have signed: then a withdrawal is meant, {}",
+            again("--withdraw")
+        )),
         (SignatureState::Withdrawn, None | Some(SignatureState::Declined)) => remarks.push(format!(
             "what was read holds no signature of `{party}` that could be withdrawn; to say no to what was never \
              signed: {}",

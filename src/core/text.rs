@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+/// The braille cell without dots, a symbol to Unicode.
+const BLANK_BRAILLE: char = '\u{2800}';
+
 /// Something in a text that is refused.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TextProblem {
@@ -16,13 +19,7 @@ pub enum TextProblem {
 
 /// Whether a text is empty to whoever reads it: nothing but white space and characters that show nothing.
 pub fn is_blank(text: &str) -> bool {
-    let shows_nothing = |c: char| {
-        // a braille cell without dots and the Hangul fillers are letters to Unicode
-        c.is_whitespace()
-            || has_no_width(c)
-            || matches!(c, '\u{2800}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}')
-    };
-    text.chars().all(shows_nothing)
+    text.chars().all(|c| c.is_whitespace() || c.is_control() || has_no_width(c) || c == BLANK_BRAILLE)
 }
 
 /// Whether ten digits carry a right NHS number check digit.
@@ -115,12 +112,17 @@ fn digit(c: char) -> Option<u8> {
 
 fn is_separator(c: char) -> bool {
     c.is_whitespace()
+        || c == BLANK_BRAILLE
         || matches!(c, '-' | '.' | '/' | '_' | '\u{b7}' | '\u{2010}'..='\u{2015}' | '\u{2022}' | '\u{2212}')
 }
 
-/// Whether a character shows nothing and takes no room. Joiners are not unsafe, as scripts and emoji need them.
+/// Whether a character shows nothing: Unicode's `Default_Ignorable_Code_Point`, fillers and selectors among them. Most are
+/// not unsafe, as scripts and emoji need them.
 fn has_no_width(c: char) -> bool {
-    is_hidden(c) || matches!(c, '\u{200c}' | '\u{200d}')
+    matches!(c,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+        | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+        | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Whether a character is one that nobody sees, and no script needs.
@@ -140,10 +142,9 @@ fn is_unsafe(c: char) -> bool {
 /// text, and in what is shown about one they only hide something.
 fn is_invisible(c: char) -> bool {
     is_unsafe(c)
-        || has_no_width(c)
-        || matches!(c,
-            '\r' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}' | '\u{2028}' | '\u{2029}' | '\u{2065}'
-            | '\u{206a}'..='\u{206f}' | '\u{3164}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+        // what says how the character before it is drawn hides nothing
+        || (has_no_width(c) && !matches!(c, '\u{fe00}'..='\u{fe0f}'))
+        || matches!(c, '\r' | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
 }
 
 /// The text as it can be shown in a terminal, a log or a page: what would act there instead of being seen is written

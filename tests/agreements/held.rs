@@ -4,6 +4,7 @@ use concordat_api::{
     AgreementSignature, DataSharingAgreementStatus, PartnerOrg, Phase, SignatureState, SupersededFor,
 };
 use concordat_core::finding::{Code, Origin};
+use concordat_core::placing::place;
 use concordat_core::plan::StatusBody;
 use concordat_core::snapshot::Sourced;
 use concordat_core::text::visible;
@@ -69,6 +70,43 @@ fn a_no_that_names_what_nothing_can_be_called_is_still_a_no() {
     }
     let elsewhere = of_hospital(&emergency(), &|it| it.metadata.namespace = Some("stranger".to_owned()));
     assert_eq!(unread(elsewhere).now().open(), ALL, "who has no say closes nothing");
+}
+
+#[test]
+fn an_object_without_a_namespace_counts_where_it_could_say_something_and_nowhere_else() {
+    let with = |kind: &str, name: &str, spec: Value| {
+        let mut world = emergency();
+        world.0.unreadable.push(unreadable(kind, json!({ "name": name }), spec));
+        place(&mut world.0);
+        world.now().open()
+    };
+    let on = |name: &str, party: &str| {
+        let agreement = json!({ "namespace": "board", "name": name });
+        json!({ "agreement": agreement, "party": party, "state": "Withdrawn" })
+    };
+    assert_eq!(with("AgreementSignature", "x", on("care", "hospital")), without_the_hospital());
+    assert_eq!(with("AgreementSignature", "x", on("care", "hosptial")), nothing(), "any party's");
+    assert_eq!(with("AgreementSignature", "x", Value::Null), nothing(), "any party's, on anything");
+    assert_eq!(with("AgreementSignature", "x", on("other", "hospital")), ALL);
+    assert_eq!(with("DataSharingAgreement", "care", json!({ "suspend": true })), nothing());
+    assert_eq!(with("DataSharingAgreement", "other", json!({ "suspend": true })), ALL);
+    assert_eq!(with("DataProduct", "x", Value::Null), ALL, "one that is not there opens nothing");
+    assert_eq!(with("LocalPolicy", "x", json!({ "footprint": "nowhere", "cedar": "forbid" })), ALL);
+}
+
+#[test]
+fn a_delegate_whose_leave_had_ended_before_the_agreement_began_closes_nothing() {
+    let with = |until: &str| {
+        let delegation = json!([{ "to": "board", "purposes": ["DirectCare", "Planning"], "until": until }]);
+        let world = emergency().with_org("hospital", "/spec/delegatedSigning", delegation);
+        let mut word = world.signature(&care(), "hospital");
+        word.spec.state = Some(SignatureState::Withdrawn);
+        word.metadata.namespace = Some("board".to_owned());
+        world.putting(word).now().open()
+    };
+    assert_eq!(with("2027-11-01T00:00:00Z"), without_the_hospital());
+    assert_eq!(with("2026-11-21T00:00:00Z"), without_the_hospital(), "no passing of time takes a no away");
+    assert_eq!(with("2026-11-20T00:00:00Z"), ALL, "it could never speak of this agreement");
 }
 
 #[test]

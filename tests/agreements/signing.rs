@@ -143,3 +143,55 @@ fn a_broken_signature_beside_the_new_one_is_told_of() {
     let other = signature(&world.0, &request("ash-practice")).unwrap();
     assert_eq!(remarks(&world.0, &other), Vec::<String>::new());
 }
+
+#[test]
+fn what_is_printed_replaces_the_signature_that_is_there_whatever_its_name() {
+    let mut own = World::signed().signature(&care(), "hospital");
+    own.metadata.name = Some("mine".to_owned());
+    let world = World::written().signed_by(&["ash-practice", "birch-practice", "board"]).putting(own.clone());
+    let expected = World::signed().withdrawn("hospital").now().open();
+    let no = signature(&world.0, &withdrawal("hospital")).unwrap();
+    assert_eq!(no.metadata.name.as_deref(), Some("mine"));
+    assert_eq!(world.clone().putting(no).now().open(), expected, "it closes its own, and no one else's");
+    assert!(!expected.is_empty());
+    // of two it can replace one, and says so
+    own.metadata.name = Some("other".to_owned());
+    let twice = world.clone().putting_beside(own);
+    let no = signature(&twice.0, &withdrawal("hospital")).unwrap();
+    let told = remarks(&twice.0, &no).join("\n");
+    assert!(told.contains("of several none counts: delete `mine`, `other`"), "{told}");
+}
+
+#[test]
+fn a_broken_signature_that_is_replaced_is_not_told_as_absent() {
+    let mut world = World::written();
+    let own = world.signature(&care(), "hospital");
+    let mut spec = json!(own.spec);
+    spec["more"] = json!(1);
+    world.0.unreadable.push(unreadable("AgreementSignature", json!(own.metadata), spec));
+    let told = |request: &SignatureRequest| match signature(&world.0, request) {
+        Ok(signature) => remarks(&world.0, &signature).join("\n"),
+        Err(error) => error.help().unwrap_or_default(),
+    };
+    let no = told(&withdrawal("hospital"));
+    assert!(no.contains("whatever it said, this withdraws it") && !no.contains("--decline"), "{no}");
+    let declined = told(&SignatureRequest { decline: true, ..request("hospital") });
+    assert!(declined.contains("--withdraw"), "{declined}");
+    let dated =
+        SignatureRequest { on: Some("2027-01-01T00:00:00Z".parse().unwrap()), ..withdrawal("hospital") };
+    assert!(told(&dated).contains("cannot be used, and may be its signature"), "{}", told(&dated));
+}
+
+#[test]
+fn nothing_is_printed_that_the_api_server_refuses() {
+    let world = World::signed();
+    let twice = Some(["Planning", "Planning"].map(str::to_owned).to_vec());
+    let yes = SignatureRequest { purposes: twice.clone(), ..request("hospital") };
+    assert_eq!(signature(&world.0, &yes).unwrap().spec.purposes.unwrap(), ["Planning"]);
+    let on = |date: &str| Some(date.parse().unwrap());
+    let dated =
+        SignatureRequest { purposes: twice, on: on("2027-01-01T00:00:00Z"), ..withdrawal("hospital") };
+    assert_eq!(signature(&world.0, &dated).unwrap().spec.ends.len(), 1);
+    let early = SignatureRequest { on: on("0001-01-01T00:00:00Z"), ..withdrawal("hospital") };
+    assert!(matches!(signature(&world.0, &early), Err(SignError::DateOutOfRange { .. })));
+}

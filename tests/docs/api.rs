@@ -1,5 +1,6 @@
 //! The API reference: every field of every kind, from the CustomResourceDefinitions.
 
+use concordat_api::shape::VISIBLE;
 use std::fmt::Write as _;
 
 use concordat_api::custom_resource_definitions;
@@ -89,7 +90,11 @@ fn kind(field: &Value) -> String {
         Some("string") => {
             let most =
                 bound("maxLength").map(|most| format!(", at most {most} characters")).unwrap_or_default();
-            let pattern = field["pattern"].as_str().map(|it| format!(", `{}`", cell(it))).unwrap_or_default();
+            let pattern = match field["pattern"].as_str() {
+                None => String::new(),
+                Some(VISIBLE) => ", not blank".to_owned(),
+                Some(pattern) => format!(", `{}`", cell(pattern)),
+            };
             format!("text{most}{pattern}")
         }
         Some("integer") => match (bound("minimum"), bound("maximum")) {

@@ -1,11 +1,11 @@
 //! Frameworks beside each other, and exceptions from their rules.
 
 use concordat_api::{
-    DecisionTier, FrameworkException, FrameworkExceptionSpec, ObjectRef, Phase, PolicyFramework,
+    DecisionTier, FrameworkException, FrameworkExceptionSpec, ObjectRef, Phase, PolicyFramework, Sector,
 };
 use concordat_core::evaluate::Judgement;
-use concordat_core::finding::{Finding, ObjectKey};
-use concordat_core::policy::built_in_spec;
+use concordat_core::finding::{Code, Finding, ObjectKey};
+use concordat_core::policy::{built_in_spec, load_framework};
 use concordat_core::snapshot::{Snapshot, Sourced};
 use jiff::Timestamp;
 use kube::ResourceExt as _;
@@ -230,4 +230,50 @@ fn an_exception_without_an_end_is_refused_by_its_schema() {
     assert_eq!(missing(&value), 0);
     value["spec"].as_object_mut().unwrap().remove("until");
     assert_eq!(missing(&value), 1);
+}
+
+#[test]
+fn a_place_approves_no_exception_of_its_own_and_a_part_of_a_name_is_no_name() {
+    let refused = |approver: &str| {
+        let mut snapshot = only(&WRITTEN, &["assisted-bins"], &[]);
+        let mut exception = WRITTEN.exceptions[0].object.clone();
+        exception.spec.approved_by = approver.to_owned();
+        let mut own = WRITTEN.orgs[0].object.clone();
+        own.metadata.name = Some("land".to_owned());
+        own.spec.display_name = "England".to_owned();
+        own.spec.home_namespace = "land".to_owned();
+        own.spec.footprints = vec![exception.spec.footprint.clone()];
+        own.spec.sector = Sector::Nhs;
+        own.spec.functions = Vec::new();
+        snapshot.exceptions = vec![Sourced { object: exception, source: Default::default() }];
+        snapshot.orgs.push(Sourced { object: own, source: Default::default() });
+        let findings = Judgement::new(&snapshot, at()).findings;
+        findings.iter().any(|finding| finding.code == Code::ExceptionRefused)
+    };
+    for own in ["England", "land", " england "] {
+        assert!(refused(own), "{own}");
+    }
+    for other in ["NHS England", "England, national board", "Land registry"] {
+        assert!(!refused(other), "{other}");
+    }
+}
+
+#[test]
+fn a_slip_in_an_annotation_is_refused_and_a_rule_that_did_not_load_is_not_called_absent() {
+    let problems = |from: &str, to: &str| {
+        let mut spec = built_in_spec().clone();
+        let text = spec.policies.get_mut("guardrails.cedar").unwrap();
+        assert!(text.contains(from), "{from}");
+        *text = text.replacen(from, to, 1);
+        let problems = load_framework(&spec).err().unwrap_or_default();
+        problems.into_iter().map(|it| format!("{}; {}", it.message, it.help.unwrap_or_default())).collect()
+    };
+    let slip: Vec<String> = problems("@lift(\"never\")", "@lifts(\"never\")");
+    assert!(
+        slip.len() == 1 && slip[0].ends_with("has `@lifts`, which is not known; did you mean `@lift`?"),
+        "{slip:?}"
+    );
+    assert_eq!(problems("@lift(\"never\")", "@lift(\"never\") @author(\"a board\")"), Vec::<String>::new());
+    let broken: Vec<String> = problems("@tier(", "@@tier(");
+    assert!(!broken.is_empty() && broken.iter().all(|it| !it.contains("exceptable")), "{broken:?}");
 }

@@ -316,7 +316,8 @@ fn rename_text(text: &str, names: &BTreeSet<String>) -> String {
             word.push(letter);
             continue;
         }
-        if names.contains(&word) {
+        // the key of an annotation is no name
+        if names.contains(&word) && !renamed.ends_with('@') {
             renamed.push('x');
         }
         renamed.push_str(&word);

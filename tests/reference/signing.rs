@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::model::{Model, has_role};
 use super::terms;
-use super::world::{Agreement, Broken, Object, Ref, Signature, is_blank};
+use super::world::{Agreement, Broken, Delegation, Object, Ref, Signature, is_blank};
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
@@ -117,7 +117,7 @@ impl Model<'_> {
         match (own.as_slice(), delegates.as_slice()) {
             ([], []) if assumed => {
                 let mut purposes = codes.clone();
-                self.keep_lapsed_noes(&agreement.key, org, at, &codes, &mut purposes);
+                self.keep_lapsed_noes(agreement, org, at, &codes, &mut purposes);
                 Standing::signed(purposes)
             }
             ([], []) => Standing::new(Kind::NotSigned),
@@ -138,7 +138,7 @@ impl Model<'_> {
                     };
                     purposes.retain(|it| !limit.contains(it) || kept.contains(it));
                 }
-                self.keep_lapsed_noes(&agreement.key, org, at, &codes, &mut purposes);
+                self.keep_lapsed_noes(agreement, org, at, &codes, &mut purposes);
                 Standing::signed(purposes)
             }
             ([], [(Some(said), limit)]) => {
@@ -209,7 +209,7 @@ impl Model<'_> {
     /// delegation ended.
     fn keep_lapsed_noes(
         &self,
-        agreement: &Ref,
+        agreement: &Object<Agreement>,
         org: &str,
         at: Timestamp,
         codes: &BTreeSet<String>,
@@ -218,18 +218,24 @@ impl Model<'_> {
         let Some(party) = self.orgs.get(org) else { return };
         for signature in &self.world.signatures {
             let Signature { agreement: about, party: of, .. } = &signature.spec;
-            if about != agreement || of != org || !is_whole(&signature.spec) {
+            if *about != agreement.key || of != org || !is_whole(&signature.spec) {
                 continue;
             }
             let to = |it: &str| {
                 let home = self.world.orgs.iter().find(|org| org.key.name == it);
                 home.is_some_and(|org| org.spec.home_namespace == signature.key.namespace)
             };
+            // whose leave had ended before the agreement began could never speak of it
+            let in_its_time = |it: &&Delegation| {
+                let ends = self.orgs.get(it.to.as_str()).and_then(|org| org.spec.ends_on);
+                agreement.spec.term.start < ends.map_or(it.until, |ends| ends.min(it.until))
+            };
             let (valid, lapsed): (Vec<_>, Vec<_>) = party
                 .spec
                 .delegated_signing
                 .iter()
                 .filter(|it| to(&it.to))
+                .filter(in_its_time)
                 .partition(|it| at < it.until && self.is_active(&it.to, at) && !signature.deleted);
             if valid.is_empty() {
                 let limit: Limit = lapsed.iter().flat_map(|it| it.purposes.iter().cloned()).collect();

@@ -158,6 +158,12 @@ impl Words {
         self.own.is_empty() && delegations.any(|it| it.is_inactive)
     }
 
+    /// The same without those who could never speak of an agreement: whose leave had ended before it began.
+    pub fn since(mut self, start: Timestamp) -> Self {
+        self.delegated.retain(|word| word.delegations.iter().any(|it| start < it.written_end()));
+        self
+    }
+
     /// The purposes for which others may speak for it: all that there are, of an agreement whose own are not known.
     pub fn delegated_purposes(&self) -> BTreeSet<String> {
         self.delegated.iter().flat_map(|it| &it.delegations).flat_map(|it| &it.purposes).cloned().collect()

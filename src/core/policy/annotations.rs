@@ -58,6 +58,13 @@ const OF_A_ROW: [&str; 3] = ["context.role", "context.article6", "context.articl
 /// Those that only a question about a purpose has.
 const OF_A_PURPOSE: [&str; 3] =
     ["context.purpose", "context.purposeData", "context.purposeMaxIdentifiability"];
+/// Whether one word was probably meant to be another: a letter or two differ, and not most of it.
+fn is_slip(meant: &str, written: &str) -> bool {
+    strsim::damerau_levenshtein(meant, written) <= if meant.len() > 4 { 2 } else { 1 }
+}
+
+/// What a rule can say of itself.
+const KNOWN: [&str; 9] = ["accession", "asked", "field", "help", "id", "lift", "reason", "source", "tier"];
 /// What is known of a flow before there is a request.
 const OF_A_FLOW: [&str; 6] = [
     "context.agreement",
@@ -76,6 +83,12 @@ impl RuleText {
             problems.push(PolicyProblem::annotation(rule, message, help));
         };
         let policy = &rule.policy;
+        for (key, _) in policy.annotations().filter(|(key, _)| !KNOWN.contains(key)) {
+            // a framework may have annotations of its own; a slip in one of these would say nothing in silence
+            if let Some(near) = KNOWN.iter().find(|known| is_slip(known, key)) {
+                refuse(&format!("has `@{key}`, which is not known"), &format!("did you mean `@{near}`?"));
+            }
+        }
         let text = |key| policy.annotation(key).unwrap_or_default().to_owned();
         let tier = match (policy.annotation("tier"), policy.effect()) {
             (Some("Gate"), _) => Some(Tier::Gate),

@@ -241,7 +241,9 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         }
         framework.rules.insert(id, said);
     }
-    for rule in &spec.exceptable {
+    // a rule that could not be loaded is there all the same
+    let is_whole = problems.is_empty();
+    for rule in spec.exceptable.iter().filter(|_| is_whole) {
         match framework.rules.get(rule) {
             None => problems.push(PolicyProblem::exceptable(rule, "which is no rule of this framework")),
             Some(said) if said.never_lifted => {

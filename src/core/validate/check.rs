@@ -112,7 +112,11 @@ impl FindingDraft<'_> {
 }
 
 /// Says of what is referred to, exists and cannot be used, that it is there, and what is wrong with it first.
-pub(super) fn name_what_exists(findings: &mut [Finding], unreadable: &[Unreadable]) {
+pub(super) fn name_what_exists<'a>(
+    findings: &mut [Finding],
+    unreadable: &[Unreadable],
+    going: impl Iterator<Item = &'a ObjectKey>,
+) {
     let mut wrong: BTreeMap<ObjectKey, String> = BTreeMap::new();
     for unreadable in unreadable {
         wrong.entry(unreadable.key()).or_insert_with(|| unreadable.error.clone());
@@ -122,6 +126,9 @@ pub(super) fn name_what_exists(findings: &mut [Finding], unreadable: &[Unreadabl
             wrong.entry(object.clone()).or_insert_with(|| finding.message.clone());
         }
     }
+    for key in going {
+        wrong.entry(key.clone()).or_insert_with(|| "it is being deleted".to_owned());
+    }
     for finding in findings {
         let Some(error) = finding.missing.as_ref().and_then(|missing| wrong.get(missing)) else { continue };
         let Some(what) = finding.message.strip_prefix("there is no ") else { continue };
@@ -129,6 +136,10 @@ pub(super) fn name_what_exists(findings: &mut [Finding], unreadable: &[Unreadabl
         let end = what.match_indices('`').nth(1).map(|(at, _)| at + 1);
         let what = end.and_then(|end| what.get(..end)).unwrap_or(what);
         finding.message = format!("{what} exists, but cannot be used: {error}");
+        // another of nearly that name is not what was meant
+        if finding.help.as_ref().is_some_and(|help| help.starts_with("did you mean")) {
+            finding.help = Some("fix that object".to_owned());
+        }
     }
 }
 

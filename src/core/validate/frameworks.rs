@@ -143,7 +143,8 @@ fn approves_itself<'a>(
     approved_by: &str,
     footprint: &str,
 ) -> Option<&'a str> {
-    let approver = approved_by.to_lowercase();
+    // a part of a name is no name: "England" is not "NHS England"
+    let approver = approved_by.trim().to_lowercase();
     snapshot
         .orgs
         .iter()
@@ -151,7 +152,7 @@ fn approves_itself<'a>(
         .filter(|(_, spec)| spec.sector != Sector::National)
         .filter(|(_, spec)| model.footprints.org_lies_in(spec, footprint))
         .find(|(name, spec)| {
-            approver == name.to_lowercase() || approver.contains(&spec.display_name.to_lowercase())
+            [*name, spec.display_name.trim()].iter().any(|own| own.to_lowercase() == approver)
         })
         .map(|(name, _)| name)
 }

@@ -72,7 +72,9 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     overlaps::check(snapshot, &mut checked);
     contradictions::check(snapshot, now, &mut checked);
     let Checked { earlier: _, mut model, mut findings, guesses: _ } = checked;
-    check::name_what_exists(&mut findings, &snapshot.unreadable);
+    let going =
+        model.objects.iter().filter(|(key, object)| object.deleting && is_gone_when_deleted(&key.kind));
+    check::name_what_exists(&mut findings, &snapshot.unreadable, going.map(|(key, _)| key));
     let refused: BTreeSet<&ObjectKey> = findings
         .iter()
         .filter(|finding| finding.refuses())
@@ -87,6 +89,10 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
 /// Kinds of which an object that is being deleted counts as gone.
 const GONE_WHEN_DELETED: [&str; 4] =
     ["AgreementSignature", "DataProduct", "FrameworkException", "PartnerOrg"];
+
+fn is_gone_when_deleted(kind: &str) -> bool {
+    GONE_WHEN_DELETED.contains(&kind)
+}
 
 /// The model as far as it has been built, with the findings so far.
 #[derive(Debug)]
@@ -113,8 +119,7 @@ impl Checked<'_> {
         T: Resource<DynamicType = ()>,
     {
         let key = sourced.key();
-        let gone = sourced.object.meta().deletion_timestamp.is_some()
-            && GONE_WHEN_DELETED.contains(&key.kind.as_str());
+        let gone = sourced.object.meta().deletion_timestamp.is_some() && is_gone_when_deleted(&key.kind);
         (!gone && self.model.accepted(&key)).then(|| Check::guessing(sourced, self.guesses.clone()))
     }
 

@@ -180,12 +180,16 @@ fn untold_moment(schema: &Value, value: &Value, path: &str) -> Option<ShapeProbl
 const LAST_MOMENT: &str = "years go from 1000 to 9999, without its last month; where a date means that there is no \
                            end, name the next review";
 
+/// Whether a timestamp is of a year that not every reader can tell.
+pub fn is_beyond_clocks(timestamp: &str) -> bool {
+    timestamp.starts_with("9999-12-") || timestamp.starts_with(['0', '-'])
+}
+
 /// A timestamp of the wrong form.
 fn moment(field: String, text: &str) -> ShapeProblem {
     let value = Value::from(text);
     // what is written well and lies beyond every clock is no slip of the pen
-    let is_far = text.starts_with("9999-12-") || text.starts_with('0') || text.starts_with('-');
-    if is_far && text.contains(['T', 't']) {
+    if is_beyond_clocks(text) && text.contains(['T', 't']) {
         let message = format!("{} is not a moment", shown(&value));
         return ShapeProblem::new(Code::InvalidField, field, message).help(LAST_MOMENT);
     }

@@ -190,6 +190,7 @@ pub(super) fn check(snapshot: &Snapshot, objects: &Objects<'_>, now: Timestamp, 
         let Some(agreement) = checked.model.agreements.get_mut(&reference) else {
             continue;
         };
+        let words = words.since(agreement.spec.term.start);
         let voice = words.at(now, &agreement.purposes(), &terms_hash);
         agreement.signers.insert(org, Signer { terms_hash: terms_hash.clone(), words });
         let about = objects.get(&slot).map(Vec::as_slice).unwrap_or_default();
@@ -272,6 +273,18 @@ fn uncounted(
     }
     let used: Vec<_> = own.into_iter().chain(others).collect();
     if voice.standing == Standing::OtherTerms {
+        // of a product that is gone nobody knows the terms: once it is back, what was signed may fit again
+        let listed = checked.model.agreements.get(agreement).map(|it| it.spec.clone());
+        let lost = listed.iter().flat_map(|spec| &spec.purposes).flat_map(|purpose| &purpose.products);
+        let lost = lost.filter(|product| !checked.model.products.contains_key(*product)).min().cloned();
+        let first = lost.map_or_else(
+            || "read what changed and sign again".to_owned(),
+            |product| {
+                format!(
+                    "put `{product}` right first, whose description is part of the terms; if it has changed, sign again"
+                )
+            },
+        );
         for sourced in used.iter().filter(|it| it.object.spec.terms_hash != terms_hash) {
             let purposes = match &sourced.object.spec.purposes {
                 // "sign again" never widens what was signed
@@ -286,7 +299,7 @@ fn uncounted(
                     format!("`{party}` has signed other terms than those of `{agreement}` now"),
                 )
                 .help(format!(
-                    "read what changed and sign again: `concordat sign --agreement {agreement} --party {party}\
+                    "{first}: `concordat sign --agreement {agreement} --party {party}\
                      {purposes}` (the hash of the terms is {terms_hash})"
                 ));
             checked.finish(check);

@@ -34,6 +34,11 @@ fn is_our_version(version: &str) -> bool {
     version.split('/').next().is_some_and(|group| group.trim().eq_ignore_ascii_case(GROUP))
 }
 
+/// Whether something is an object of ours, or holds one, whichever way our group is spelt.
+pub(super) fn holds_ours(node: &Node) -> bool {
+    looks_like_ours(node) || !wrapped(node).is_empty()
+}
+
 /// Every object of ours somewhere inside a value, but for the value itself.
 pub(super) fn wrapped(node: &Node) -> Vec<&Rc<Node>> {
     let mut found = Vec::new();

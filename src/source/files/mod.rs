@@ -30,10 +30,10 @@ use serde_json::Value;
 
 use concordat_api::{AccessRequest, GROUP};
 use concordat_core::finding::{self, Code, Finding, Origin};
-use concordat_core::parallel;
 use concordat_core::snapshot::Snapshot;
 use concordat_core::text::{NhsNumber, nhs_numbers};
 use concordat_core::validate::shape;
+use concordat_core::{parallel, placing};
 
 /// What was read, in numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -75,7 +75,8 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
         }
         report.stdin = report.stdin.or(stdin);
     }
-    let objects::Loader { snapshot, mut findings, objects, skipped, kustomizations, encrypted } = loader;
+    let objects::Loader { mut snapshot, mut findings, objects, skipped, kustomizations, encrypted } = loader;
+    placing::place(&mut snapshot);
     finding::sort(&mut findings);
     (snapshot, findings, FilesReport { objects, skipped, kustomizations, encrypted, ..report })
 }
@@ -114,7 +115,13 @@ fn file(entry: &walk::Entry) -> File {
     };
     let mentions = bytes::mentions_group(text.as_bytes());
     if entry.ignored {
-        if !mentions {
+        // an escape or a tag can spell our group another way
+        let may_hide = text.contains(['\\', '!']);
+        let hides = || {
+            let documents = documents::parse(&text, is_json(&entry.name));
+            documents.iter().filter_map(|it| it.root.as_deref()).any(foreign::holds_ours)
+        };
+        if !(mentions || may_hide && hides()) {
             file.left_out = Some(LeftOut::Ignored);
             return file;
         }
@@ -124,6 +131,20 @@ fn file(entry: &walk::Entry) -> File {
             Finding::new(Code::IgnoredManifest, walk::file(&entry.name), message)
                 .help("move it out of the folder, or name the folders that hold manifests"),
         );
+    }
+    if !entry.named && !walk::kubectl_reads(&entry.name) {
+        if !mentions {
+            file.left_out = Some(LeftOut::Foreign);
+            return file;
+        }
+        let origin = walk::file(&entry.name);
+        file.loader.snapshot.unknown_texts.push(origin.clone());
+        let message = "kubectl passes over this file of the folder: its ending is in capitals";
+        file.loader.findings.push(
+            Finding::new(Code::OtherMeaning, origin, message)
+                .help("let it end in `.yaml`, `.yml` or `.json`"),
+        );
+        return file;
     }
     let documents = documents::parse(&text, is_json(&entry.name));
     for document in &documents {

@@ -14,6 +14,7 @@ use super::foreign;
 use super::node::{Content, Node, Problem};
 use concordat_api::{API_VERSION, GROUP, POLICY_TEST_KIND, PolicyTestSpec, VERSION};
 use concordat_core::finding::{Code, Finding, ObjectKey, Origin};
+use concordat_core::names::{is_label, is_subdomain};
 use concordat_core::snapshot::{Snapshot, Source, Sourced, TestFile, Unreadable};
 use concordat_core::validate::shape;
 
@@ -210,7 +211,7 @@ impl Loader {
     }
 
     /// Something of ours that does not rightly say what it is: it may be of the kind that it names, or of any that its
-    /// namespace can hold. Where it names none, it may be anything.
+    /// namespace can hold. Where it names none, it is of the kind that it nearly names, or may be anything.
     fn mistaken(&mut self, node: &Node, source: &Arc<Source>, error: String, origin: Origin) {
         let kind = node.get("kind").and_then(|kind| kind.text().map(str::to_owned)).unwrap_or_default();
         let value = node.certain();
@@ -218,10 +219,15 @@ impl Loader {
         let may_be: Vec<(&'static str, bool)> = match KINDS.iter().find(|(known, _)| *known == kind) {
             _ if SAY_NOTHING.contains(&kind.as_str()) => Vec::new(),
             Some(known) => vec![*known],
-            None if namespace.is_some_and(is_label) && !is_nearly_of_no_namespace(&kind) => {
-                KINDS.into_iter().filter(|(_, namespaced)| *namespaced).collect()
-            }
-            None => return self.snapshot.unknown_texts.push(origin),
+            None => match (namespace.is_some_and(is_label), nearly(&kind)) {
+                (true, None | Some((_, true))) => {
+                    KINDS.into_iter().filter(|(_, namespaced)| *namespaced).collect()
+                }
+                (false, Some(near @ (_, true))) => vec![near],
+                (_, Some((_, false))) | (false, None) => {
+                    return self.snapshot.unknown_texts.push(origin);
+                }
+            },
         };
         for (kind, namespaced) in may_be {
             self.hold(node, kind, namespaced, error.clone(), Arc::clone(source));
@@ -312,8 +318,11 @@ impl Loader {
             // the API server drops it: this is a copy of the object of that name
             meta.namespace = None;
         }
-        // whose word it would be cannot be told
-        if namespaced && !meta.namespace.as_deref().is_some_and(is_label) {
+        // of an agreement without namespace and name nothing says which it is; others say what they are about
+        if kind == "DataSharingAgreement"
+            && !meta.namespace.as_deref().is_some_and(is_label)
+            && !meta.name.as_deref().is_some_and(is_subdomain)
+        {
             self.snapshot.unknown_texts.push(source.origin(key(kind, &value), ""));
         }
         let spec = Unreadable::legible(value.get("spec").cloned().unwrap_or_default());
@@ -570,7 +579,7 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
             "the object has no `metadata.name`".to_owned(),
             "give it a name of its own".to_owned(),
         )),
-        Some(name) if !name.is_some_and(is_object_name) => problems.push((
+        Some(name) if !name.is_some_and(is_subdomain) => problems.push((
             Code::InvalidField,
             "metadata.name".to_owned(),
             format!("`{}` is no name of an object", plain(name, value.pointer("/metadata/name"))),
@@ -603,30 +612,15 @@ fn metadata_problems(value: &Value, kind: &str, namespaced: bool) -> Vec<Metadat
     problems
 }
 
-/// Whether a mistyped kind was probably meant to be one that stands in no namespace.
-fn is_nearly_of_no_namespace(kind: &str) -> bool {
-    let near = shape::nearest(kind, KINDS.iter().map(|(known, _)| *known));
-    near.is_some_and(|near| KINDS.contains(&(near, false)))
+/// The kind that a mistyped one was probably meant to be.
+fn nearly(kind: &str) -> Option<(&'static str, bool)> {
+    let near = shape::nearest(kind, KINDS.iter().map(|(known, _)| *known))?;
+    KINDS.into_iter().find(|(known, _)| *known == near)
 }
 
 /// A value as the user wrote it, or nearly so.
 fn plain(text: Option<&str>, value: Option<&Value>) -> String {
     text.map(str::to_owned).or_else(|| value.map(Value::to_string)).unwrap_or_default()
-}
-
-/// A DNS subdomain, as Kubernetes has it.
-fn is_object_name(text: &str) -> bool {
-    text.len() <= 253 && text.split('.').all(is_part)
-}
-
-/// A DNS label, as Kubernetes has it.
-fn is_label(text: &str) -> bool {
-    text.len() <= 63 && is_part(text)
-}
-
-fn is_part(text: &str) -> bool {
-    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    text.starts_with(edge) && text.ends_with(edge) && text.chars().all(|c| edge(c) || c == '-')
 }
 
 /// Leaves out what only the API server writes, and gives what is to be kept of the status: what may close.

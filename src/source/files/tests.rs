@@ -205,7 +205,7 @@ fn metadata_has_to_name_the_object_and_its_namespace() {
     );
     assert_eq!(
         found(PLACE.replace("{name: chorley}", "{name: chorley, namespace: x}")),
-        [("CON006", 3, 27, "a `PlaceFootprint` stands in no namespace".to_owned())]
+        [("CON006", 3, 27, "a `PlaceFootprint` has no namespace".to_owned())]
     );
     assert_eq!(found(PLACE.replace("{name: chorley}", "{}"))[0].3, "the object has no `metadata.name`");
 }
@@ -344,10 +344,7 @@ fn a_value_that_is_none_of_a_fields_is_told_once_and_a_date_past_the_clock_by_it
     );
     let (_, findings, _) = read_text(place);
     let told: Vec<_> = findings.iter().map(|it| (it.origin.field.as_deref(), it.message.as_str())).collect();
-    assert_eq!(
-        told,
-        [(Some("spec.population.asOf"), "`9999-12-31T23:59:59Z` is not a moment")]
-    );
+    assert_eq!(told, [(Some("spec.population.asOf"), "`9999-12-31T23:59:59Z` is not a moment")]);
 }
 
 #[test]
@@ -483,10 +480,13 @@ fn what_does_not_rightly_say_what_it_is_may_be_what_its_namespace_can_hold_and_n
     assert_eq!(held("concordat.dev/v1", "PartnerOrg", ""), ("PartnerOrg".to_owned(), 0));
     for kind in ["Agreementsignature", "AgreementSignatures", "Foo"] {
         assert_eq!(held(ours, kind, here), (any.to_owned(), 0), "{kind}");
-        assert_eq!(held(ours, kind, ""), (String::new(), 1), "{kind}: it may be anybody's");
     }
+    assert_eq!(held(ours, "Foo", ""), (String::new(), 1), "it may be anybody's");
+    assert_eq!(held(ours, "AgreementSignatures", ""), ("AgreementSignature".to_owned(), 0), "a slip");
     assert_eq!(held(ours, "Partnerorg", here), (String::new(), 1), "an organisation has no namespace");
-    assert_eq!(held("concordat.dev/v1", "AgreementSignature", "").1, 1, "whose word it is cannot be told");
+    assert_eq!(held("concordat.dev/v1", "AgreementSignature", "").1, 0, "it says itself whose word it is");
+    let nameless = "concordat.dev/v1alpha1\nkind: DataSharingAgreement\nmetadata: {}\nspec: {}\n#";
+    assert_eq!(held(nameless, "x", "").1, 1, "which agreement it is cannot be told");
 }
 
 #[test]
@@ -504,4 +504,29 @@ fn what_the_api_server_writes_has_to_be_of_its_own_types() {
             read_text(PLACE.replace("{name: chorley}", &format!("{{name: chorley, {field}}}")));
         assert_eq!(findings.is_empty(), is_right, "{field}: {findings:?}");
     }
+}
+
+#[test]
+fn an_ignored_file_is_read_however_it_spells_our_group() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(".concordatignore"), "x.yaml\n").unwrap();
+    let ignored = |text: String| {
+        fs::write(folder.path().join("x.yaml"), text).unwrap();
+        read(&[folder.path().to_owned()]).2.objects == 0
+    };
+    assert!(!ignored(PLACE.to_owned()));
+    assert!(!ignored(PLACE.replace("concordat.dev/v1alpha1", "\"concordat\\u002edev/v1alpha1\"")));
+    assert!(ignored("kind: ConfigMap\ndata: {a: \"b\\n\"}\n".to_owned()));
+}
+
+#[test]
+fn an_ending_in_capitals_is_refused_as_kubectl_passes_over_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("place.YAML");
+    fs::write(&file, PLACE).unwrap();
+    let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+    assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::OtherMeaning]);
+    assert_eq!((snapshot.footprints.len(), snapshot.unknown_texts.len()), (0, 1));
+    // kubectl reads a file that is named, whatever its ending
+    assert_eq!(read(&[file]).0.footprints.len(), 1);
 }
