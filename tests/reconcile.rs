@@ -28,7 +28,7 @@ use concordat_core::plan::{PART, Plan, PlannedObject};
 use concordat_core::snapshot::Unreadable;
 use concordat_operator::Options;
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt as _};
@@ -279,6 +279,20 @@ fn what_is_deleted_or_edited_by_hand_is_restored() {
         world.patch::<NetworkPolicy>(&namespace, &name, &unlabelled);
         world.until("the label is back", || {
             world.get::<NetworkPolicy>(&namespace, &name).is_some_and(|it| it.labels().len() == 2)
+        });
+    }
+    // who owns it could have it collected, past all that keeps others from deleting it
+    for policy in world.policies() {
+        let (namespace, name) = (policy.namespace().unwrap(), policy.name_any());
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": namespace, "name": name}});
+        world.apply::<ConfigMap>(map);
+        let uid = world.get::<ConfigMap>(&namespace, &name).unwrap().uid();
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": uid});
+        let before = policy.owner_references();
+        let owners: Vec<Value> = before.iter().map(|it| json!(it)).chain([owner]).collect();
+        world.patch::<NetworkPolicy>(&namespace, &name, &json!({"metadata": {"ownerReferences": owners}}));
+        world.until("the owner is taken off", || {
+            world.get::<NetworkPolicy>(&namespace, &name).is_some_and(|it| it.owner_references() == before)
         });
     }
     let grant = world.grants().remove(0);

@@ -33,7 +33,8 @@ use concordat_api::{
 };
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{
-    Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Step, owner_reference, says_the_same,
+    Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Step, is_owned_alike, owner_reference,
+    says_the_same,
 };
 use concordat_core::shared::Shared;
 use concordat_core::snapshot::Unreadable;
@@ -243,8 +244,10 @@ impl Executor {
                     },
                     applied => applied?,
                 };
-                if !says_the_same(&policy, &written) {
-                    self.replace(NetworkPolicy { spec: policy.spec.clone(), ..written }).await?;
+                if !(says_the_same(&policy, &written) && is_owned_alike(&policy, &written)) {
+                    let mut whole = NetworkPolicy { spec: policy.spec.clone(), ..written };
+                    whole.metadata.owner_references.clone_from(&policy.metadata.owner_references);
+                    self.replace(whole).await?;
                 }
                 Ok(Written::Done)
             }

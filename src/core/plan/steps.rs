@@ -152,6 +152,13 @@ pub fn owner_reference(grant: &str, uid: &str) -> OwnerReference {
     }
 }
 
+/// Whether nobody owns a policy but those that are planned to: with another owner it would go when that one goes, past
+/// everything that keeps others from deleting it.
+pub fn is_owned_alike(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
+    let owners = |policy: &NetworkPolicy| policy.metadata.owner_references.clone().unwrap_or_default();
+    owners(planned) == owners(present)
+}
+
 /// Whether a policy says just what another does, whatever else surrounds it.
 pub fn says_the_same(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
     spec_change(planned, present) == Change::None
@@ -269,7 +276,9 @@ fn stamped(grant: &Shared<DataAccessGrant>, observed: &Observed) -> Shared<DataA
 }
 
 fn isolation_stands(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
-    says_the_same(planned, present) && carries(&planned.metadata, &present.metadata)
+    says_the_same(planned, present)
+        && is_owned_alike(planned, present)
+        && carries(&planned.metadata, &present.metadata)
 }
 
 fn grant_stands(planned: &DataAccessGrant, present: &DataAccessGrant) -> bool {
@@ -282,12 +291,15 @@ fn allow_stands(
     present: &NetworkPolicy,
     observed: &Observed,
 ) -> bool {
-    let owned = owner.is_none_or(|at| {
-        observed.grants.get(at).and_then(|grant| grant.uid()).is_some_and(|uid| {
-            let owners = present.metadata.owner_references.as_deref().unwrap_or_default();
-            owners.contains(&owner_reference(&at.name, &uid))
-        })
-    });
+    let owners = present.metadata.owner_references.as_deref().unwrap_or_default();
+    let owned = match owner {
+        Some(at) => observed
+            .grants
+            .get(at)
+            .and_then(|grant| grant.uid())
+            .is_some_and(|uid| owners == [owner_reference(&at.name, &uid)]),
+        None => owners.is_empty(),
+    };
     owned && says_the_same(planned, present) && carries(&planned.metadata, &present.metadata)
 }
 
@@ -592,6 +604,11 @@ fn retire(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies,
     }
 }
 
+/// Whether a policy is on its way out and lets nothing through any more.
+fn is_closed_for_good(policy: &NetworkPolicy) -> bool {
+    policy.metadata.deletion_timestamp.is_some() && !policy.spec.as_ref().is_some_and(narrow::allows)
+}
+
 /// Isolation that goes on denying and is no longer ours.
 fn let_go(at: &ObjectRef, isolation: &NetworkPolicy) -> Step {
     let labels = vec![MANAGED_BY.0.to_owned(), PART.to_owned()];
@@ -626,7 +643,9 @@ fn left(isolation: &NetworkPolicy, wanted: &Wanted<'_>, observed: &Observed) -> 
 }
 
 fn release(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
-    let policies = observed.policies.values().filter_map(|it| it.annotations().get(AGREEMENT).cloned());
+    // what somebody else's finalizer holds, and lets nothing through, is closed
+    let policies = observed.policies.values().filter(|it| !is_closed_for_good(it));
+    let policies = policies.filter_map(|it| it.annotations().get(AGREEMENT).cloned());
     let grants = observed.grants.values().map(|it| grant_agreement(it));
     let named: BTreeSet<String> = policies.chain(grants).collect();
     for (at, present) in &observed.agreements {

@@ -11,7 +11,9 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 
 use super::observed::{Observed, ObservedStatus, reference};
-use super::{Act, PlannedKey, Stage, Step, Wanted, grant_agreement, grant_key, policy_key};
+use super::{
+    Act, PlannedKey, Stage, Step, Wanted, grant_agreement, grant_key, is_closed_for_good, policy_key,
+};
 use crate::finding::ObjectKey;
 use crate::parallel;
 use crate::plan::types::{AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT, StatusBody};
@@ -198,6 +200,8 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     }
 
     let policies = observed.policies.iter().filter(|(at, _)| !wanted.allows.contains_key(at));
+    // what somebody else's finalizer holds, and lets nothing through, is closed
+    let policies = policies.filter(|(_, it)| !is_closed_for_good(it));
     let policies =
         policies.filter_map(|(at, it)| Some((it.annotations().get(AGREEMENT)?.clone(), policy_key(at))));
     let grants = observed.grants.iter().filter(|(at, _)| !wanted.grants.contains_key(at));

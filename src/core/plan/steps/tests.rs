@@ -432,6 +432,36 @@ fn a_policy_that_a_finalizer_holds_is_emptied_before_it_is_deleted() {
 }
 
 #[test]
+fn what_others_hold_and_lets_nothing_through_holds_nothing() {
+    let mut open = settled(&open_plan(), bare());
+    let at = reference(&*ingress_from(&["pcn"]));
+    open.policies.get_mut(&at).unwrap().metadata.finalizers = Some(vec!["example.org/hold".to_owned()]);
+    open.agreements.get_mut(&bins()).unwrap().deleting = true;
+    let mut after = carried_out(&open, &steps(&closed_plan(), &open));
+    let held = after.policies.get_mut(&at).unwrap();
+    held.metadata.deletion_timestamp = Some(Time("2026-11-22T10:00:00Z".parse().unwrap()));
+    assert_eq!(told(&steps(&closed_plan(), &after)), ["Release: finalizers []"]);
+    // but not as long as it lets something through
+    let spec = ingress_from(&["pcn"]).spec.clone();
+    after.policies.get_mut(&at).unwrap().spec = spec;
+    assert!(steps(&closed_plan(), &after).iter().all(|step| step.stage != Stage::Release));
+}
+
+#[test]
+fn an_owner_that_others_have_added_is_taken_off() {
+    let settled = settled(&open_plan(), bare());
+    let other = OwnerReference { kind: "ConfigMap".to_owned(), ..owner_reference("theirs", "uid-theirs") };
+    for at in settled.policies.keys() {
+        let mut owned = settled.clone();
+        let owners = &mut owned.policies.get_mut(at).unwrap().metadata.owner_references;
+        owners.get_or_insert_default().push(other.clone());
+        let steps = steps(&open_plan(), &owned);
+        assert_eq!(steps.iter().map(Step::object).collect::<Vec<_>>(), [policy_key(at)]);
+        assert_eq!(carried_out(&owned, &steps).policies, settled.policies);
+    }
+}
+
+#[test]
 fn isolation_outlives_what_is_gone_and_that_of_a_function_that_is_free_is_deleted_last() {
     let mut open = settled(&open_plan(), bare());
     let gone = steps(&plan(Phase::Terminating, Vec::new()), &open);
