@@ -21,6 +21,8 @@ use super::{Condition, DataAction, FrameworkRef, Identifiability, ObjectRef, com
     shortname = "dsa",
     category = "concordat",
     printcolumn = r#"{"name": "Phase", "type": "string", "jsonPath": ".status.phase"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#,
+    printcolumn = r#"{"name": "Enforced", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Enforced\")].status"}"#,
     printcolumn = r#"{"name": "Parties", "type": "string", "jsonPath": ".status.parties"}"#,
     printcolumn = r#"{"name": "Purposes", "type": "string", "jsonPath": ".status.purposes"}"#,
     printcolumn = r#"{"name": "Ends", "type": "string", "jsonPath": ".status.ends"}"#,
