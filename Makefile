@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test test-offline check-fmt check-core lint build control-plane vet helm kubectl run-tests need-rust need-cluster need-helm clean-cache
+.PHONY: help demo test test-offline check-fmt check-core lint deny build control-plane vet helm kubectl run-tests need-rust need-cluster need-helm clean-cache
 
 SHELL := /bin/sh
 .SHELLFLAGS := -eu -c
@@ -68,9 +68,16 @@ check-core: need-rust ## the core compiles on its own, without a runtime or a cl
 	test -z "$$wrong" || { echo "the core must not depend on:"; echo "$$wrong"; exit 1; }
 	@$(CARGO) check --locked --package concordat-core --lib
 
-lint: need-rust ## clippy, where a warning is an error
+lint: need-rust ## clippy and rustdoc, where a warning is an error
 	$(call step,clippy)
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
+	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --quiet
+
+# Not part of `test`: where it is not installed it takes three minutes to build.
+deny: need-rust ## the licences, bans and sources of all dependencies (deny.toml)
+	$(call step,dependencies)
+	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is not installed: cargo install --locked cargo-deny'; exit 1; }
+	@$(CARGO) deny --log-level error check licenses bans sources
 
 build:
 	$(call step,build)
