@@ -1,6 +1,6 @@
 //! Arguments that several commands share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
@@ -56,12 +56,12 @@ impl Input {
 
     /// Whether standard input is among what is read.
     pub(super) fn reads_stdin(&self) -> bool {
-        self.paths.iter().any(|path| path.as_os_str() == "-")
+        self.paths.iter().any(|path| is_stdin(path))
     }
 
     /// The arguments as they are typed, each after a blank; those that say what holds anyway are left out.
     pub(super) fn as_typed(&self) -> String {
-        let named = self.paths.iter().filter(|path| path.as_os_str() != "." && path.as_os_str() != "-");
+        let named = self.paths.iter().filter(|path| path.as_os_str() != "." && !is_stdin(path));
         let mut typed: String =
             named.map(|path| format!(" {}", shell(&path.display().to_string()))).collect();
         if self.live {
@@ -177,6 +177,11 @@ pub(super) fn reference(text: &str) -> Result<ObjectRef, String> {
         }
         _ => Err("write it as namespace/name, such as chorley-council/assisted-bins".to_owned()),
     }
+}
+
+/// Whether a path means standard input.
+pub(super) fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 /// A word as a shell reads it.

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde_json::json;
 
 use super::Exit;
-use super::arguments::{Cluster, Input, Moment, reference};
+use super::arguments::{Cluster, Input, Moment, is_stdin, reference};
 use super::load::{self, Loaded};
 use super::output::wrap::wrap;
 use super::output::{Printer, report};
@@ -56,7 +56,7 @@ enum Format {
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Arguments { input, request, agreement, cluster, at, output } = arguments;
-    if request.as_ref().is_some_and(|path| path.as_os_str() == "-") && input.reads_stdin() {
+    if request.as_deref().is_some_and(is_stdin) && input.reads_stdin() {
         printer.error(
             "standard input cannot be both the request and the manifests",
             Some("put one of them into a file"),

@@ -1,6 +1,5 @@
 //! `concordat sign`: a party's signature on an agreement, ready to be applied.
 
-use std::collections::BTreeSet;
 use std::error::Error as _;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
@@ -14,7 +13,7 @@ use super::load;
 use super::output::{Printer, report};
 use concordat_api::{ActingRole, ObjectRef};
 use concordat_core::finding::Finding;
-use concordat_core::sign::{SignatureRequest, remarks, signature};
+use concordat_core::sign::{SignatureRequest, once_each, remarks, signature};
 use concordat_core::snapshot::ClusterView;
 
 #[derive(Debug, clap::Args)]
@@ -116,10 +115,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     }
     let namespace = signature.namespace().unwrap_or_default();
     let of = purposes.as_ref().filter(|_| on.is_some());
-    let of = of.map_or_else(String::new, |purposes| {
-        let purposes: BTreeSet<&str> = purposes.iter().map(String::as_str).collect();
-        format!(" for {}", purposes.into_iter().collect::<Vec<_>>().join(", "))
-    });
+    let of = of.map_or_else(String::new, |purposes| format!(" for {}", once_each(purposes).join(", ")));
     let past = if on.is_some_and(|on| on <= now()) { ", which is past: it counts at once" } else { "" };
     let what = match (withdraw, decline, on) {
         (true, _, Some(on)) if signature.spec.ends.iter().any(|end| end.on == *on) => {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use kube::{Resource, ResourceExt as _};
 
 use super::names::is_label;
-use super::snapshot::{Snapshot, Sourced, Unreadable};
+use super::snapshot::{Snapshot, Sourced, Unreadable, reference};
 
 /// Puts each object that does not name its namespace into those in which it could say something.
 pub fn place(snapshot: &mut Snapshot) {
@@ -40,27 +40,19 @@ fn namespaces(object: &Unreadable, snapshot: &Snapshot) -> BTreeSet<String> {
 
 /// The homes of those for whom it may speak.
 fn of_signature(signature: &Unreadable, snapshot: &Snapshot) -> BTreeSet<String> {
-    let read =
-        snapshot.orgs.iter().map(|org| (org.object.name_any(), org.object.spec.home_namespace.clone()));
-    let unread = snapshot.unreadable_of("PartnerOrg");
-    let unread = unread.filter_map(|it| Some((it.key().name, it.name("/homeNamespace")?.to_owned())));
-    let homes: Vec<(String, String)> = read.chain(unread).collect();
-    let named = signature.party().filter(|party| homes.iter().any(|(org, _)| org == party));
+    let named = signature.party().filter(|party| snapshot.homes().any(|(org, _)| org == *party));
     let parties: Option<BTreeSet<&str>> = match (named, signature.agreement()) {
         (Some(party), _) => Some([party].into()),
         (None, Some(agreement)) => {
             let mut agreements = snapshot.agreements.iter();
-            let agreement = agreements.find(|it| {
-                it.object.namespace().as_deref() == Some(&agreement.namespace)
-                    && it.object.name_any() == agreement.name
-            });
+            let agreement = agreements.find(|it| reference(&*it.object) == agreement);
             // of an agreement that cannot be read, anybody may be a party
             agreement.map(|it| it.object.spec.parties.iter().map(|row| row.org.as_str()).collect())
         }
         (None, None) => None,
     };
     let may_speak = |org: &str| parties.as_ref().is_none_or(|parties| parties.contains(org));
-    homes.iter().filter(|(org, _)| may_speak(org)).map(|(_, home)| home.clone()).collect()
+    snapshot.homes().filter(|(org, _)| may_speak(org)).map(|(_, home)| home.to_owned()).collect()
 }
 
 /// Where another of its name is, and where signatures say that one of its name is.

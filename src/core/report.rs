@@ -13,6 +13,21 @@ use concordat_api::{
     PartyStanding, Phase, Purpose, Standing, SupersededFor,
 };
 
+/// The condition that makes an agreement's phase what it is.
+pub fn explaining_condition(phase: Phase) -> &'static str {
+    match phase {
+        Phase::Invalid => "Valid",
+        Phase::Refused => "Compliant",
+        Phase::AwaitingSignatures | Phase::Withdrawn => "Signed",
+        Phase::Terminating
+        | Phase::Suspended
+        | Phase::Superseded
+        | Phase::Expired
+        | Phase::Scheduled
+        | Phase::Active => "InForce",
+    }
+}
+
 /// A finding for each rule that refuses an agreement, at the field that could mend it.
 pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessments) -> Vec<Finding> {
     let mut findings = Vec::new();

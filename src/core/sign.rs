@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::finding::ObjectKey;
 use super::names::is_subdomain;
-use super::snapshot::{Snapshot, Unreadable};
+use super::snapshot::{Snapshot, Unreadable, reference as reference_of};
 use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::{is_beyond_clocks, nearest};
 use concordat_api::{
@@ -211,27 +211,7 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     } else if let (true, Some(on)) = (*withdraw, on) {
         let signed = own.filter(|own| own.state.unwrap_or_default() == SignatureState::Signed);
         let Some(signed) = signed else {
-            let again =
-                |word: &str| format!("`concordat sign --agreement {reference} --party {party} {word}`");
-            let instead = match own.map(|own| own.state.unwrap_or_default()) {
-                Some(SignatureState::Withdrawn) => {
-                    "it has withdrawn already, which counts at once".to_owned()
-                }
-                Some(_) => "it has declined already, which counts at once".to_owned(),
-                None => {
-                    match (unusable(snapshot, reference, party).next(), earlier(snapshot, reference, party)) {
-                        (Some(broken), _) => format!(
-                            "{} cannot be used, and may be its signature: fix that; to withdraw at once: {}",
-                            broken.key(),
-                            again("--withdraw")
-                        ),
-                        (None, Some(_)) => {
-                            format!("another has signed for it; to withdraw at once: {}", again("--withdraw"))
-                        }
-                        (None, None) => format!("to say no to it: {}", again("--decline")),
-                    }
-                }
-            };
+            let instead = instead_of_ending(snapshot, request, own);
             let (party, agreement) = (party.clone(), reference.clone());
             return Err(SignError::NothingToEnd { party, agreement, instead });
         };
@@ -262,7 +242,8 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
     Ok(signature)
 }
 
-fn once_each(purposes: &[String]) -> Vec<String> {
+/// Each purpose once, in the order in which they are named.
+pub fn once_each(purposes: &[String]) -> Vec<String> {
     let mut seen = BTreeSet::new();
     purposes.iter().filter(|purpose| seen.insert(*purpose)).cloned().collect()
 }
@@ -277,9 +258,7 @@ fn name_in_use(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> Optio
 /// The names of the signatures that a party has in its home.
 fn own_names(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> BTreeSet<String> {
     let home = home_of(snapshot, party);
-    let read = snapshot.signatures.iter().map(|it| &*it.object).filter(|it| {
-        it.spec.agreement == *agreement && it.spec.party == party && it.metadata.namespace.as_deref() == home
-    });
+    let read = words(snapshot, agreement, party).filter(|it| it.metadata.namespace.as_deref() == home);
     let read = read.map(|it| it.name_any());
     // one that may be about another agreement is not this one's
     let certain = unusable(snapshot, agreement, party)
@@ -311,11 +290,42 @@ fn instead(request: &SignatureRequest, left: &[String], codes: &[&str]) -> Strin
         .collect();
     if others.is_empty() {
         let word = if request.decline { "--decline" } else { "--withdraw" };
-        return format!(
-            "these are all its purposes: `concordat sign --agreement {agreement} --party {party} {word}`"
-        );
+        return format!("these are all its purposes: {}", again(agreement, party, word));
     }
     format!("sign for the others: `{}`", command(agreement, party, Some(&others)))
+}
+
+/// What to do where a party has no signature of its own that could end on a date.
+fn instead_of_ending(
+    snapshot: &Snapshot,
+    request: &SignatureRequest,
+    own: Option<&AgreementSignatureSpec>,
+) -> String {
+    let SignatureRequest { agreement, party, .. } = request;
+    let again = |word: &str| again(agreement, party, word);
+    match own.map(|own| own.state.unwrap_or_default()) {
+        Some(SignatureState::Withdrawn) => {
+            return "it has withdrawn already, which counts at once".to_owned();
+        }
+        Some(_) => return "it has declined already, which counts at once".to_owned(),
+        None => {}
+    }
+    if let Some(broken) = unusable(snapshot, agreement, party).next() {
+        return format!(
+            "{} cannot be used, and may be its signature: fix that; to withdraw at once: {}",
+            broken.key(),
+            again("--withdraw")
+        );
+    }
+    match earlier(snapshot, agreement, party) {
+        Some(_) => format!("another has signed for it; to withdraw at once: {}", again("--withdraw")),
+        None => format!("to say no to it: {}", again("--decline")),
+    }
+}
+
+/// The command with another word, in backticks.
+fn again(agreement: &ObjectRef, party: &str, word: &str) -> String {
+    format!("`{} {word}`", command(agreement, party, None))
 }
 
 /// What a party has said of an agreement itself, as far as the snapshot shows it: in its home namespace and nowhere else.
@@ -325,7 +335,8 @@ fn own_word<'a>(
     party: &str,
 ) -> Option<&'a AgreementSignatureSpec> {
     let home = home_of(snapshot, party)?;
-    words(snapshot, agreement, party).find(|(namespace, _)| *namespace == home).map(|(_, spec)| spec)
+    let mut words = words(snapshot, agreement, party);
+    words.find(|it| it.metadata.namespace.as_deref() == Some(home)).map(|it| &it.spec)
 }
 
 /// The same, or what a delegate has said for it: of the purposes that were delegated, and of no others.
@@ -334,7 +345,8 @@ fn earlier(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> Option<Ag
         return Some(own.clone());
     }
     let delegations = &org(snapshot, party)?.delegated_signing;
-    words(snapshot, agreement, party).find_map(|(namespace, spec)| {
+    words(snapshot, agreement, party).find_map(|AgreementSignature { metadata, spec, .. }| {
+        let namespace = metadata.namespace.as_deref().unwrap_or_default();
         let to_it = delegations.iter().filter(|it| home_of(snapshot, &it.to) == Some(namespace));
         let may: Vec<&String> = to_it.flat_map(|it| &it.purposes).collect();
         let covered = |purpose: &&&String| spec.purposes.as_ref().is_none_or(|own| own.contains(purpose));
@@ -343,15 +355,14 @@ fn earlier(snapshot: &Snapshot, agreement: &ObjectRef, party: &str) -> Option<Ag
     })
 }
 
-/// The signatures of a party on an agreement, each with its namespace, wherever they lie.
+/// The signatures of a party on an agreement, wherever they lie.
 fn words<'s>(
     snapshot: &'s Snapshot,
     agreement: &ObjectRef,
     party: &str,
-) -> impl Iterator<Item = (&'s str, &'s AgreementSignatureSpec)> {
+) -> impl Iterator<Item = &'s AgreementSignature> {
     let all = snapshot.signatures.iter().map(|it| &*it.object);
-    let about = all.filter(move |it| it.spec.agreement == *agreement && it.spec.party == party);
-    about.map(|it| (it.metadata.namespace.as_deref().unwrap_or_default(), &it.spec))
+    all.filter(move |it| it.spec.agreement == *agreement && it.spec.party == party)
 }
 
 fn org<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a PartnerOrgSpec> {
@@ -365,12 +376,11 @@ fn home_of<'a>(snapshot: &'a Snapshot, name: &str) -> Option<&'a str> {
 
 fn home<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a str, SignError> {
     let party = || name.to_owned();
-    let whole = snapshot.orgs.iter().filter(|org| org.object.name_any() == name);
-    let whole = whole.map(|org| org.object.spec.home_namespace.as_str());
-    let broken = || snapshot.unreadable_of("PartnerOrg").filter(|it| it.key().name == name);
-    let homes: BTreeSet<&str> = whole.chain(broken().filter_map(|it| it.name("/homeNamespace"))).collect();
+    let mut broken = snapshot.unreadable_of("PartnerOrg").filter(|it| it.key().name == name);
+    let homes = snapshot.homes().filter(|(org, _)| *org == name);
+    let homes: BTreeSet<&str> = homes.map(|(_, home)| home).collect();
     let mut all = homes.iter();
-    match (all.next(), all.next(), broken().next()) {
+    match (all.next(), all.next(), broken.next()) {
         (Some(home), None, _) => Ok(home),
         (Some(_), Some(_), _) => {
             Err(SignError::SeveralHomes { party: party(), homes: listed(homes.into_iter()) })
@@ -388,7 +398,7 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
     let AgreementSignatureSpec { agreement, party, purposes, ends, state, .. } = &signature.spec;
     let before = earlier(snapshot, agreement, party);
     let was = before.as_ref().map(|before| before.state.unwrap_or_default());
-    let again = |word: &str| format!("`concordat sign --agreement {agreement} --party {party} {word}`");
+    let again = |word: &str| again(agreement, party, word);
     let mut remarks = Vec::new();
     if find_agreement(snapshot, agreement).is_err() {
         remarks
@@ -403,12 +413,11 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
             listed(others.iter().map(String::as_str))
         ));
     }
-    let mut beside = unusable(snapshot, agreement, party);
-    let mut beside = beside.by_ref().filter(|it| {
+    let beside = unusable(snapshot, agreement, party).find(|it| {
         let other = it.meta.name.as_ref();
         other != name && other.is_none_or(|other| !others.contains(other))
     });
-    if let Some(broken) = beside.next() {
+    if let Some(broken) = beside {
         remarks.push(format!(
             "{} cannot be used, and may be a word of `{party}` too: delete it, or neither counts",
             broken.key()
@@ -468,15 +477,11 @@ fn find_agreement<'a>(
     snapshot: &'a Snapshot,
     reference: &ObjectRef,
 ) -> Result<&'a DataSharingAgreement, SignError> {
-    let named = |agreement: &DataSharingAgreement| ObjectRef {
-        namespace: agreement.namespace().unwrap_or_default(),
-        name: agreement.name_any(),
-    };
     let found: Vec<&DataSharingAgreement> = snapshot
         .agreements
         .iter()
         .map(|sourced| &*sourced.object)
-        .filter(|agreement| named(agreement) == *reference)
+        .filter(|agreement| reference_of(*agreement) == *reference)
         .collect();
     match found.as_slice() {
         [agreement] => Ok(agreement),
@@ -486,8 +491,11 @@ fn find_agreement<'a>(
                 let error = unreadable.error.clone();
                 return Err(SignError::AgreementUnreadable { agreement: reference.clone(), error });
             }
-            let names: Vec<String> =
-                snapshot.agreements.iter().map(|sourced| named(&sourced.object).to_string()).collect();
+            let names: Vec<String> = snapshot
+                .agreements
+                .iter()
+                .map(|sourced| reference_of(&*sourced.object).to_string())
+                .collect();
             let near = nearest(&reference.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
             Err(SignError::AgreementNotFound { agreement: reference.clone(), near })
         }

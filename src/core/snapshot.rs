@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
-use kube::{Resource, ResourceExt as _};
+use kube::{Resource, ResourceExt};
 use serde_json::Value;
 
 use super::finding::{Code, Finding, ObjectKey, Origin};
@@ -15,6 +15,11 @@ use concordat_api::{
     AgreementSignature, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy, ObjectRef,
     PartnerOrg, PlaceFootprint, PolicyFramework, PolicyTestSpec,
 };
+
+/// Namespace and name of a namespaced object, as others refer to it.
+pub(crate) fn reference(object: &impl ResourceExt) -> ObjectRef {
+    ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
 
 /// Where an object was written: nothing for a cluster, a file and the place of each field for a folder.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -143,6 +148,17 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Organisations and their home namespaces, of those that cannot be used too where it can be read: they come first.
+    pub fn homes(&self) -> impl Iterator<Item = (&str, &str)> {
+        fn name(meta: &ObjectMeta) -> &str {
+            meta.name.as_deref().unwrap_or_default()
+        }
+        let read = self.orgs.iter();
+        let read = read.map(|org| (name(&org.object.metadata), org.object.spec.home_namespace.as_str()));
+        let unreadable = self.unreadable_of("PartnerOrg");
+        unreadable.filter_map(|it| Some((name(&it.meta), it.name("/homeNamespace")?))).chain(read)
+    }
+
     /// The objects of a kind that exist and cannot be read.
     pub fn unreadable_of(&self, kind: &str) -> impl Iterator<Item = &Unreadable> {
         self.unreadable.iter().filter(move |it| it.kind == kind)

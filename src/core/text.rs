@@ -329,4 +329,14 @@ mod tests {
             [("a".to_owned(), TextProblem::Unsafe('\0'))]
         );
     }
+
+    #[test]
+    fn what_is_blank_here_is_blank_to_the_schema() {
+        let schema = serde_json::json!({ "pattern": concordat_api::shape::VISIBLE });
+        let visible = jsonschema::validator_for(&schema).unwrap();
+        let blank: Vec<char> = ('\0'..=char::MAX).filter(|c| is_blank(&c.to_string())).collect();
+        assert!(blank.len() > 4000, "{}", blank.len());
+        let shown = blank.into_iter().filter(|c| visible.is_valid(&Value::from(c.to_string())));
+        assert_eq!(shown.collect::<String>(), "");
+    }
 }

@@ -12,6 +12,7 @@ use super::call::{chain, deadline};
 use concordat_api::{API_VERSION, Condition, ConditionStatus, Phase};
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{FIELD_MANAGER, StatusBody};
+use concordat_core::report::explaining_condition;
 use concordat_core::snapshot::Unreadable;
 use concordat_core::text::{masked, visible};
 
@@ -119,7 +120,11 @@ fn news(was: Option<&StatusBody>, is: &StatusBody) -> Option<News> {
                 return None;
             }
             let good = !matches!(phase, Phase::Invalid | Phase::Refused);
-            let why = is.conditions.iter().find(|it| it.type_ == cause(phase)).map(|it| it.message.as_str());
+            let why = is
+                .conditions
+                .iter()
+                .find(|it| it.type_ == explaining_condition(phase))
+                .map(|it| it.message.as_str());
             let note = match why {
                 Some(why) if !why.is_empty() => format!("{}: {why}", phase.as_str()),
                 _ => phase.as_str().to_owned(),
@@ -128,21 +133,6 @@ fn news(was: Option<&StatusBody>, is: &StatusBody) -> Option<News> {
         }
         StatusBody::Policy(is) => validity(was, &is.conditions),
         StatusBody::Simple(is) => validity(was, &is.conditions),
-    }
-}
-
-/// The condition that explains a phase.
-fn cause(phase: Phase) -> &'static str {
-    match phase {
-        Phase::Invalid => "Valid",
-        Phase::Refused => "Compliant",
-        Phase::AwaitingSignatures | Phase::Withdrawn => "Signed",
-        Phase::Terminating
-        | Phase::Suspended
-        | Phase::Superseded
-        | Phase::Expired
-        | Phase::Scheduled
-        | Phase::Active => "InForce",
     }
 }
 

@@ -11,6 +11,7 @@ use concordat_core::evaluate::Judgement;
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
 use concordat_core::policy::{Flow, levels};
+use concordat_core::report::explaining_condition;
 use concordat_core::snapshot::Snapshot;
 
 pub(super) fn tell(plan: &Plan, judgement: &Judgement, snapshot: &Snapshot, printer: &mut Printer) {
@@ -127,17 +128,7 @@ fn shade(phase: Phase, paint: Paint) -> String {
 
 /// The message of the condition that makes the phase what it is.
 fn why(status: &DataSharingAgreementStatus) -> Option<&str> {
-    let telling = match status.phase? {
-        Phase::Invalid => "Valid",
-        Phase::Refused => "Compliant",
-        Phase::AwaitingSignatures | Phase::Withdrawn => "Signed",
-        Phase::Terminating
-        | Phase::Suspended
-        | Phase::Superseded
-        | Phase::Expired
-        | Phase::Scheduled
-        | Phase::Active => "InForce",
-    };
+    let telling = explaining_condition(status.phase?);
     let message = |name: &str| {
         status
             .conditions

@@ -37,7 +37,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource, ResourceExt};
 
 use self::narrow::Change;
-use self::observed::reference;
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
 pub use self::report::{Failure, FailureReason, Failures, report};
 use super::types::{
@@ -46,6 +45,7 @@ use super::types::{
 };
 use crate::finding::ObjectKey;
 use crate::shared::Shared;
+use crate::snapshot::reference;
 use concordat_api::{API_VERSION, DataAccessGrant, DataSharingAgreementStatus, ObjectRef, SupersededFor};
 
 /// One write.
@@ -155,8 +155,11 @@ pub fn owner_reference(grant: &str, uid: &str) -> OwnerReference {
 /// Whether nobody owns a policy but those that are planned to: with another owner it would go when that one goes, past
 /// everything that keeps others from deleting it.
 pub fn is_owned_alike(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
-    let owners = |policy: &NetworkPolicy| policy.metadata.owner_references.clone().unwrap_or_default();
     owners(planned) == owners(present)
+}
+
+fn owners(policy: &NetworkPolicy) -> &[OwnerReference] {
+    policy.metadata.owner_references.as_deref().unwrap_or_default()
 }
 
 /// Whether a policy says just what another does, whatever else surrounds it.
@@ -291,14 +294,10 @@ fn allow_stands(
     present: &NetworkPolicy,
     observed: &Observed,
 ) -> bool {
-    let owners = present.metadata.owner_references.as_deref().unwrap_or_default();
+    let uid = |at: &ObjectRef| observed.grants.get(at).and_then(|grant| grant.uid());
     let owned = match owner {
-        Some(at) => observed
-            .grants
-            .get(at)
-            .and_then(|grant| grant.uid())
-            .is_some_and(|uid| owners == [owner_reference(&at.name, &uid)]),
-        None => owners.is_empty(),
+        Some(at) => uid(at).is_some_and(|uid| owners(present) == [owner_reference(&at.name, &uid)]),
+        None => owners(present).is_empty(),
     };
     owned && says_the_same(planned, present) && carries(&planned.metadata, &present.metadata)
 }

@@ -58,7 +58,8 @@ const OF_A_ROW: [&str; 3] = ["context.role", "context.article6", "context.articl
 /// Those that only a question about a purpose has.
 const OF_A_PURPOSE: [&str; 3] =
     ["context.purpose", "context.purposeData", "context.purposeMaxIdentifiability"];
-/// Whether one word was probably meant to be another: a letter or two differ, and not most of it.
+/// Whether one word was probably meant to be another: a letter or two differ, and not most of it. Nearer than a misspelling
+/// of people's words has to be (`words`): these are short, and one that is not read says nothing.
 fn is_slip(meant: &str, written: &str) -> bool {
     strsim::damerau_levenshtein(meant, written) <= if meant.len() > 4 { 2 } else { 1 }
 }

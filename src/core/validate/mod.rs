@@ -37,8 +37,8 @@ use self::shape_problem::ShapeProblem;
 use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Model, ObjectRecord, Remembered};
 use super::parallel;
-use super::snapshot::{Snapshot, Sourced, Unreadable};
-use concordat_api::{API_VERSION, ObjectRef};
+use super::snapshot::{Snapshot, Sourced, Unreadable, reference};
+use concordat_api::API_VERSION;
 
 /// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
 /// rest of the model.
@@ -253,11 +253,6 @@ impl Checked<'_> {
 /// The namespace of a namespaced object; files have been refused where it is missing.
 fn namespace(object: &impl ResourceExt) -> String {
     object.namespace().unwrap_or_default()
-}
-
-/// Namespace and name of a namespaced object, as others refer to it.
-fn reference(object: &impl ResourceExt) -> ObjectRef {
-    ObjectRef { namespace: namespace(object), name: object.name_any() }
 }
 
 /// Names in backticks, with commas. The first stand for all where there are many: of a thousand objects that share one

@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::ResourceExt as _;
 
 use super::check::Check;
 use super::{Checked, listed, namespace, reference};
@@ -31,7 +30,8 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
         .iter()
         .map(|agreement| (reference(&*agreement.object), &agreement.object.spec))
         .collect();
-    let homes = homes(snapshot);
+    let homes: BTreeMap<String, String> =
+        snapshot.homes().map(|(org, home)| (org.to_owned(), home.to_owned())).collect();
     let unreadable = snapshot.unreadable_of("PartnerOrg");
     checked.model.homeless =
         unreadable.map(|it| it.key().name).filter(|name| !homes.contains_key(name)).collect();
@@ -85,14 +85,6 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
     }
     checked.model.words = words;
     objects
-}
-
-fn homes(snapshot: &Snapshot) -> BTreeMap<String, String> {
-    let read =
-        snapshot.orgs.iter().map(|org| (org.object.name_any(), org.object.spec.home_namespace.clone()));
-    let unreadable = snapshot.unreadable_of("PartnerOrg");
-    let unreadable = unreadable.filter_map(|it| Some((it.key().name, it.name("/homeNamespace")?.to_owned())));
-    unreadable.chain(read).collect()
 }
 
 fn said(signature: &AgreementSignature) -> Said {

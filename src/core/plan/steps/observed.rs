@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt as _};
 use crate::finding::ObjectKey;
 use crate::plan::StatusBody;
 use crate::shared::Shared;
-use crate::snapshot::{Snapshot, Sourced};
+use crate::snapshot::{Snapshot, Sourced, reference};
 use concordat_api::{DataAccessGrant, Egress, ObjectRef};
 
 /// What stands in the cluster.
@@ -155,11 +155,6 @@ fn place(meta: &ObjectMeta) -> ObjectRef {
         namespace: meta.namespace.clone().unwrap_or_default(),
         name: meta.name.clone().unwrap_or_default(),
     }
-}
-
-/// Namespace and name; a namespaced object in a cluster has both.
-pub(super) fn reference<K: Resource>(object: &K) -> ObjectRef {
-    ObjectRef { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 fn by_name<K: Resource>(objects: Vec<Shared<K>>) -> BTreeMap<ObjectRef, Shared<K>> {

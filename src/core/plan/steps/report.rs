@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::ResourceExt;
 
-use super::observed::{Observed, ObservedStatus, reference};
+use super::observed::{Observed, ObservedStatus};
 use super::{
     Act, PlannedKey, Stage, Step, Wanted, grant_agreement, grant_key, is_closed_for_good, policy_key,
 };
@@ -18,6 +18,7 @@ use crate::finding::ObjectKey;
 use crate::parallel;
 use crate::plan::types::{AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT, StatusBody};
 use crate::report::NOT_IN_THIS_CLUSTER;
+use crate::snapshot::reference;
 use concordat_api::{
     Condition, ConditionStatus, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
 };
