@@ -273,6 +273,92 @@ fn a_plan_and_an_explanation_show_no_more_than_who_can_does() {
     }
 }
 
+/// The bins of Chorley, with these rules of the place in the place of its own.
+fn chorley_with(cedar: &str) -> String {
+    let mut texts = Vec::new();
+    for folder in [S01.to_owned(), format!("{S01}/signatures")] {
+        let files = fs::read_dir(&folder).unwrap().map(|it| it.unwrap().path());
+        let files = files
+            .filter(|it| it.extension().is_some_and(|it| it == "yaml") && !it.ends_with("local-policy.yaml"));
+        texts.extend(files.map(|it| fs::read_to_string(it).unwrap()));
+    }
+    let test = serde_json::json!({
+        "name": "nothing is sold", "at": "2026-11-22T09:00:00Z", "expect": { "decision": false },
+        "request": {
+            "subject": { "type": "OrgFunction", "id": "northvale-pcn/care-team" }, "action": { "name": "extract" },
+            "resource": { "type": "DataProduct", "id": "northvale-pcn/frailty-register" },
+            "context": { "purpose": "Marketing", "region": "GB" },
+        },
+    });
+    let policy = serde_json::json!({
+        "apiVersion": "concordat.dev/v1alpha1", "kind": "LocalPolicy",
+        "metadata": { "namespace": "chorley-place", "name": "ours" },
+        "spec": {
+            "footprint": "chorley", "owner": "The board", "reason": "we want it so",
+            "reviewBy": "2027-11-22T00:00:00Z", "cedar": cedar, "tests": [test],
+        },
+    });
+    texts.push(policy.to_string());
+    texts.join("\n---\n")
+}
+
+/// A rule of the place that denies whatever a request says keeps its path out of every list, and one that may let a request
+/// through is named beside it.
+#[test]
+fn what_a_place_denies_whatever_is_asked_is_listed_by_nobody() {
+    let bins = "chorley-council/assisted-bin-collections ProactiveCare";
+    let frailty = "northvale-pcn/frailty-register ProactiveCare";
+    let forbid = |resource: &str, condition: &str| {
+        format!(
+            "@id(\"no\") @reason(\"Not here\") forbid (principal, action in Concordat::Action::\"useData\", {resource}) {condition};"
+        )
+    };
+    let the_bins = r#"resource == Concordat::DataProduct::"chorley-council/assisted-bin-collections""#;
+    let cases = [
+        ("cannot be read", "forbid (".to_owned(), vec![], "chorley-place/ours"),
+        ("everything", forbid("resource", ""), vec![], "chorley-place/ours#no"),
+        ("one product", forbid(the_bins, ""), vec![frailty], "chorley-place/ours#no"),
+        (
+            "one purpose",
+            forbid("resource", r#"when { context.purpose == "ProactiveCare" }"#),
+            vec![],
+            "chorley-place/ours#no",
+        ),
+        ("another", forbid("resource", r#"when { context.purpose == "Planning" }"#), vec![bins, frailty], ""),
+        (
+            "some accounts",
+            forbid("resource", r#"when { principal is Concordat::Workload }"#),
+            vec![bins, frailty],
+            "",
+        ),
+        ("some requests", forbid("resource", "unless { context.explicitConsent }"), vec![bins, frailty], ""),
+    ];
+    for (what, cedar, expected, denied_by) in cases {
+        let world = chorley_with(&cedar);
+        let output = run_with(&["who-can", "-", "-o=json", AT], &world);
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let grants = answer["grants"].as_array().unwrap().iter();
+        let listed: std::collections::BTreeSet<String> = grants
+            .map(|it| format!("{} {}", it["product"].as_str().unwrap(), it["purpose"].as_str().unwrap()))
+            .collect();
+        assert_eq!(listed.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{what}");
+        let denying = answer["deniedBy"].as_array().unwrap().iter().map(|it| it["rule"].as_str().unwrap());
+        assert_eq!(denying.collect::<Vec<_>>().join(" "), denied_by, "{what}");
+
+        let plan = String::from_utf8(run_with(&["plan", "-", AT], &world).stdout).unwrap();
+        let plan = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(
+            plan.contains(&format!("nothing, because of {denied_by}: ")),
+            !denied_by.is_empty(),
+            "{what}: {plan}"
+        );
+        let human = run_with(&["who-can", "-", AT], &world);
+        let told = String::from_utf8(human.stderr).unwrap();
+        let is_told = told.contains("local rules deny some of what the terms open");
+        assert_eq!(is_told && told.contains(denied_by), !denied_by.is_empty(), "{what}: {told}");
+    }
+}
+
 #[test]
 fn a_line_of_standard_input_is_shown() {
     let arguments = ["check", "-", AT];
@@ -534,7 +620,7 @@ fn who_can_lists_what_the_access_gate_allows_and_nothing_else() {
         let (snapshot, findings, _) = concordat_source::files::read(&[folder.into()]);
         assert_eq!(findings, []);
         let judgement = Judgement::new(&snapshot, "2026-11-22T12:00:00Z".parse().unwrap());
-        let listed = who_can(&judgement, &Filter::default()).unwrap();
+        let listed = who_can(&judgement, &Filter::default()).unwrap().grants;
         assert!(!listed.is_empty(), "{folder}");
         let model = &judgement.model;
         let vocabulary = &model.frameworks.values().next().unwrap().spec.vocabulary;
@@ -573,7 +659,7 @@ fn who_can_lists_what_the_access_gate_allows_and_nothing_else() {
         }
         for permission in listed {
             let then = Judgement::new(&snapshot, permission.until);
-            let still = who_can(&then, &Filter::default()).unwrap();
+            let still = who_can(&then, &Filter::default()).unwrap().grants;
             let same = |it: &concordat_core::policy::Permission| {
                 (&it.org, &it.function, &it.product, &it.purpose)
                     == (&permission.org, &permission.function, &permission.product, &permission.purpose)

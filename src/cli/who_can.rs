@@ -14,7 +14,7 @@ use super::output::wrap::wrap;
 use super::output::{Printer, count};
 use concordat_api::{DataAction, ObjectRef, Workload};
 use concordat_core::evaluate::Judgement;
-use concordat_core::policy::{Filter, LocalWord, Permission, UnknownName, who_can};
+use concordat_core::policy::{Filter, LocalWord, Permission, UnknownName, WhoCan, who_can};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -65,7 +65,7 @@ enum Format {
     /// For people.
     #[default]
     Human,
-    /// For scripts: `{grants: […]}`.
+    /// For scripts: `{grants: […], deniedBy: […]}`.
     Json,
 }
 
@@ -91,12 +91,12 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     };
     let progress = printer.progress("judging");
     let judgement = Judgement::new(&loaded.snapshot, at);
-    let permissions = who_can(&judgement, &filter);
+    let answer = who_can(&judgement, &filter);
     drop(progress);
 
     loaded.report_errors(&judgement.findings, printer);
-    let permissions = match permissions {
-        Ok(permissions) => permissions,
+    let WhoCan { grants, denied_by } = match answer {
+        Ok(answer) => answer,
         Err(error) => {
             let UnknownName { near, .. } = &error;
             let help = near.as_ref().map(|near| format!("did you mean `{near}`?"));
@@ -105,13 +105,14 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         }
     };
     match output {
-        Format::Human => human(&permissions, printer),
+        Format::Human => human(&grants, printer),
         Format::Json => {
             let grants: Vec<Grant<'_>> =
-                permissions.iter().map(|permission| Grant::new(permission, &judgement)).collect();
-            printer.stdout_json(&json!({ "grants": grants }));
+                grants.iter().map(|permission| Grant::new(permission, &judgement)).collect();
+            printer.stdout_json(&json!({ "grants": grants, "deniedBy": denied_by }));
         }
     }
+    talk_about_denied(&denied_by, printer);
     talk_about_closed(&judgement, &filter, printer);
     if loaded.is_partial() { Exit::Unknown } else { Exit::Yes }
 }
@@ -205,6 +206,17 @@ fn human(permissions: &[Permission], printer: &mut Printer) {
         printer.note(
             "whether a local rule applies depends on the request; `concordat explain --request FILE` decides one",
         );
+    }
+}
+
+/// Names the local rules that keep out of the list what the terms open.
+fn talk_about_denied(denied_by: &BTreeSet<LocalWord>, printer: &mut Printer) {
+    if denied_by.is_empty() {
+        return;
+    }
+    printer.note("local rules deny some of what the terms open, whatever a request says; that is not listed");
+    for LocalWord { rule, reason } in denied_by {
+        printer.stderr(format!("      {rule}: {reason}"));
     }
 }
 

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::evaluate::Judgement;
 use super::finding::{Code, Finding};
 use super::model::{Agreement, FunctionRef, Model, Remembered};
-use super::policy::{Assessment, BrokenRule, ClosedFlow, PartyState, levels, written_dates};
+use super::policy::{Assessment, BrokenRule, ClosedFlow, PartyState, reach, written_dates};
 use super::report;
 use super::sign::{self, SignatureRequest};
 use super::snapshot::Snapshot;
@@ -344,7 +344,7 @@ fn open(judgement: &Judgement, agreement: &Agreement, assessment: &Assessment) -
     let mut paths = Vec::new();
     for flow in &assessment.flows {
         for purpose in &flow.purposes {
-            let mut by_level = levels(judgement, agreement, flow, purpose);
+            let mut by_level = reach(judgement, agreement, flow, purpose).by_level;
             if by_level.is_empty() {
                 // the path is open, and nobody can go it
                 by_level.insert(purpose.max_identifiability, Vec::new());

@@ -366,7 +366,7 @@ fn whatever_is_allowed_is_said_by_who_can_and_open_where_it_is_asked_at_its_leve
     let mut seen = 0;
     for case in cases(150) {
         let judgement = Judgement::new(&door::snapshot(&case.manifests), case.generated.at);
-        let permissions = who_can(&judgement, &Filter::default()).unwrap();
+        let permissions = who_can(&judgement, &Filter::default()).unwrap().grants;
         let open = door::open(&judgement);
         for request in &case.requests {
             let answer = door::decide(&judgement, request);
@@ -409,6 +409,53 @@ fn whatever_is_allowed_is_said_by_who_can_and_open_where_it_is_asked_at_its_leve
         }
     }
     assert!(seen > 10, "{seen}");
+}
+
+#[test]
+fn whatever_who_can_lists_is_allowed_to_who_brings_everything_but_for_a_local_rule_that_it_names() {
+    let (mut allowed, mut denied) = (0, 0);
+    for case in cases(400) {
+        let judgement = Judgement::new(&door::snapshot(&case.manifests), case.generated.at);
+        for permission in who_can(&judgement, &Filter::default()).unwrap().grants {
+            let may_forbid: Vec<&str> = permission.may_forbid.iter().map(|it| it.rule.as_str()).collect();
+            let agreement = judgement.model.agreements.get(&permission.agreement).unwrap();
+            let onward = &agreement.spec.onward_sharing.to;
+            for action in &permission.actions {
+                let request = |onward_to: Option<&String>| {
+                    json!({
+                        "subject": {"type": "OrgFunction", "id": format!("{}/{}", permission.org, permission.function)},
+                        "action": {"name": action},
+                        "resource": {"type": "DataProduct", "id": permission.product.to_string()},
+                        "context": {
+                            "purpose": permission.purpose, "identifiability": permission.max_identifiability,
+                            "roles": permission.roles.clone().unwrap_or_default(), "region": "GB",
+                            "legitimateRelationship": true, "explicitConsent": true, "optOutsApplied": true,
+                            "minCellCount": 1000, "caseReference": "CASE-1", "onwardTo": onward_to,
+                        },
+                    })
+                };
+                // to one of those to whom it may be passed on
+                let receivers: Vec<Option<&String>> = if action.as_str() == "shareOnward" {
+                    onward.iter().map(Some).collect()
+                } else {
+                    vec![None]
+                };
+                let agreement = permission.agreement.to_string();
+                let answers: Vec<_> = receivers
+                    .into_iter()
+                    .map(|it| door::decide_by(&judgement, &request(it), &agreement))
+                    .collect();
+                let answer = answers.iter().find(|it| it.decision).or(answers.first()).unwrap();
+                let is_named = || answer.rules.iter().all(|rule| may_forbid.contains(&rule.as_str()));
+                let right = answer.decision || (answer.tier == Tier::Local && is_named());
+                let seed = case.generated.seed;
+                assert!(right, "seed {seed}: {permission:?} is listed, and {action} is {answer:?}");
+                if answer.decision { allowed += 1 } else { denied += 1 }
+            }
+        }
+    }
+    eprintln!("{allowed} allowed, {denied} denied by a local rule that is named");
+    assert!(allowed > 100, "{allowed}");
 }
 
 /// Rules by which a request is denied only for what the caller says or leaves out, and never for the path.

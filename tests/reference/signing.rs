@@ -206,7 +206,7 @@ impl Model<'_> {
     }
 
     /// Takes out of what a recipient is assumed to have signed, in an emergency, what a delegate had said no to before its
-    /// delegation ended.
+    /// delegation ended, or may have.
     fn keep_lapsed_noes(
         &self,
         agreement: &Object<Agreement>,
@@ -216,14 +216,14 @@ impl Model<'_> {
         purposes: &mut BTreeSet<String>,
     ) {
         let Some(party) = self.orgs.get(org) else { return };
-        for signature in &self.world.signatures {
-            let Signature { agreement: about, party: of, .. } = &signature.spec;
-            if *about != agreement.key || of != org || !is_whole(&signature.spec) {
-                continue;
-            }
+        let about = |it: &&Object<Signature>| it.spec.agreement == agreement.key && it.spec.party == org;
+        let whole = self.world.signatures.iter().filter(about).filter(|it| is_whole(&it.spec));
+        let whole = whole.map(|it| (&it.key.namespace, it.deleted, Some(&it.spec)));
+        let broken = self.world.broken.iter().filter(|it| may_be_about(it, &agreement.key, org));
+        for (namespace, deleted, said) in whole.chain(broken.map(|it| (&it.key.namespace, false, None))) {
             let to = |it: &str| {
                 let home = self.world.orgs.iter().find(|org| org.key.name == it);
-                home.is_some_and(|org| org.spec.home_namespace == signature.key.namespace)
+                home.is_some_and(|org| org.spec.home_namespace == *namespace)
             };
             // whose leave had ended before the agreement began could never speak of it
             let in_its_time = |it: &&Delegation| {
@@ -236,10 +236,10 @@ impl Model<'_> {
                 .iter()
                 .filter(|it| to(&it.to))
                 .filter(in_its_time)
-                .partition(|it| at < it.until && self.is_active(&it.to, at) && !signature.deleted);
+                .partition(|it| at < it.until && self.is_active(&it.to, at) && !deleted);
             if valid.is_empty() {
                 let limit: Limit = lapsed.iter().flat_map(|it| it.purposes.iter().cloned()).collect();
-                let kept = stands(&signature.spec, codes, at).purposes;
+                let kept = said.map(|it| stands(it, codes, at).purposes).unwrap_or_default();
                 purposes.retain(|it| !limit.contains(it) || kept.contains(it));
             }
         }

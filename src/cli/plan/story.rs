@@ -10,7 +10,7 @@ use concordat_api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, Part
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
-use concordat_core::policy::{Flow, levels};
+use concordat_core::policy::{Flow, LocalWord, Reach, reach};
 use concordat_core::report::explaining_condition;
 use concordat_core::snapshot::Snapshot;
 
@@ -196,9 +196,12 @@ fn purposes(grant: &DataAccessGrant, judgement: &Judgement) -> Vec<(String, Stri
     for (flow, purpose) in flows.flat_map(|flow| flow.purposes.iter().map(move |purpose| (flow, purpose))) {
         let roles =
             purpose.roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
-        let by_level = levels(judgement, agreement, flow, purpose);
+        let Reach { by_level, denied_by } = reach(judgement, agreement, flow, purpose);
         if by_level.is_empty() {
-            let nothing = "nothing, as national rules deny every request for it".to_owned();
+            let nothing = match denied_by.first() {
+                Some(LocalWord { rule, reason }) => format!("nothing, because of {rule}: {reason}"),
+                None => "nothing, as national rules deny every request for it".to_owned(),
+            };
             told.push((purpose.code.clone(), nothing));
         }
         for (level, actions) in by_level.into_iter().rev() {

@@ -245,8 +245,8 @@ impl Said {
     }
 }
 
-/// What delegates say together. Of several none counts; what cannot be read is held against what was delegated to its
-/// namespace, until the delegation ends.
+/// What delegates say together. Of several none counts. Once a delegation has ended, its yes is over and its no stays; what
+/// cannot be read may have been a no.
 fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, terms_hash: &str) -> Voice {
     let mut said: Vec<(&Said, BTreeSet<String>)> = Vec::new();
     let mut unknown: BTreeSet<String> = BTreeSet::new();
@@ -274,7 +274,11 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
                 lapsed.extend(against);
                 has_left |= standing.is_out();
             }
-            Word::Unknown => {}
+            Word::Unknown => {
+                let over = of(false);
+                has_left |= !over.is_empty();
+                lapsed.extend(over);
+            }
         }
     }
     let doubled = in_one.values().any(|count| *count > 1);
@@ -399,12 +403,12 @@ mod tests {
     }
 
     #[test]
-    fn what_a_delegate_wrote_and_cannot_be_read_is_held_against_what_was_delegated_until_then() {
+    fn what_a_delegate_wrote_and_cannot_be_read_is_held_against_what_was_delegated() {
         let yes = delegated("friend", &["Care"], LATE, said(SignatureState::Signed, &[], &[]));
         let broken = delegated("other", &["Planning"], BETWEEN, Word::Unknown);
         let words = Words { own: Vec::new(), delegated: vec![yes, broken] };
         assert_eq!(heard(&words, EARLY, "now"), is(Standing::Signed, "Care", "Planning"));
-        assert_eq!(heard(&words, BETWEEN, "now"), is(Standing::Signed, "Care", ""));
-        assert_eq!(heard(&words, LATE, "now"), is(Standing::NotSigned, "", ""));
+        assert_eq!(heard(&words, BETWEEN, "now"), is(Standing::Signed, "Care", "Planning"));
+        assert_eq!(heard(&words, LATE, "now"), is(Standing::NotSigned, "", "Planning"));
     }
 }

@@ -362,13 +362,14 @@ impl Change {
                     .zip(self.permit());
                 if let Some((footprint, policy)) = place {
                     let reference = ObjectRef { namespace: footprint.clone(), name: "permit".to_owned() };
-                    let json = policy.to_json().unwrap_or_default();
+                    let json = Arc::new(policy.to_json().unwrap_or_default());
                     let rule = LocalRule {
                         id: format!("{reference}#permit"),
                         reason: "a permit of the place".to_owned(),
                         literals: Arc::new(policy.entity_literals().into_iter().collect()),
                         policy,
-                        clauses: lazily(Arc::new(json)),
+                        clauses: lazily(Arc::clone(&json)),
+                        json,
                     };
                     let policy = LocalPolicy {
                         reference: reference.clone(),

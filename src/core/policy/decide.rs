@@ -18,7 +18,7 @@ use super::near_miss::{closest_agreement, miss, nothing_permits};
 use super::remedy::wire;
 use super::resolve::ResolvedRequest;
 use super::step::Step;
-use super::{LocalPolicy, LocalRule, names, rule_order};
+use super::{LocalPolicy, LocalRule, LocalWord, names, rule_order};
 use crate::model::{Agreement, Model};
 use crate::text::is_blank;
 use concordat_api::{
@@ -137,21 +137,32 @@ fn readable<'m>(
     conclude(verdicts)
 }
 
-/// Whether the ceiling lets a request through under one agreement in force, whatever its place says.
-pub(super) fn passes_ceiling(
+/// What stands in the way of a request under one agreement in force, whatever else it says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Bar {
+    /// A guardrail of the national framework.
+    Ceiling,
+    /// What a place says of every such request.
+    Place(LocalWord),
+}
+
+/// What stands in the way of a request under one agreement in force: the ceiling, or what the place says of every request
+/// like it. A local rule with conditions may let others through and bars nothing.
+pub(super) fn bar(
     model: &Model,
     assessments: &Assessments,
     agreement: &Agreement,
     request: &AccessRequest,
     now: Timestamp,
-) -> bool {
-    let passes = || {
+) -> Option<Bar> {
+    let barred = || {
         let asked = ResolvedRequest::resolve(model, request).ok()?;
         let listed = (asked.product.reference.clone(), asked.function.clone());
         assessments.candidates.get(&listed)?.get(&agreement.reference)?;
+        let policies: Vec<&LocalPolicy> = model.policies.values().collect();
         let candidate = Candidate {
             model,
-            policies: &[],
+            policies: &policies,
             assessments,
             agreement,
             assessment: assessments.agreements.get(&agreement.reference)?,
@@ -159,10 +170,9 @@ pub(super) fn passes_ceiling(
             asked: &asked,
             now,
         };
-        let (_, _, outcome) = candidate.national(&[]).ok()?;
-        Some(matches!(outcome, Outcome::Allowed(_) | Outcome::Silent))
+        candidate.bar().ok()
     };
-    passes().unwrap_or(false)
+    barred().unwrap_or(Some(Bar::Ceiling))
 }
 
 /// The local rules, of these policies, that match a request under one agreement: the permits that apply and the forbids
@@ -339,7 +349,7 @@ impl Candidate<'_> {
         }
         // 2. the place set
         if let Some(doubt) = self.doubt() {
-            return Err(doubt);
+            return Err(doubt.to_string());
         }
         let policies = self.place_set(local)?;
         Ok(match question.ask(&policies, &entities) {
@@ -417,13 +427,33 @@ impl Candidate<'_> {
         .pairs()
     }
 
-    /// Why a local policy that cannot be loaded may forbid this; none where no such policy binds here.
-    fn doubt(&self) -> Option<String> {
+    /// A local policy that cannot be loaded and may forbid this.
+    fn doubt(&self) -> Option<&PolicyInDoubt> {
         let (controller, recipient) = (&self.asked.product.spec.controller, &self.asked.function.org);
-        let doubts = self.model.policies_in_doubt.iter();
-        let mut binding =
-            doubts.filter(|doubt| doubt.binds(self.model, self.agreement, controller, recipient));
-        binding.next().map(PolicyInDoubt::to_string)
+        let mut doubts = self.model.policies_in_doubt.iter();
+        doubts.find(|doubt| doubt.binds(self.model, self.agreement, controller, recipient))
+    }
+
+    fn bar(&self) -> Result<Option<Bar>, String> {
+        let local = self.local_rules();
+        let (question, entities, outcome) = self.national(&local)?;
+        match outcome {
+            Outcome::Error(_) | Outcome::Forbidden(_) => return Ok(Some(Bar::Ceiling)),
+            // the floor: no place has a say
+            Outcome::Allowed(_) => return Ok(None),
+            Outcome::Silent => {}
+        }
+        if let Some(doubt) = self.doubt() {
+            return Ok(Some(Bar::Place(doubt.into())));
+        }
+        let always = local.iter().filter(|rule| rule.forbids_whatever_is_said());
+        let set = PolicySet::from_policies(always.map(|rule| rule.policy.clone()));
+        let Outcome::Forbidden(rules) = question.ask(&set.map_err(|error| error.to_string())?, &entities)
+        else {
+            return Ok(None);
+        };
+        let reason = local_reason(&local, &rules);
+        Ok(rules.into_iter().next().map(|rule| Bar::Place(LocalWord { rule, reason })))
     }
 
     /// The local rules that bind here.

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, EntityUid, Policy, PolicyId};
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PrincipalConstraint};
 use jiff::Timestamp;
+use serde_json::Value as Json;
 
 use super::clauses::Clauses;
 use super::dates::add_months;
@@ -16,6 +17,7 @@ use super::framework::Framework;
 use super::load::{Rule, load, may_forbid};
 use super::own_tests::{Tested, test_all};
 use super::problem::PolicyProblem;
+use super::reads::Reads;
 use super::words::{self, Word};
 use super::{lint, names};
 use crate::finding::{Code, Finding, Severity};
@@ -135,10 +137,32 @@ pub struct LocalRule {
     pub id: String,
     pub reason: String,
     pub policy: Policy,
+    /// Its structure, as Cedar's JSON has it.
+    pub(super) json: Arc<Json>,
     /// What it needs, or what keeps it from firing.
     pub(super) clauses: Clauses,
     /// The entities that it names.
     pub(super) literals: Arc<BTreeSet<EntityUid>>,
+}
+
+impl LocalRule {
+    /// Whether it forbids a path whatever a request says beside its purpose and level: it reads nothing else of the context,
+    /// and nothing by which one account of a recipient differs from another.
+    pub(super) fn forbids_whatever_is_said(&self) -> bool {
+        const SETTLED: [&str; 5] = ["agreement", "framework", "now", "purpose", "identifiability"];
+        let is_settled = |path: &str| {
+            let mut names = path.split('.');
+            match (names.next(), names.next()) {
+                (Some("context"), name) => name.is_some_and(|name| SETTLED.contains(&name)),
+                // an account may be something, or lie somewhere, that its function is or does not
+                (Some("principal"), None) => false,
+                _ => true,
+            }
+        };
+        self.policy.effect() == Effect::Forbid
+            && self.policy.principal_constraint() == PrincipalConstraint::Any
+            && Reads::of(&self.json).paths().all(is_settled)
+    }
 }
 
 /// Loads the local policies of a snapshot into the model.
@@ -340,11 +364,12 @@ fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule>
     let mut rules: Vec<LocalRule> = rules
         .iter()
         .filter(|rule| permits || rule.policy.effect() == Effect::Forbid)
-        .map(|Rule { policy, clauses, literals, .. }| {
+        .map(|Rule { policy, json, clauses, literals, position: _ }| {
             let id = format!("{reference}#{}", policy.id());
             LocalRule {
                 reason: policy.annotation("reason").unwrap_or_default().to_owned(),
                 policy: policy.new_id(PolicyId::new(&id)),
+                json: Arc::clone(json),
                 clauses: Arc::clone(clauses),
                 literals: Arc::clone(literals),
                 id,

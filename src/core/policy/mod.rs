@@ -65,4 +65,4 @@ pub use schema::{SCHEMA_TEXT, schema};
 pub use signing::{PartyState, Signing};
 pub use succession::{Ended, Succession};
 pub use test::{TestOutcome, run_own_test, run_test};
-pub use who_can::{Filter, LocalWord, Permission, UnknownName, levels, who_can};
+pub use who_can::{Filter, LocalWord, Permission, Reach, UnknownName, WhoCan, reach, who_can};

@@ -1,19 +1,19 @@
 //! Who may do what to which product, for what, and until when: the open flows of a judgement, read the other way
 //! round.
 //!
-//! What is listed here is what the terms open, as far as the national ceiling lets it. Local rules are named beside it
-//! and not evaluated, as whether they apply depends on each request: a permit of the place may add roles, and a forbid
-//! may still deny.
+//! What is listed here is what the terms open, as far as the national ceiling lets it and the place does not deny every
+//! request for it. Other local rules are named beside it, as whether they apply depends on each request: a permit of the
+//! place may add roles, and a forbid may still deny.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use cedar_policy::{ActionConstraint, Effect, EntityUid, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{ActionConstraint, Effect, EntityUid, PrincipalConstraint, ResourceConstraint};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use super::decide::passes_ceiling;
-use super::{Flow, FlowPurpose, lint, names};
+use super::decide::{Bar, bar};
+use super::{Flow, FlowPurpose, LocalRule, PolicyInDoubt, lint, names};
 use crate::evaluate::Judgement;
 use crate::model::{Agreement, FunctionRef, Model};
 use crate::validate::shape::nearest;
@@ -76,6 +76,21 @@ pub struct LocalWord {
     pub reason: String,
 }
 
+impl From<&PolicyInDoubt> for LocalWord {
+    fn from(doubt: &PolicyInDoubt) -> Self {
+        Self { rule: doubt.reference.to_string(), reason: doubt.to_string() }
+    }
+}
+
+/// The answer: what may be done, and what local rules alone keep out of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WhoCan {
+    pub grants: Vec<Permission>,
+    /// The local rules that deny every request for something that the terms open and the ceiling allows.
+    pub denied_by: BTreeSet<LocalWord>,
+}
+
 fn as_text<S: Serializer>(reference: &ObjectRef, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(reference)
 }
@@ -83,10 +98,10 @@ fn as_text<S: Serializer>(reference: &ObjectRef, serializer: S) -> Result<S::Ok,
 /// Everything that a filter matches, by product, recipient, purpose and agreement.
 ///
 /// A filter that names something which nobody has is an error, as an empty answer would look like a denial.
-pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<Vec<Permission>, UnknownName> {
+pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<WhoCan, UnknownName> {
     check(judgement, filter)?;
     let Judgement { at: _, model, findings: _, assessments, moments: _ } = judgement;
-    let mut permissions = Vec::new();
+    let WhoCan { mut grants, mut denied_by } = WhoCan::default();
     for (reference, assessment) in &assessments.agreements {
         let Some(agreement) = model.agreements.get(reference) else {
             continue;
@@ -98,14 +113,14 @@ pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<Vec<Permission>
                     continue;
                 }
                 let local = Local { model, agreement, product: &flow.product, recipient: &flow.recipient };
-                let by_level = levels(judgement, agreement, flow, purpose);
-                for (max_identifiability, mut actions) in by_level.into_iter().rev() {
-                    actions.retain(|action| filter.action.is_none_or(|wanted| wanted == *action));
-                    if actions.is_empty() {
-                        continue;
-                    }
+                let is_asked = |action: DataAction| filter.action.is_none_or(|wanted| wanted == action);
+                let asked = purpose.actions.iter().copied().filter(|action| is_asked(*action)).collect();
+                let asked = FlowPurpose { actions: asked, ..purpose.clone() };
+                let Reach { by_level, denied_by: words } = reach(judgement, agreement, flow, &asked);
+                denied_by.extend(words);
+                for (max_identifiability, actions) in by_level.into_iter().rev() {
                     let (may_add, may_forbid) = local.words(&actions);
-                    permissions.push(Permission {
+                    grants.push(Permission {
                         org: flow.recipient.org.clone(),
                         function: flow.recipient.function.clone(),
                         product: flow.product.clone(),
@@ -122,8 +137,8 @@ pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<Vec<Permission>
             }
         }
     }
-    permissions.sort_by(|a, b| order(a).cmp(&order(b)));
-    Ok(permissions)
+    grants.sort_by(|a, b| order(a).cmp(&order(b)));
+    Ok(WhoCan { grants, denied_by })
 }
 
 fn order(permission: &Permission) -> (&ObjectRef, &str, &str, &str, &ObjectRef) {
@@ -149,44 +164,56 @@ impl Filter {
     }
 }
 
-/// What a purpose of an open path really allows: its actions by the highest level at which no guardrail stands in the
-/// way of a request that brings all that rules ask for. The ceiling may be lower than the terms, and differ from one
-/// action to the next; an action that it allows at no level is left out.
-pub fn levels(
-    judgement: &Judgement,
-    agreement: &Agreement,
-    flow: &Flow,
-    purpose: &FlowPurpose,
-) -> BTreeMap<Identifiability, Vec<DataAction>> {
-    use Identifiability::{AggregateSmallNumbers, AggregateSuppressed, Identifiable, Pseudonymised};
-    let mut by_level: BTreeMap<Identifiability, Vec<DataAction>> = BTreeMap::new();
-    for action in &purpose.actions {
-        let level = [Identifiable, Pseudonymised, AggregateSmallNumbers, AggregateSuppressed]
-            .into_iter()
-            .filter(|level| *level <= purpose.max_identifiability)
-            .find(|level| passes(judgement, agreement, flow, purpose, *action, *level));
-        if let Some(level) = level {
-            by_level.entry(level).or_default().push(*action);
-        }
-    }
-    by_level
+/// What a purpose of an open path really allows.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Reach {
+    /// Its actions by the highest level at which nothing stands in the way of a request that brings all that rules ask
+    /// for. That may be lower than in the terms, and differ from one action to the next; an action that is allowed at no
+    /// level is left out.
+    pub by_level: BTreeMap<Identifiability, Vec<DataAction>>,
+    /// The local rules that deny every request for an action at a level that the ceiling allows.
+    pub denied_by: BTreeSet<LocalWord>,
 }
 
-fn passes(
+/// What a purpose of an open path really allows.
+pub fn reach(judgement: &Judgement, agreement: &Agreement, flow: &Flow, purpose: &FlowPurpose) -> Reach {
+    use Identifiability::{AggregateSmallNumbers, AggregateSuppressed, Identifiable, Pseudonymised};
+    let Reach { mut by_level, mut denied_by } = Reach::default();
+    for action in &purpose.actions {
+        let levels = [Identifiable, Pseudonymised, AggregateSmallNumbers, AggregateSuppressed];
+        for level in levels.into_iter().filter(|level| *level <= purpose.max_identifiability) {
+            match bar_at(judgement, agreement, flow, purpose, *action, level) {
+                Some(Bar::Ceiling) => continue,
+                Some(Bar::Place(word)) => {
+                    denied_by.insert(word);
+                    continue;
+                }
+                None => {
+                    by_level.entry(level).or_default().push(*action);
+                    break;
+                }
+            }
+        }
+    }
+    Reach { by_level, denied_by }
+}
+
+/// What stands in the way of a request that brings all that rules ask for.
+fn bar_at(
     judgement: &Judgement,
     agreement: &Agreement,
     flow: &Flow,
     purpose: &FlowPurpose,
     action: DataAction,
     level: Identifiability,
-) -> bool {
+) -> Option<Bar> {
     let Judgement { at, model, assessments, findings: _, moments: _ } = judgement;
     let onward = &agreement.spec.onward_sharing.to;
     let receivers: Vec<Option<&String>> = match action {
         DataAction::ShareOnward if !onward.is_empty() => onward.iter().map(Some).collect(),
         _ => vec![None],
     };
-    receivers.into_iter().any(|onward_to| {
+    let bars = receivers.into_iter().map(|onward_to| {
         let request = AccessRequest {
             subject: Subject { type_: SubjectType::OrgFunction, id: flow.recipient.to_string() },
             action: RequestAction { name: action.as_str().to_owned() },
@@ -205,8 +232,15 @@ fn passes(
                 onward_to: onward_to.cloned(),
             },
         };
-        passes_ceiling(model, assessments, agreement, &request, *at)
+        bar(model, assessments, agreement, &request, *at)
+    });
+    // to whom it may be passed on, it may; else the place's word says more than the ceiling's
+    bars.min_by_key(|bar| match bar {
+        None => 0,
+        Some(Bar::Place(_)) => 1,
+        Some(Bar::Ceiling) => 2,
     })
+    .unwrap_or(Some(Bar::Ceiling))
 }
 
 /// Refuses a filter that names something which nobody has.
@@ -261,7 +295,7 @@ impl Local<'_> {
         let rules = model.policies.values().flat_map(|policy| {
             policy.binding_rules(model, agreement, &product.spec.controller, &recipient.org)
         });
-        for rule in rules.filter(|rule| self.concerns(&rule.policy, actions)) {
+        for rule in rules.filter(|rule| self.concerns(rule, actions)) {
             let word = LocalWord { rule: rule.id.clone(), reason: rule.reason.clone() };
             match rule.policy.effect() {
                 Effect::Permit => may_add.push(word),
@@ -271,9 +305,7 @@ impl Local<'_> {
         let (controller, recipient) = (&product.spec.controller, &recipient.org);
         let in_doubt = model.policies_in_doubt.iter();
         may_forbid.extend(
-            in_doubt
-                .filter(|it| it.binds(model, agreement, controller, recipient))
-                .map(|it| LocalWord { rule: it.reference.to_string(), reason: it.to_string() }),
+            in_doubt.filter(|it| it.binds(model, agreement, controller, recipient)).map(LocalWord::from),
         );
         may_add.sort();
         may_forbid.sort();
@@ -282,7 +314,7 @@ impl Local<'_> {
 
     /// Whether a rule can be about this path. It is left out only where its own scope, or an agreement that it
     /// demands, says that it is not.
-    fn concerns(&self, policy: &Policy, actions: &[DataAction]) -> bool {
+    fn concerns(&self, LocalRule { policy, json, .. }: &LocalRule, actions: &[DataAction]) -> bool {
         let is_one = |uid: &EntityUid| {
             let leaf = DataAction::ALL.into_iter().find(|action| names::action(*action) == *uid);
             // what is no single action is a group of them
@@ -304,7 +336,7 @@ impl Local<'_> {
             _ => true,
         };
         let own = self.agreement.reference.to_string();
-        let demanded = policy.to_json().map(|json| lint::agreements(&json)).unwrap_or_default();
+        let demanded = lint::agreements(json);
         let agreement = demanded.iter().all(|demanded| *demanded == own);
         action && resource && principal && agreement
     }
@@ -312,6 +344,8 @@ impl Local<'_> {
 
 #[cfg(test)]
 mod tests {
+    use cedar_policy::Policy;
+
     use super::*;
 
     fn demanded(condition: &str) -> Option<String> {
