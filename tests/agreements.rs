@@ -691,7 +691,7 @@ fn what_stands_in_another_cluster_is_not_told_of_this_one() {
         let listed = who_can(&judged.0, &Filter::default()).unwrap().grants.len();
         (grants, status["grants"].as_u64().unwrap(), listed)
     };
-    assert_eq!(told("north"), (4, 4, 4));
+    assert_eq!(told("north"), (2, 2, 4));
     assert_eq!(told("south"), (0, 0, 0));
 }
 

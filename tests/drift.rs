@@ -216,7 +216,7 @@ fn a_list_whose_absence_means_all_cannot_be_emptied() {
             "DataSharingAgreement.spec.purposes[].recipients",
             "DataSharingAgreement.spec.purposes[].roles",
             "AgreementSignature.spec.purposes",
-            "DataAccessGrant.spec.purposes[].roles",
+            "DataAccessGrant.spec.recipients[].purposes[].roles",
         ]
     );
 }
@@ -265,7 +265,10 @@ fn walk(path: &str, node: &Value, look: &mut impl FnMut(&str, &Value)) {
 /// Whether a printer column's path leads to a field; a filter on conditions counts as the condition's field.
 fn column_exists(schema: &Value, path: &str) -> bool {
     let (path, rest) = path.split_once("[?(").map_or((path, None), |(path, rest)| (path, Some(rest)));
-    let field = |node: &Value, name: &str| node.pointer(&format!("/properties/{name}")).cloned();
+    let field = |node: &Value, name: &str| match name.strip_suffix("[*]") {
+        Some(list) => node.pointer(&format!("/properties/{list}/items")).cloned(),
+        None => node.pointer(&format!("/properties/{name}")).cloned(),
+    };
     let found =
         path.trim_start_matches('.').split('.').try_fold(schema.clone(), |node, name| field(&node, name));
     match (found, rest) {

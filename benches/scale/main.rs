@@ -5,6 +5,7 @@
 //! cargo bench --bench scale -- core    --agreements 10000
 //! cargo bench --bench scale -- round   --agreements 10000
 //! cargo bench --bench scale -- cluster --agreements 2000
+//! cargo bench --bench scale -- shared  --practices 180 --recipients 60
 //! ```
 //!
 //! Every figure that depends on the machine stands beside a measure of the machine from the same run: reading and
@@ -31,6 +32,7 @@ mod core;
 mod files;
 mod process;
 mod round;
+mod shared;
 
 use std::env;
 use std::path::PathBuf;
@@ -39,6 +41,7 @@ use jiff::Timestamp;
 use mimalloc::MiMalloc;
 
 use world::Size;
+use world::shared::Members;
 
 /// The command's own, so that what parses here has no other than what checks there.
 #[global_allocator]
@@ -65,6 +68,13 @@ fn main() {
         "cluster" => cluster::measure(size),
         "core" => core::measure(size, runs),
         "round" => round::measure(size, runs),
+        "shared" => {
+            let mut count =
+                |name: &str, usual| option(name).map_or(usual, |it| it.parse().expect("a number"));
+            let members =
+                Members { practices: count("--practices", 180), recipients: count("--recipients", 60) };
+            shared::measure(members, at, runs)
+        }
         "write" => {
             let folder = PathBuf::from(rest.first().expect("a folder to write to"));
             world::World::new(size).write(&folder).expect("the folder is written");
@@ -72,7 +82,7 @@ fn main() {
         }
         // what `files` starts, to be measured as a process of its own
         "parse" => return files::parse(&rest),
-        other => panic!("`{other}` is not one of `files`, `core`, `round`, `cluster`, `write`"),
+        other => panic!("`{other}` is not one of `files`, `core`, `round`, `cluster`, `shared`, `write`"),
     };
     println!("{answer:#}");
 }

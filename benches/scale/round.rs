@@ -11,6 +11,7 @@ use concordat_core::plan::{
 };
 use concordat_core::shared::Shared;
 use concordat_core::snapshot::{Snapshot, Sourced};
+use jiff::Timestamp;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use kube::{Resource, ResourceExt as _};
 use serde_json::{Value, json};
@@ -21,7 +22,7 @@ use crate::world::{Size, World};
 pub fn measure(size: Size, runs: usize) -> Value {
     let judge = Judge::default();
     let Settled { snapshot, policies, grants } =
-        settle(&judge, World::new(size).snapshot().expect("objects"), size);
+        settle(&judge, World::new(size).snapshot().expect("objects"), size.at);
     let mut laps: [(&str, Vec<f64>); 5] =
         ["read", "judge", "steps", "report", "drop"].map(|name| (name, Vec::new()));
     for run in 0..=runs {
@@ -64,20 +65,20 @@ pub fn measure(size: Size, runs: usize) -> Value {
 }
 
 /// A cluster in which everything stands as planned.
-struct Settled {
-    snapshot: Snapshot,
-    policies: Vec<Shared<NetworkPolicy>>,
-    grants: Vec<Shared<DataAccessGrant>>,
+pub struct Settled {
+    pub snapshot: Snapshot,
+    pub policies: Vec<Shared<NetworkPolicy>>,
+    pub grants: Vec<Shared<DataAccessGrant>>,
 }
 
-fn settle(judge: &Judge, mut snapshot: Snapshot, size: Size) -> Settled {
+pub fn settle(judge: &Judge, mut snapshot: Snapshot, at: Timestamp) -> Settled {
     store(&mut snapshot.footprints);
     store(&mut snapshot.orgs);
     store(&mut snapshot.products);
     store(&mut snapshot.agreements);
     store(&mut snapshot.signatures);
     store(&mut snapshot.policies);
-    let plan = judge.plan(&snapshot, size.at);
+    let plan = judge.plan(&snapshot, at);
     for Sourced { object, source: _ } in &mut snapshot.agreements {
         let held = plan.finalizers.iter().any(|it| {
             Some(&it.namespace) == object.metadata.namespace.as_ref() && it.name == object.name_any()
@@ -136,7 +137,7 @@ fn effects(plan: &Plan) -> (Vec<Shared<NetworkPolicy>>, Vec<Shared<DataAccessGra
         // copies, as they come over the wire
         match object {
             PlannedObject::Isolation(policy) => policies.push(Shared::from(NetworkPolicy::clone(policy))),
-            PlannedObject::Allow { policy, grant } => {
+            PlannedObject::Allow { policy, grant, products: _ } => {
                 let mut policy = NetworkPolicy::clone(policy);
                 policy.metadata.owner_references =
                     grant.as_ref().map(|name| vec![owner_reference(name, &uid(name))]);

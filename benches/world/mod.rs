@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each bench and test uses its part")]
 
+pub mod shared;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

@@ -12,7 +12,7 @@ use super::{DataAction, Identifiability, ObjectRef, ObjectStatus, shape};
     group = "concordat.dev",
     version = "v1alpha1",
     kind = "DataAccessGrant",
-    doc = "DataAccessGrant is the visible effect of an agreement in force, for one product and one function of a recipient. Only the operator writes it; it owns the network policies beside it.",
+    doc = "DataAccessGrant is the visible effect of an agreement in force, for one product. Only the operator writes it; it owns the network policy beside it.",
     namespaced,
     status = "ObjectStatus",
     derive = "PartialEq",
@@ -20,8 +20,7 @@ use super::{DataAction, Identifiability, ObjectRef, ObjectStatus, shape};
     category = "concordat",
     printcolumn = r#"{"name": "Agreement", "type": "string", "jsonPath": ".spec.agreement.name"}"#,
     printcolumn = r#"{"name": "Product", "type": "string", "jsonPath": ".spec.product.name"}"#,
-    printcolumn = r#"{"name": "Recipient", "type": "string", "jsonPath": ".spec.recipient.org"}"#,
-    printcolumn = r#"{"name": "Function", "type": "string", "jsonPath": ".spec.recipient.function"}"#,
+    printcolumn = r#"{"name": "Recipients", "type": "string", "jsonPath": ".spec.recipients[*].org", "priority": 1}"#,
     printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.notAfter"}"#,
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status"}"#
 )]
@@ -35,15 +34,13 @@ pub struct DataAccessGrantSpec {
     pub agreement: GrantAgreement,
     /// The DataProduct that is open.
     pub product: ObjectRef,
-    /// Who it is open to.
-    pub recipient: GrantRecipient,
-    /// What it is open for.
-    #[schemars(transform = shape::list(1, 64, shape::choice))]
-    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.code == a.code))").message("`purposes` has two entries of one `code`: keep one"))]
-    pub purposes: Vec<GrantPurpose>,
+    /// Who it is open to, each function of an organisation once. Further ones are in parts of their own, whose names end
+    /// in `-2`, `-3` and so on.
+    #[schemars(transform = shape::list(1, 512, shape::choice))]
+    pub recipients: Vec<GrantRecipient>,
     /// When it opens: the start of the term.
     pub not_before: Timestamp,
-    /// When it closes unless something closes it before: the earliest of the dates that it rests on.
+    /// When it closes for the last of its recipients, unless something closes it before.
     pub not_after: Timestamp,
     /// The framework that the agreement was judged by.
     pub framework: GrantFramework,
@@ -82,6 +79,11 @@ pub struct GrantRecipient {
     /// Name of its function, such as `care-team`.
     #[schemars(transform = shape::label)]
     pub function: String,
+    /// What it is open for, each purpose once.
+    #[schemars(transform = shape::list(1, 64, shape::choice))]
+    pub purposes: Vec<GrantPurpose>,
+    /// When it closes unless something closes it before: the earliest of the dates that it rests on.
+    pub not_after: Timestamp,
 }
 
 /// One purpose that a grant is open for.
@@ -101,6 +103,11 @@ pub struct GrantPurpose {
     /// The closest that answers may be tied to a person.
     #[schemars(transform = shape::values)]
     pub max_identifiability: Identifiability,
+    /// When this purpose closes unless something closes it before.
+    pub not_after: Timestamp,
+    /// Whether every action listed is allowed at that level to whoever states the purpose, the level and the region `GB`,
+    /// and nothing else, at every moment until `notAfter`. A store cannot see more, and opens nothing else.
+    pub context_free: bool,
 }
 
 /// The framework that an agreement was judged by.

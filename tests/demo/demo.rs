@@ -152,7 +152,7 @@ fn chorley(cluster: &mut Cluster) -> Attempt<()> {
     );
     let begun = Instant::now();
     cluster.sign_as("northvale-pcn", &pcn)?;
-    wait_for_policies(cluster, &places, "both paths to open", |parts| parts.grants == 2 && parts.open == 4)?;
+    wait_for_policies(cluster, &places, "both paths to open", |parts| parts.paths == 2 && parts.open == 4)?;
     println!("  the last party has signed: everything is written after {}", took(begun));
     wait_for_ready(cluster, &agreement)?;
     show(cluster, &agreement, &places)?;
@@ -166,7 +166,7 @@ fn chorley(cluster: &mut Cluster) -> Attempt<()> {
     typed("concordat sign … --party northvale-pcn --withdraw | kubectl apply -f -");
     let begun = Instant::now();
     cluster.sign_as("northvale-pcn", &withdrawn(&pcn))?;
-    wait_for_policies(cluster, &places, "every path to close", |parts| parts.grants == 0 && parts.open == 0)?;
+    wait_for_policies(cluster, &places, "every path to close", |parts| parts.paths == 0 && parts.open == 0)?;
     println!("  closed after {}; what isolates is still there", took(begun));
     show(cluster, &agreement, &places)
 }
@@ -193,7 +193,7 @@ fn shared_care_record(cluster: &mut Cluster) -> Attempt<()> {
         cluster.sign_as(&home, &signed)?;
     }
     let (home, narrowed) = narrowed.ok_or("no practice narrows its signature")?;
-    wait_for_policies(cluster, &places, "six paths to open", |parts| parts.grants == 6)?;
+    wait_for_policies(cluster, &places, "six paths to open", |parts| parts.paths == 6)?;
     wait_for_ready(cluster, &agreement)?;
     show(cluster, &agreement, &places)?;
 
@@ -201,7 +201,7 @@ fn shared_care_record(cluster: &mut Cluster) -> Attempt<()> {
     typed(&format!("concordat sign … --party {home} --purposes DirectCare | kubectl apply -f -"));
     let begun = Instant::now();
     cluster.sign_as(&home, &narrowed)?;
-    wait_for_policies(cluster, &places, "its planning to close", |parts| parts.grants == 5)?;
+    wait_for_policies(cluster, &places, "its planning to close", |parts| parts.paths == 5)?;
     println!(
         "  its planning is closed after {}; its direct care, and everybody else, carries on",
         took(begun)
@@ -238,7 +238,7 @@ fn say_days(today: &Today) {
 
 /// What stands in a scenario's namespaces, counted.
 struct Parts {
-    grants: usize,
+    paths: usize,
     isolation: usize,
     open: usize,
 }
@@ -256,7 +256,8 @@ fn wait_for_policies(
     eventually(what, SOON, || {
         let (grants, policies) = (cluster.grants(places).ok()?, cluster.policies(places).ok()?);
         let isolation = policies.iter().filter(|policy| is_isolation(policy)).count();
-        let parts = Parts { grants: grants.len(), isolation, open: policies.len() - isolation };
+        let paths = grants.iter().map(|grant| grant.spec.recipients.len()).sum();
+        let parts = Parts { paths, isolation, open: policies.len() - isolation };
         holds(&parts).then_some(())
     })
 }
@@ -313,15 +314,17 @@ fn show_agreement(agreement: &DataSharingAgreement) {
 
 fn show_grant(grant: &DataAccessGrant) {
     let spec = &grant.spec;
-    let purposes: Vec<&str> = spec.purposes.iter().map(|purpose| purpose.code.as_str()).collect();
-    println!(
-        "    dag    {} -> {}/{}  {}  until {}",
-        spec.product,
-        spec.recipient.org,
-        spec.recipient.function,
-        purposes.join(","),
-        spec.not_after,
-    );
+    for recipient in &spec.recipients {
+        let purposes: Vec<&str> = recipient.purposes.iter().map(|purpose| purpose.code.as_str()).collect();
+        println!(
+            "    dag    {} -> {}/{}  {}  until {}",
+            spec.product,
+            recipient.org,
+            recipient.function,
+            purposes.join(","),
+            recipient.not_after,
+        );
+    }
 }
 
 /// Decides a request file of a scenario as `concordat explain` does, and prints the answer's first words.

@@ -57,8 +57,8 @@ pub struct Closing {
     /// For the reader.
     pub because: String,
     pub act: Act,
-    /// How many grants stand afterwards.
-    pub grants_left: usize,
+    /// How many paths grants open afterwards.
+    pub paths_left: usize,
 }
 
 /// One thing that closes something.

@@ -7,7 +7,7 @@ use concordat_core::plan::PlannedObject;
 use concordat_core::policy::{Filter, who_can};
 use concordat_core::snapshot::Snapshot;
 use concordat_source::files;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::access::Tier;
@@ -469,7 +469,7 @@ fn a_grant_opens_no_path_that_is_denied_and_whatever_is_allowed_lies_in_a_grant(
         let at = case.generated.at;
         let judgement = Judgement::new(&door::snapshot(&case.manifests), at);
         let grants = grants(&judgement);
-        for Granted { agreement, product, recipient, purpose, action, level, roles } in &grants {
+        for Granted { agreement, product, recipient, purpose, action, level, roles, .. } in &grants {
             // these two ask for more than a table of counts, whoever asks
             if matches!(action.as_str(), "readRecord" | "reidentify") && rank(level) < 2 {
                 continue;
@@ -530,6 +530,43 @@ fn a_grant_opens_no_path_that_is_denied_and_whatever_is_allowed_lies_in_a_grant(
     assert!(granted > 100 && allowed > 10, "{granted} granted, {allowed} allowed");
 }
 
+#[test]
+fn what_a_grant_calls_context_free_is_allowed_without_a_context_until_it_ends() {
+    let (mut free, mut tied) = (0, 0);
+    for case in cases(150) {
+        let snapshot = door::snapshot(&case.manifests);
+        let judgement = Judgement::new(&snapshot, case.generated.at);
+        for Granted {
+            agreement, product, recipient, purpose, action, level, not_after, context_free, ..
+        } in grants(&judgement)
+        {
+            if !context_free {
+                tied += 1;
+                continue;
+            }
+            free += 1;
+            let request = json!({
+                "subject": {"type": "OrgFunction", "id": recipient},
+                "action": {"name": action},
+                "resource": {"type": "DataProduct", "id": product},
+                "context": {"purpose": purpose, "identifiability": level, "region": "GB"},
+            });
+            let seconds = not_after.duration_since(case.generated.at).as_secs();
+            for part in [0, 1, 2, 5, 9, 10] {
+                let later = case.generated.at + SignedDuration::from_secs(seconds * part / 10);
+                if later >= not_after {
+                    continue;
+                }
+                let answer = door::decide_by(&Judgement::new(&snapshot, later), &request, &agreement);
+                let seed = case.generated.seed;
+                assert!(answer.decision, "seed {seed}: {agreement} at {later}: {request} is {answer:?}");
+            }
+        }
+    }
+    eprintln!("{free} free of a context, {tied} not");
+    assert!(free > 20 && tied > 20, "{free} {tied}");
+}
+
 /// One action that a planned grant opens.
 struct Granted {
     agreement: String,
@@ -539,6 +576,8 @@ struct Granted {
     action: String,
     level: String,
     roles: Vec<String>,
+    not_after: Timestamp,
+    context_free: bool,
 }
 
 fn grants(judgement: &Judgement) -> Vec<Granted> {
@@ -550,20 +589,21 @@ fn grants(judgement: &Judgement) -> Vec<Granted> {
     let named = |it: &Value| format!("{}/{}", text(&it["namespace"]), text(&it["name"]));
     let mut all = Vec::new();
     for grant in grants {
-        for purpose in grant["purposes"].as_array().unwrap() {
+        let recipients = grant["recipients"].as_array().unwrap().iter();
+        let purposes =
+            recipients.flat_map(|it| it["purposes"].as_array().unwrap().iter().map(move |of| (it, of)));
+        for (recipient, purpose) in purposes {
             for action in purpose["actions"].as_array().unwrap() {
                 all.push(Granted {
                     agreement: named(&grant["agreement"]),
                     product: named(&grant["product"]),
-                    recipient: format!(
-                        "{}/{}",
-                        text(&grant["recipient"]["org"]),
-                        text(&grant["recipient"]["function"])
-                    ),
+                    recipient: format!("{}/{}", text(&recipient["org"]), text(&recipient["function"])),
                     purpose: text(&purpose["code"]),
                     action: text(action),
                     level: text(&purpose["maxIdentifiability"]),
                     roles: purpose["roles"].as_array().into_iter().flatten().map(text).collect(),
+                    not_after: text(&purpose["notAfter"]).parse().unwrap(),
+                    context_free: purpose["contextFree"].as_bool().unwrap(),
                 });
             }
         }

@@ -97,15 +97,18 @@ impl Cast {
         open
     }
 
-    /// Whether a grant to an organisation is covered by what may be open.
+    /// Whether every recipient of a grant is covered by what may be open.
     fn covers(&self, allowed: &Open, grant: &Value) -> bool {
-        let org = grant["spec"]["recipient"]["org"].as_str().unwrap_or_default();
-        let org = org.strip_prefix(&format!("{}-", self.stem)).unwrap_or(org);
         let product = grant["spec"]["product"]["name"].as_str().unwrap_or_default();
-        allowed.iter().any(|flow| {
-            let (who, what) = flow.split_once('>').unwrap_or_default();
-            let of = if ["night", "there", "there too"].contains(&who) { "pcn" } else { who };
-            of == org && what.split(':').next() == Some(product)
+        let mut recipients = grant["spec"]["recipients"].as_array().into_iter().flatten();
+        recipients.all(|recipient| {
+            let org = recipient["org"].as_str().unwrap_or_default();
+            let org = org.strip_prefix(&format!("{}-", self.stem)).unwrap_or(org);
+            allowed.iter().any(|flow| {
+                let (who, what) = flow.split_once('>').unwrap_or_default();
+                let of = if ["night", "there", "there too"].contains(&who) { "pcn" } else { who };
+                of == org && what.split(':').next() == Some(product)
+            })
         })
     }
 }
@@ -628,7 +631,7 @@ mod tests {
 
         fn grant(self) -> Self {
             let mut grant = part_of("grant");
-            grant["spec"] = json!({"recipient": {"org": "w-pcn"}, "product": {"name": "bins"}});
+            grant["spec"] = json!({"recipients": [{"org": "w-pcn"}], "product": {"name": "bins"}});
             self.then("DataAccessGrant", "w-council", "flow", Some(grant))
         }
 

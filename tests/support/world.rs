@@ -422,15 +422,19 @@ impl World {
         self.mine::<DataAccessGrant>().iter().map(place).collect()
     }
 
-    /// To whom products are open, one entry for each flow, of those whose grant and ingress policy both stand.
+    /// To whom products are open, one entry for each flow, of those that a grant lists and the policy beside it lets in.
     pub fn open_to(&self) -> Vec<&'static str> {
         let mut open: Vec<&str> = Vec::new();
-        let names: Vec<ObjectRef> = self.policies().iter().map(place).collect();
+        let policies = self.policies();
         for grant in self.mine::<DataAccessGrant>() {
-            let org = &grant.spec.recipient.org;
-            let of = ["council", "pcn", "charity"].into_iter().find(|of| self.org(of) == *org).unwrap();
-            if names.contains(&place(&grant)) {
-                open.push(of);
+            let Some(policy) = policies.iter().find(|it| place(*it) == place(&grant)) else { continue };
+            let peers = json!(policy.spec).to_string();
+            for recipient in &grant.spec.recipients {
+                let mut known = ["council", "pcn", "charity"].into_iter();
+                let of = known.find(|of| self.org(of) == recipient.org).unwrap();
+                if peers.contains(&json!(self.ns(of)).to_string()) {
+                    open.push(of);
+                }
             }
         }
         open.sort_unstable();

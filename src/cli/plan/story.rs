@@ -6,7 +6,9 @@ use kube::ResourceExt as _;
 
 use crate::output::wrap::wrap;
 use crate::output::{Paint, Printer, count};
-use concordat_api::{DataAccessGrant, DataSharingAgreementStatus, ObjectRef, PartyStanding, Phase, Standing};
+use concordat_api::{
+    DataAccessGrant, DataSharingAgreementStatus, GrantRecipient, ObjectRef, PartyStanding, Phase, Standing,
+};
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
@@ -155,29 +157,33 @@ fn paths(objects: &[PlannedObject], judgement: &Judgement, printer: &mut Printer
         printer.stdout("");
         return;
     }
-    printer.stdout(paint.bold(if grants.len() == 1 {
+    let paths = grants.iter().flat_map(|grant| grant.spec.recipients.iter().map(move |it| (*grant, it)));
+    let paths: Vec<(&DataAccessGrant, &GrantRecipient)> = paths.collect();
+    printer.stdout(paint.bold(if paths.len() == 1 {
         "1 path is open".to_owned()
     } else {
-        format!("{} paths are open", grants.len())
+        format!("{} paths are open", paths.len())
     }));
-    for grant in grants {
-        let spec = &grant.spec;
+    for (grant, recipient) in paths {
+        let GrantRecipient { org, function, purposes: _, not_after } = recipient;
         printer.stdout(format!(
-            "  {} -> {}/{}  {}",
-            spec.product,
-            spec.recipient.org,
-            spec.recipient.function,
-            paint.dim(format!("until {}", spec.not_after)),
+            "  {} -> {org}/{function}  {}",
+            grant.spec.product,
+            paint.dim(format!("until {not_after}")),
         ));
-        for (code, said) in purposes(grant, judgement) {
+        for (code, said) in purposes(grant, recipient, judgement) {
             printer.stdout(format!("    {}", wrap(&format!("{code}: {said}"), width.saturating_sub(4), 6)));
         }
     }
     printer.stdout("");
 }
 
-/// What may be done for each purpose of a grant.
-fn purposes(grant: &DataAccessGrant, judgement: &Judgement) -> Vec<(String, String)> {
+/// What a recipient of a grant may do for each purpose.
+fn purposes(
+    grant: &DataAccessGrant,
+    recipient: &GrantRecipient,
+    judgement: &Judgement,
+) -> Vec<(String, String)> {
     let spec = &grant.spec;
     let reference =
         ObjectRef { namespace: spec.agreement.namespace.clone(), name: spec.agreement.name.clone() };
@@ -188,8 +194,7 @@ fn purposes(grant: &DataAccessGrant, judgement: &Judgement) -> Vec<(String, Stri
     };
     let is_granted = |flow: &&Flow| {
         flow.product == spec.product
-            && (&flow.recipient.org, &flow.recipient.function)
-                == (&spec.recipient.org, &spec.recipient.function)
+            && (&flow.recipient.org, &flow.recipient.function) == (&recipient.org, &recipient.function)
     };
     let flows = assessment.flows.iter().filter(is_granted);
     let mut told = Vec::new();
@@ -218,7 +223,7 @@ fn policies(objects: &[PlannedObject], printer: &mut Printer) {
     for object in objects {
         let (does, policy) = match object {
             PlannedObject::Isolation(policy) => ("isolates", policy),
-            PlannedObject::Allow { policy, grant: _ } => ("opens", policy),
+            PlannedObject::Allow { policy, .. } => ("opens", policy),
             PlannedObject::Grant(_) => continue,
         };
         by_namespace

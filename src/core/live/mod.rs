@@ -163,8 +163,7 @@ fn of_step(step: &Step, observed: &Observed, planned: bool) -> Option<Finding> {
 fn concerning(policy: &NetworkPolicy) -> String {
     let annotations = policy.annotations();
     match (annotations.get(PRODUCT), annotations.get(RECIPIENT)) {
-        (Some(product), Some(recipient)) => format!("`{product}` for `{recipient}`"),
-        (Some(product), None) => format!("product `{product}`"),
+        (Some(product), _) => format!("product `{product}`"),
         (None, Some(function)) => format!("managed function `{function}`"),
         (None, None) => "it".to_owned(),
     }
@@ -180,7 +179,7 @@ fn wider(model: &Model, plan: &Plan, policies: &[Shared<NetworkPolicy>]) -> Vec<
                 isolation.push(policy);
                 ours.push(policy.clone());
             }
-            PlannedObject::Allow { policy, grant: _ } => ours.push(policy.clone()),
+            PlannedObject::Allow { policy, .. } => ours.push(policy.clone()),
             PlannedObject::Grant(_) => {}
         }
     }

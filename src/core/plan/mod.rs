@@ -1,6 +1,7 @@
 //! The plan: from a judgement to the objects, statuses and finalizers that ought to exist.
 
 mod dns;
+mod grants;
 mod judge;
 mod network;
 mod steps;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use dns::{Dns, DnsServer, NoServer};
+use grants::grants;
 pub use judge::Judge;
 pub use network::NetworkNames;
 pub use steps::*;
@@ -19,14 +21,11 @@ use super::evaluate::Judgement;
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Agreement, Model};
 use super::parallel;
-use super::policy::{Assessment, Flow};
+use super::policy::{Assessment, LocalRules};
 use super::report;
 use super::shared::Shared;
 use super::snapshot::ClusterView;
-use concordat_api::{
-    DataAccessGrant, DataAccessGrantSpec, GrantAgreement, GrantFramework, GrantPurpose, GrantRecipient,
-    LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
-};
+use concordat_api::{LocalPolicyStatus, ObjectRef, ObjectStatus, Phase};
 
 /// Plans what ought to exist at the moment of a judgement. What an earlier plan drafted for an agreement that stands as
 /// it stood is taken over.
@@ -82,17 +81,21 @@ impl Judgement {
 #[derive(Debug, Default)]
 pub struct PlanCache {
     cluster: ClusterView,
+    local: LocalRules,
     agreements: BTreeMap<ObjectRef, Arc<Draft>>,
 }
 
 impl PlanCache {
     fn new(judgement: &Judgement, network: &network::Network<'_>, earlier: &Self) -> Self {
         let Judgement { model, assessments, .. } = judgement;
-        let is_seen_as_before = earlier.cluster == model.cluster;
+        let local = LocalRules::of(model);
+        // a grant says what local rules leave open to who states no context
+        let is_seen_as_before = earlier.cluster == model.cluster && earlier.local == local;
         let agreements: Vec<_> = assessments.agreements.iter().collect();
         let drafts = parallel::map(&agreements, |(reference, assessment)| {
             let kept = earlier.agreements.get(*reference).filter(|draft| {
-                // an assessment stands as long as nothing that it reads has changed, and a draft reads nothing else
+                // an assessment stands as long as nothing that it reads has changed, and a draft reads nothing else but local
+                // rules
                 is_seen_as_before && Arc::ptr_eq(&draft.assessment, assessment)
             });
             let drawn = || {
@@ -103,14 +106,14 @@ impl PlanCache {
         });
         let drafts = agreements.into_iter().zip(drafts);
         let agreements = drafts.filter_map(|((reference, _), draft)| Some((reference.clone(), draft?)));
-        Self { cluster: model.cluster.clone(), agreements: agreements.collect() }
+        Self { cluster: model.cluster.clone(), local, agreements: agreements.collect() }
     }
 }
 
 /// What ought to exist because of one agreement, and what its status says.
 ///
 /// Made of the agreement, its framework, its parties, and its products with their controllers: of what an assessment
-/// reads, and of nothing else.
+/// reads, and of local rules.
 #[derive(Debug)]
 struct Draft {
     assessment: Arc<Assessment>,
@@ -128,78 +131,33 @@ impl Draft {
         agreement: &Agreement,
         assessment: &Arc<Assessment>,
     ) -> Self {
-        let status = report::agreement_status(&judgement.model, agreement, assessment);
-        let mut draft = Self {
-            assessment: Arc::clone(assessment),
-            is_held: false,
-            grants: Vec::new(),
-            allows: Vec::new(),
-            findings: Vec::new(),
-            status: StatusBody::Agreement(Box::new(status)).into(),
-        };
-        for flow in &assessment.flows {
-            let Some(grant) = grant(judgement, agreement, flow) else {
-                continue;
-            };
-            draft.is_held = true;
-            let (policies, unreachable) = network.allow(agreement, flow, &grant);
-            draft.findings.extend(unreachable.into_iter().map(|message| {
-                let origin = super::finding::Origin {
-                    object: Some(report::agreement_key(&agreement.reference)),
-                    ..Default::default()
-                };
-                Finding::new(Code::NoGateway, origin, message)
-                    .help("give the organisation a gateway with `gateways[]` for that cluster")
-            }));
-            if network.is_product_local(&flow.product) {
-                draft.grants.push(PlannedObject::Grant(grant.into()));
-            }
-            draft.allows.extend(policies);
+        let (mut opened, mut allows) = (Vec::new(), Vec::new());
+        let mut unreachable = BTreeSet::new();
+        for flows in assessment.flows.chunk_by(|a, b| a.product == b.product) {
+            let (grants, ingress) = grants(judgement, network, agreement, flows, &mut unreachable);
+            opened.extend(grants);
+            allows.extend(ingress);
         }
-        draft
+        allows.extend(network.egress(&agreement.reference, &assessment.flows, &mut unreachable));
+        let findings = unreachable.into_iter().map(|message| {
+            let origin = super::finding::Origin {
+                object: Some(report::agreement_key(&agreement.reference)),
+                ..Default::default()
+            };
+            Finding::new(Code::NoGateway, origin, message)
+                .help("give the organisation a gateway with `gateways[]` for that cluster")
+        });
+        let mut status = report::agreement_status(&judgement.model, agreement, assessment);
+        status.grants = Some(i64::try_from(opened.len()).unwrap_or(i64::MAX));
+        Self {
+            assessment: Arc::clone(assessment),
+            is_held: !assessment.flows.is_empty(),
+            grants: opened,
+            allows,
+            findings: findings.collect(),
+            status: StatusBody::Agreement(Box::new(status)).into(),
+        }
     }
-}
-
-/// The grant of a flow, in the controller's namespace; none where the product is not there any more.
-fn grant(judgement: &Judgement, agreement: &Agreement, flow: &Flow) -> Option<DataAccessGrant> {
-    let framework = judgement.model.frameworks.get(&agreement.spec.framework)?;
-    let Flow { product, recipient, purposes, not_before, not_after } = flow;
-    let controller = &judgement.model.products.get(product)?.spec.controller;
-    // with accession the hash differs by signer: the grant shows the one that the controller signed
-    let terms_hash = agreement.signers.get(controller).map(|signer| signer.terms_hash.clone())?;
-    let spec = DataAccessGrantSpec {
-        agreement: GrantAgreement {
-            namespace: agreement.reference.namespace.clone(),
-            name: agreement.reference.name.clone(),
-            uid: agreement.uid.clone(),
-            generation: agreement.generation,
-            terms_hash,
-        },
-        product: product.clone(),
-        recipient: GrantRecipient { org: recipient.org.clone(), function: recipient.function.clone() },
-        purposes: purposes
-            .iter()
-            .map(|purpose| GrantPurpose {
-                code: purpose.code.clone(),
-                actions: purpose.actions.clone(),
-                roles: purpose.roles.clone(),
-                max_identifiability: purpose.max_identifiability,
-            })
-            .collect(),
-        not_before: *not_before,
-        not_after: *not_after,
-        framework: GrantFramework {
-            name: framework.reference.name.clone(),
-            version: framework.reference.version.clone(),
-            digest: framework.digest.clone(),
-        },
-    };
-    let name = NetworkNames::flow(&agreement.reference, product, recipient);
-    let mut grant = DataAccessGrant::new(&name, spec);
-    grant.metadata.namespace = Some(product.namespace.clone());
-    grant.metadata.labels = Some(network::labels("grant"));
-    grant.metadata.annotations = Some(network::flow_annotations(&agreement.reference, flow));
-    Some(grant)
 }
 
 fn statuses(judgement: &Judgement, drafts: &PlanCache, findings: &[Finding]) -> Vec<PlannedStatus> {

@@ -3,7 +3,7 @@
 //! A policy says only the one direction that it governs, `policyTypes` is always written, and a list of peers or
 //! ports is never empty: left out or empty, each would mean "all".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use k8s_openapi::api::networking::v1::{
@@ -12,17 +12,16 @@ use k8s_openapi::api::networking::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use kube::ResourceExt as _;
 use kube::core::ObjectMeta;
 use serde_json::json;
 
 use super::dns::{Dns, DnsPeer};
 use super::types::{AGREEMENT, MANAGED_BY, PART, PRODUCT, PlannedObject, RECIPIENT};
-use crate::model::{Agreement, FunctionRef, Model, Organisation, Product};
+use crate::model::{FunctionRef, Model, Organisation, Product};
 use crate::policy::Flow;
 use crate::selectors::{is_applicable, label_selector};
 use crate::terms;
-use concordat_api::{DataAccessGrant, Egress, EndpointPort, ObjectRef, PodSelector, Protocol};
+use concordat_api::{Egress, EndpointPort, ObjectRef, PodSelector, Protocol, Workload};
 
 /// The label by which a namespace is selected: the API server writes it, tenants cannot.
 const NAMESPACE_NAME: &str = "kubernetes.io/metadata.name";
@@ -32,13 +31,9 @@ pub(super) fn labels(part: &str) -> BTreeMap<String, String> {
     BTreeMap::from([(MANAGED_BY.0.to_owned(), MANAGED_BY.1.to_owned()), (PART.to_owned(), part.to_owned())])
 }
 
-/// What an object of a flow is about.
-pub(super) fn flow_annotations(agreement: &ObjectRef, flow: &Flow) -> BTreeMap<String, String> {
-    BTreeMap::from([
-        (AGREEMENT.to_owned(), agreement.to_string()),
-        (PRODUCT.to_owned(), flow.product.to_string()),
-        (RECIPIENT.to_owned(), flow.recipient.to_string()),
-    ])
+/// What a grant, or the policy beside it, is about.
+pub(super) fn product_annotations(agreement: &ObjectRef, product: &ObjectRef) -> BTreeMap<String, String> {
+    BTreeMap::from([(AGREEMENT.to_owned(), agreement.to_string()), (PRODUCT.to_owned(), product.to_string())])
 }
 
 /// The names of what the operator writes: readable, and unique by a digest of what they are for.
@@ -46,14 +41,18 @@ pub(super) fn flow_annotations(agreement: &ObjectRef, flow: &Flow) -> BTreeMap<S
 pub struct NetworkNames;
 
 impl NetworkNames {
-    /// The name of a flow's grant, and of the network policies beside it.
-    pub fn flow(agreement: &ObjectRef, product: &ObjectRef, recipient: &FunctionRef) -> String {
-        let readable = format!("{}-{}-{}", product.name, recipient.org, recipient.function);
-        named(
-            &readable,
-            &json!([agreement.to_string(), product.to_string(), recipient.to_string()]).to_string(),
-        )
+    /// The name of the grant of a product under an agreement, and of the network policy beside it. Of several parts the
+    /// first has no number.
+    pub fn grant(agreement: &ObjectRef, product: &ObjectRef, part: usize) -> String {
+        let readable = format!("{}-{}", product.name, agreement.name);
+        let identity = json!([agreement.to_string(), product.to_string()]).to_string();
+        numbered(named(&readable, &identity), part)
     }
+}
+
+/// The name of a part, from 0.
+fn numbered(name: String, part: usize) -> String {
+    if part == 0 { name } else { format!("{name}-{}", part + 1) }
 }
 
 /// A DNS label of at most 63 characters: the readable part, cut, and ten digits of a digest.
@@ -137,64 +136,46 @@ impl<'a> Network<'a> {
         self.model.is_local(product)
     }
 
-    /// The policies that open a flow here, and what cannot be opened because no gateway is known.
-    pub(super) fn allow(
+    /// Lets recipients in to a product here: the policy beside a grant. None where nobody can be let in.
+    pub(super) fn ingress(
         &self,
-        agreement: &Agreement,
-        flow: &Flow,
-        grant: &DataAccessGrant,
-    ) -> (Vec<PlannedObject>, Vec<String>) {
-        let (mut objects, mut unreachable) = (Vec::new(), Vec::new());
-        let found = (self.model.products.get(&flow.product), self.model.orgs.get(&flow.recipient.org));
-        let (Some(product), Some(recipient)) = found else {
-            return (objects, unreachable);
-        };
-        let annotations = flow_annotations(&agreement.reference, flow);
-        let ports: Vec<NetworkPolicyPort> = product.spec.endpoint.ports.iter().map(port).collect();
-        if ports.is_empty() {
-            return (objects, unreachable);
+        agreement: &ObjectRef,
+        product: &Product,
+        grant: &str,
+        peers: impl IntoIterator<Item = NetworkPolicyPeer>,
+    ) -> Option<PlannedObject> {
+        let peers = sorted(peers.into_iter().collect());
+        let ports = ports(product)?;
+        if peers.is_empty() {
+            return None;
         }
-        if self.is_product_local(&flow.product) {
-            let peers = self.recipient_peers(product, recipient, &flow.recipient, &mut unreachable);
-            if !peers.is_empty() {
-                let rule = NetworkPolicyIngressRule { from: Some(peers), ports: Some(ports.clone()) };
-                let policy = policy(
-                    &flow.product.namespace,
-                    grant.name_any(),
-                    "ingress",
-                    annotations.clone(),
-                    NetworkPolicySpec {
-                        pod_selector: Some(label_selector(&product.spec.endpoint.pod_selector)),
-                        policy_types: Some(vec!["Ingress".to_owned()]),
-                        ingress: Some(vec![rule]),
-                        egress: None,
-                    },
-                );
-                objects.push(PlannedObject::Allow { policy: policy.into(), grant: Some(grant.name_any()) });
-            }
-        }
-        objects.extend(self.egress(
-            agreement,
-            flow,
-            product,
-            recipient,
-            &ports,
-            &annotations,
-            &mut unreachable,
-        ));
-        unreachable.sort();
-        unreachable.dedup();
-        (objects, unreachable)
+        let rule = NetworkPolicyIngressRule { from: Some(peers), ports: Some(ports) };
+        let policy = policy(
+            &product.reference.namespace,
+            grant.to_owned(),
+            "ingress",
+            product_annotations(agreement, &product.reference),
+            NetworkPolicySpec {
+                pod_selector: Some(label_selector(&product.spec.endpoint.pod_selector)),
+                policy_types: Some(vec!["Ingress".to_owned()]),
+                ingress: Some(vec![rule]),
+                egress: None,
+            },
+        );
+        let products = BTreeSet::from([product.reference.clone()]);
+        Some(PlannedObject::Allow { policy: policy.into(), grant: Some(grant.to_owned()), products })
     }
 
     /// Who comes in: the recipient's workloads in the product's cluster, and the gateways of those elsewhere.
-    fn recipient_peers(
+    pub(super) fn recipient_peers(
         &self,
         product: &Product,
-        org: &Organisation,
         recipient: &FunctionRef,
-        unreachable: &mut Vec<String>,
+        unreachable: &mut BTreeSet<String>,
     ) -> Vec<NetworkPolicyPeer> {
+        let Some(org) = self.model.orgs.get(&recipient.org) else {
+            return Vec::new();
+        };
         let workloads = org
             .function(&recipient.function)
             .map(|function| function.workloads.as_slice())
@@ -206,7 +187,7 @@ impl<'a> Network<'a> {
             } else if let Some(cluster) = &workload.cluster {
                 let blocks = gateway_peers(org, cluster);
                 if blocks.is_empty() {
-                    unreachable.push(format!(
+                    unreachable.insert(format!(
                         "`{}` has no gateway for cluster `{cluster}`, so that its traffic cannot be let in",
                         org.name
                     ));
@@ -217,69 +198,59 @@ impl<'a> Network<'a> {
         sorted(peers)
     }
 
-    /// What a Managed function may reach: the product's pods, from each of its workloads here.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one flow, all of which are needed")]
-    fn egress(
+    /// What Managed functions may reach under an agreement: one policy for each of their workloads here, to the products
+    /// of these flows.
+    pub(super) fn egress(
         &self,
-        agreement: &Agreement,
-        flow: &Flow,
-        product: &Product,
-        recipient: &Organisation,
-        ports: &[NetworkPolicyPort],
-        annotations: &BTreeMap<String, String>,
-        unreachable: &mut Vec<String>,
+        agreement: &ObjectRef,
+        flows: &[Flow],
+        unreachable: &mut BTreeSet<String>,
     ) -> Vec<PlannedObject> {
-        let function = recipient.function(&flow.recipient.function);
-        let Some(function) = function.filter(|function| function.egress == Some(Egress::Managed)) else {
-            return Vec::new();
-        };
-        let local = function
-            .workloads
-            .iter()
-            .filter(|workload| self.model.cluster.is_local(workload.cluster.as_deref()));
+        let mut by_recipient: BTreeMap<&FunctionRef, Vec<&Product>> = BTreeMap::new();
+        for flow in flows {
+            let products = by_recipient.entry(&flow.recipient).or_default();
+            products.extend(self.model.products.get(&flow.product));
+        }
         let mut objects = Vec::new();
-        for workload in local {
-            let near = self.same_cluster(workload.cluster.as_deref(), product.spec.cluster.as_deref());
-            let peers = if near {
-                vec![namespace_peer(&flow.product.namespace, Some(&product.spec.endpoint.pod_selector))]
-            } else {
-                let controller = self.model.orgs.get(&product.spec.controller);
-                let cluster = product.spec.cluster.as_deref().unwrap_or_default();
-                controller.map(|org| gateway_peers(org, cluster)).unwrap_or_default()
-            };
-            if peers.is_empty() {
-                unreachable.push(format!(
-                    "`{}` has no gateway for the cluster of `{}`, so that it cannot be reached",
-                    product.spec.controller, flow.product
-                ));
+        for (recipient, products) in by_recipient {
+            let org = self.model.orgs.get(&recipient.org);
+            let function = org.and_then(|org| org.function(&recipient.function));
+            let Some(function) = function.filter(|it| it.egress == Some(Egress::Managed)) else {
                 continue;
+            };
+            let local =
+                function.workloads.iter().filter(|it| self.model.cluster.is_local(it.cluster.as_deref()));
+            for workload in local {
+                let ways: Vec<Way> =
+                    products.iter().filter_map(|it| self.way(workload, it, unreachable)).collect();
+                objects.extend(egress_of(agreement, recipient, workload, ways));
             }
-            let selector = workload.pod_selector.clone().unwrap_or_default();
-            let identity = json!([
-                agreement.reference.to_string(),
-                flow.product.to_string(),
-                flow.recipient.to_string(),
-                workload.namespace,
-                selector
-            ]);
-            let readable =
-                format!("{}-{}-{}", flow.product.name, flow.recipient.org, flow.recipient.function);
-            let rule = NetworkPolicyEgressRule { to: Some(sorted(peers)), ports: Some(ports.to_vec()) };
-            let policy = policy(
-                &workload.namespace,
-                named(&readable, &identity.to_string()),
-                "egress",
-                annotations.clone(),
-                NetworkPolicySpec {
-                    pod_selector: Some(label_selector(&selector)),
-                    policy_types: Some(vec!["Egress".to_owned()]),
-                    ingress: None,
-                    egress: Some(vec![rule]),
-                },
-            );
-            objects.push(PlannedObject::Allow { policy: policy.into(), grant: None });
         }
         objects
+    }
+
+    /// The way from a workload to a product; none where there is none.
+    fn way(&self, workload: &Workload, product: &Product, unreachable: &mut BTreeSet<String>) -> Option<Way> {
+        let ports = ports(product)?;
+        let near = self.same_cluster(workload.cluster.as_deref(), product.spec.cluster.as_deref());
+        let peers = if near {
+            vec![namespace_peer(&product.reference.namespace, Some(&product.spec.endpoint.pod_selector))]
+        } else {
+            let controller = self.model.orgs.get(&product.spec.controller);
+            let cluster = product.spec.cluster.as_deref().unwrap_or_default();
+            controller.map(|org| gateway_peers(org, cluster)).unwrap_or_default()
+        };
+        if peers.is_empty() {
+            unreachable.insert(format!(
+                "`{}` has no gateway for the cluster of `{}`, so that it cannot be reached",
+                product.spec.controller, product.reference
+            ));
+            return None;
+        }
+        Some((
+            product.reference.clone(),
+            NetworkPolicyEgressRule { to: Some(sorted(peers)), ports: Some(ports) },
+        ))
     }
 
     /// Whether two things are in one cluster, as far as the view tells clusters apart.
@@ -290,6 +261,82 @@ impl<'a> Network<'a> {
         }
     }
 }
+
+/// A product, and the rule that lets somebody reach it.
+type Way = (ObjectRef, NetworkPolicyEgressRule);
+
+fn egress_of(
+    agreement: &ObjectRef,
+    recipient: &FunctionRef,
+    workload: &Workload,
+    ways: Vec<Way>,
+) -> impl Iterator<Item = PlannedObject> {
+    let selector = workload.pod_selector.clone().unwrap_or_default();
+    let identity = json!([agreement.to_string(), recipient.to_string(), workload.namespace, selector]);
+    let readable = format!("{}-{}-{}", agreement.name, recipient.org, recipient.function);
+    let name = named(&readable, &identity.to_string());
+    let annotations = BTreeMap::from([
+        (AGREEMENT.to_owned(), agreement.to_string()),
+        (RECIPIENT.to_owned(), recipient.to_string()),
+    ]);
+    let parts = parts(ways, |(product, _)| product.to_string(), |ways| ways.len() <= EGRESS_RULES);
+    let namespace = workload.namespace.clone();
+    parts.into_iter().map(move |(part, ways)| {
+        let (products, rules) = ways.into_iter().unzip();
+        let policy = policy(
+            &namespace,
+            numbered(name.clone(), part),
+            "egress",
+            annotations.clone(),
+            NetworkPolicySpec {
+                pod_selector: Some(label_selector(&selector)),
+                policy_types: Some(vec!["Egress".to_owned()]),
+                ingress: None,
+                egress: Some(rules),
+            },
+        );
+        PlannedObject::Allow { policy: policy.into(), grant: None, products }
+    })
+}
+
+/// The most rules of one egress policy, so that it stays far below what an API server stores.
+const EGRESS_RULES: usize = 1024;
+
+/// The ports of a product; none where it lists none, as an empty list would mean all.
+fn ports(product: &Product) -> Option<Vec<NetworkPolicyPort>> {
+    let ports: Vec<NetworkPolicyPort> = product.spec.endpoint.ports.iter().map(port).collect();
+    (!ports.is_empty()).then_some(ports)
+}
+
+/// Splits a list that is too long for one object, with the number of each part from 0.
+///
+/// Where an entry goes is said by a digest of its name, so that whoever comes or goes moves nobody else until a part is
+/// full. An entry that is too long by itself has a part of its own.
+pub(super) fn parts<T>(
+    entries: Vec<T>,
+    name: impl Fn(&T) -> String,
+    fits: impl Fn(&[T]) -> bool,
+) -> Vec<(usize, Vec<T>)> {
+    let mut count = 1;
+    let mut split = vec![entries];
+    while !split.iter().all(|part| part.len() <= 1 || fits(part)) && count < MOST_PARTS {
+        count *= 2;
+        let mut more: Vec<Vec<T>> = std::iter::repeat_with(Vec::new).take(count).collect();
+        for entry in split.into_iter().flatten() {
+            let digest = terms::text_digest(&name(&entry));
+            let digits = digest.trim_start_matches("sha256:").get(..8).unwrap_or_default();
+            let place = usize::from_str_radix(digits, 16).unwrap_or_default() % count;
+            if let Some(part) = more.get_mut(place) {
+                part.push(entry);
+            }
+        }
+        split = more;
+    }
+    split.into_iter().enumerate().filter(|(_, part)| !part.is_empty()).collect()
+}
+
+/// No list of ours is so long that it needs more.
+const MOST_PARTS: usize = 1 << 20;
 
 fn policy(
     namespace: &str,
@@ -383,5 +430,42 @@ fn port(EndpointPort { port, protocol }: &EndpointPort) -> NetworkPolicyPort {
         port: Some(IntOrString::Int(*port)),
         end_port: None,
         protocol: Some(protocol.unwrap_or_default().as_str().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_split_by_name_so_that_who_comes_and_goes_moves_nobody_else() {
+        let names = |count: usize| (0..count).map(|it| format!("org-{it}/desk")).collect::<Vec<_>>();
+        let split = |names: Vec<String>| parts(names, String::clone, |part| part.len() <= 8);
+        assert_eq!(split(names(8)), [(0, names(8))]);
+        assert_eq!(split(Vec::new()), []);
+        let many = split(names(60));
+        assert!(many.len() > 4 && many.iter().all(|(_, part)| part.len() <= 8), "{many:?}");
+        assert_eq!(many.iter().map(|(_, part)| part.len()).sum::<usize>(), 60);
+        let fewer = split(names(60).into_iter().filter(|it| it != "org-7/desk").collect());
+        for (part, names) in fewer {
+            let before = many.iter().find(|(it, _)| *it == part).unwrap();
+            let left: Vec<&String> = before.1.iter().filter(|it| *it != "org-7/desk").collect();
+            assert_eq!(names.iter().collect::<Vec<_>>(), left);
+        }
+        // one that is too long by itself has a part of its own
+        assert_eq!(
+            parts(vec![9], ToString::to_string, |part| part.iter().sum::<usize>() <= 8),
+            [(0, vec![9])]
+        );
+    }
+
+    #[test]
+    fn the_first_part_has_no_number() {
+        let at = |name: &str| ObjectRef { namespace: "a".to_owned(), name: name.to_owned() };
+        let first = NetworkNames::grant(&at("sharing"), &at("record"), 0);
+        assert!(first.starts_with("record-sharing-"), "{first}");
+        assert_eq!(NetworkNames::grant(&at("sharing"), &at("record"), 1), format!("{first}-2"));
+        let long = NetworkNames::grant(&at(&"b".repeat(253)), &at(&"a".repeat(253)), 99);
+        assert!(long.len() <= 253 && long.ends_with("-100"), "{long}");
     }
 }

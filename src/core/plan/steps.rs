@@ -8,7 +8,7 @@
 //! 2. **Close**: delete allowing policies that are not in the plan, and write those that allow less than they did.
 //!    A policy of which some flows go and some come is first cut down to the flows that stay. One that a finalizer
 //!    would keep alive is emptied before it is deleted: an object that is held by a finalizer gives no access.
-//! 3. **Revoke**: delete the grants behind them.
+//! 3. **Revoke**: delete the grants behind them, and write those that grant less than they did.
 //! 4. **Hold**: put the finalizer on agreements, before anything stands that would have to be taken away.
 //! 5. **Remember**: write into the status of an agreement what has replaced it, before anything opens under that one: what
 //!    is signed may be gone a moment later, and the fact stays.
@@ -36,7 +36,7 @@ use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use self::narrow::Change;
+use self::narrow::{Change, GrantChange};
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
 pub use self::report::{Failure, FailureReason, Failures, report};
 use super::types::{
@@ -173,7 +173,16 @@ struct Wanted<'a> {
     recreated: BTreeSet<String>,
     isolation: BTreeMap<ObjectRef, &'a Shared<NetworkPolicy>>,
     grants: BTreeMap<ObjectRef, Shared<DataAccessGrant>>,
-    allows: BTreeMap<ObjectRef, (&'a Shared<NetworkPolicy>, Option<ObjectRef>)>,
+    allows: BTreeMap<ObjectRef, Allowed<'a>>,
+}
+
+/// A planned policy that opens something.
+struct Allowed<'a> {
+    policy: &'a Shared<NetworkPolicy>,
+    /// The grant that owns it.
+    owner: Option<ObjectRef>,
+    /// What it opens.
+    products: &'a BTreeSet<ObjectRef>,
 }
 
 impl<'a> Wanted<'a> {
@@ -187,17 +196,17 @@ impl<'a> Wanted<'a> {
         for object in &plan.objects {
             match object {
                 PlannedObject::Grant(grant) if wanted.recreated.contains(&grant_agreement(grant)) => {}
-                PlannedObject::Allow { policy, grant: _ } if wanted.is_of_recreated(policy) => {}
+                PlannedObject::Allow { policy, .. } if wanted.is_of_recreated(policy) => {}
                 PlannedObject::Isolation(policy) => {
                     wanted.isolation.insert(reference(&**policy), policy);
                 }
                 PlannedObject::Grant(grant) => {
                     wanted.grants.insert(reference(&**grant), stamped(grant, observed));
                 }
-                PlannedObject::Allow { policy, grant } => {
+                PlannedObject::Allow { policy, grant, products } => {
                     let at = reference(&**policy);
                     let owner = grant.clone().map(|name| ObjectRef { namespace: at.namespace.clone(), name });
-                    wanted.allows.insert(at, (policy, owner));
+                    wanted.allows.insert(at, Allowed { policy, owner, products });
                 }
             }
         }
@@ -222,9 +231,7 @@ impl<'a> Wanted<'a> {
                 _ => false,
             },
             PlannedKey::Allow(at) => match (self.allows.get(at), policy(at)) {
-                (Some((planned, owner)), Some(present)) => {
-                    allow_stands(planned, owner.as_ref(), present, observed)
-                }
+                (Some(planned), Some(present)) => allow_stands(planned, present, observed),
                 _ => false,
             },
         }
@@ -243,7 +250,7 @@ impl PlannedKey {
         match object {
             PlannedObject::Isolation(policy) => Self::Isolation(reference(&**policy)),
             PlannedObject::Grant(grant) => Self::Grant(reference(&**grant)),
-            PlannedObject::Allow { policy, grant: _ } => Self::Allow(reference(&**policy)),
+            PlannedObject::Allow { policy, .. } => Self::Allow(reference(&**policy)),
         }
     }
 }
@@ -289,8 +296,7 @@ fn grant_stands(planned: &DataAccessGrant, present: &DataAccessGrant) -> bool {
 }
 
 fn allow_stands(
-    planned: &NetworkPolicy,
-    owner: Option<&ObjectRef>,
+    Allowed { policy: planned, owner, products: _ }: &Allowed<'_>,
     present: &NetworkPolicy,
     observed: &Observed,
 ) -> bool {
@@ -389,16 +395,20 @@ impl Dependencies {
         dependencies
     }
 
-    /// What an object that opens relies on: its product's isolation, its function's, its agreement's finalizer, and the
-    /// memory of what its agreement has replaced.
-    fn of(&self, object: &impl Resource) -> BTreeSet<ObjectKey> {
+    /// What an object that opens these products relies on: their isolation, its function's, its agreement's finalizer, and
+    /// the memory of what its agreement has replaced.
+    fn of<'p>(
+        &self,
+        object: &impl Resource,
+        products: impl IntoIterator<Item = &'p ObjectRef>,
+    ) -> BTreeSet<ObjectKey> {
         let annotations = object.annotations();
-        let product = annotations.get(PRODUCT).and_then(|product| self.products.get(product));
+        let products = products.into_iter().filter_map(|product| self.products.get(&product.to_string()));
         let function = self.functions.get(&object.namespace().unwrap_or_default());
         let agreement = annotations.get(AGREEMENT);
         let held = agreement.and_then(|agreement| self.held.get(agreement));
         let replaced = agreement.and_then(|agreement| self.replaced.get(agreement));
-        product.into_iter().chain(function).chain(replaced).flatten().chain(held).cloned().collect()
+        products.chain(function).chain(replaced).flatten().chain(held).cloned().collect()
     }
 
     /// The isolation that is being written in a namespace.
@@ -461,7 +471,7 @@ fn close(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
         if wanted.isolation.contains_key(at) {
             continue;
         }
-        let Some((planned, _)) = wanted.allows.get(at) else {
+        let Some(Allowed { policy: planned, .. }) = wanted.allows.get(at) else {
             if !is_isolation(present) {
                 remove_policy(at, present, steps);
             }
@@ -514,11 +524,24 @@ fn remove_policy(at: &ObjectRef, present: &NetworkPolicy, steps: &mut Vec<Step>)
 
 fn revoke(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     for (at, present) in &observed.grants {
-        if wanted.grants.contains_key(at) || present.metadata.deletion_timestamp.is_some() {
+        if present.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let act = Act::Delete { object: grant_key(at), uid: present.uid() };
-        steps.push(Step::new(Stage::Revoke, act));
+        let less = match wanted.grants.get(at) {
+            Some(planned) => narrow::grant_change(&present.spec, &planned.spec),
+            None => GrantChange::Other,
+        };
+        match (less, wanted.grants.get(at)) {
+            (GrantChange::Narrower(spec), Some(planned)) => {
+                let grant = DataAccessGrant { spec: *spec, ..(**planned).clone() };
+                steps.push(Step::new(Stage::Revoke, Act::ApplyGrant(grant.into())));
+            }
+            (GrantChange::Other, _) => {
+                let act = Act::Delete { object: grant_key(at), uid: present.uid() };
+                steps.push(Step::new(Stage::Revoke, act));
+            }
+            (GrantChange::Wider | GrantChange::Narrower(_), _) => {}
+        }
     }
     // whatever it says, it is not what is planned
     for (at, uid) in &observed.undecodable_grants {
@@ -551,11 +574,21 @@ fn set_finalizers(at: &ObjectRef, present: &ObservedAgreement, finalizers: Vec<S
 }
 
 fn grant(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies, steps: &mut Vec<Step>) {
+    let narrowed: BTreeMap<ObjectRef, Shared<DataAccessGrant>> = steps
+        .iter()
+        .filter_map(|step| match &step.act {
+            Act::ApplyGrant(grant) => Some((reference(&**grant), grant.clone())),
+            _ => None,
+        })
+        .collect();
     for (at, planned) in &wanted.grants {
-        if observed.grants.get(at).is_some_and(|present| grant_stands(planned, present)) {
+        let present = observed.grants.get(at);
+        // what only narrows has been written once
+        if present.is_some_and(|present| grant_stands(planned, present)) || narrowed.get(at) == Some(planned)
+        {
             continue;
         }
-        let after = dependencies.of(&**planned);
+        let after = dependencies.of(&**planned, [&planned.spec.product]);
         let act = Act::ApplyGrant(planned.clone());
         steps.push(Step { stage: Stage::Grant, act, after });
     }
@@ -564,14 +597,26 @@ fn grant(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies, 
 fn open(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies, steps: &mut Vec<Step>) {
     let granting: BTreeSet<ObjectKey> =
         steps.iter().filter(|step| step.stage == Stage::Grant).map(Step::object).collect();
-    for (at, (planned, owner)) in &wanted.allows {
-        let present = observed.policies.get(at);
-        if present.is_some_and(|present| allow_stands(planned, owner.as_ref(), present, observed)) {
+    let cut: BTreeMap<ObjectRef, Shared<NetworkPolicy>> = steps
+        .iter()
+        .filter_map(|step| match &step.act {
+            Act::ApplyPolicy { policy, .. } if step.stage == Stage::Close => {
+                Some((reference(&**policy), policy.clone()))
+            }
+            _ => None,
+        })
+        .collect();
+    for (at, planned) in &wanted.allows {
+        let stands = |present: &NetworkPolicy| allow_stands(planned, present, observed);
+        // what only narrows has been written once
+        if observed.policies.get(at).is_some_and(|it| stands(it)) || cut.get(at).is_some_and(|it| stands(it))
+        {
             continue;
         }
-        let mut after = dependencies.of(&***planned);
+        let Allowed { policy, owner, products } = planned;
+        let mut after = dependencies.of(&***policy, products.iter());
         after.extend(owner.as_ref().map(grant_key).filter(|key| granting.contains(key)));
-        let act = Act::ApplyPolicy { policy: (*planned).clone(), owner: owner.clone() };
+        let act = Act::ApplyPolicy { policy: (*policy).clone(), owner: owner.clone() };
         steps.push(Step { stage: Stage::Open, act, after });
     }
 }

@@ -52,8 +52,8 @@ pub enum PlannedObject {
     Isolation(Shared<NetworkPolicy>),
     /// The visible effect.
     Grant(Shared<DataAccessGrant>),
-    /// Opens a path. `grant` is the grant beside it that owns it, for a policy in the grant's namespace.
-    Allow { policy: Shared<NetworkPolicy>, grant: Option<String> },
+    /// Opens paths to `products`. `grant` is the grant beside it that owns it, for a policy in the grant's namespace.
+    Allow { policy: Shared<NetworkPolicy>, grant: Option<String>, products: BTreeSet<ObjectRef> },
 }
 
 impl PlannedObject {
@@ -90,7 +90,7 @@ impl Serialize for PlannedObject {
     /// The whole object as it is applied.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::Isolation(policy) | Self::Allow { policy, grant: _ } => policy.serialize(serializer),
+            Self::Isolation(policy) | Self::Allow { policy, .. } => policy.serialize(serializer),
             Self::Grant(grant) => grant.serialize(serializer),
         }
     }

@@ -387,7 +387,7 @@ impl Candidate<'_> {
     }
 
     /// The context that rules read: what the caller said, with the safe value for what it left out.
-    fn context(&self) -> Vec<(&'static str, Value)> {
+    pub(super) fn context(&self) -> Vec<(&'static str, Value)> {
         let RequestContext {
             purpose: _,         // resolved
             identifiability: _, // resolved

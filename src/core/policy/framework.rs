@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::annotations::{Asked, RuleText, Tier};
 use super::clauses::Clauses;
+use super::context_free::keeps_time;
 use super::entities::{Value, long, record, text, texts};
 use super::load::{Rule, load};
 use super::problem::PolicyProblem;
@@ -32,6 +33,8 @@ pub struct Framework {
     pub national: PolicySet,
     /// The agreement permits, which are asked together with local rules.
     pub agreement: Vec<Policy>,
+    /// What the rules of the access gate read: guardrails, floor and agreement permits.
+    pub(super) access: RuleSet,
     /// The rules by the question that they are asked in.
     pub(super) asked: BTreeMap<Asked, RuleSet>,
     /// The rules of the gate that do not say what they are asked of, as they are asked of each row for each purpose.
@@ -136,6 +139,11 @@ impl Framework {
         self.asked.values().flat_map(|rules| rules.reads.literal_dates()).filter_map(time_dependence::parse)
     }
 
+    /// Whether only dates that are known change what it says of a request.
+    pub(super) fn access_keeps_time(&self) -> bool {
+        keeps_time(&self.access.reads, self.access.policies.policies())
+    }
+
     /// Whether only dates that are known change what it says of an agreement.
     pub(super) fn is_plain(&self) -> bool {
         time_dependence::is_plain(self.gate.policies().chain(self.rules_of(Asked::Flow).policies.policies()))
@@ -218,6 +226,7 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         gate: PolicySet::new(),
         national: PolicySet::new(),
         agreement: Vec::new(),
+        access: RuleSet::default(),
         asked: BTreeMap::new(),
         unasked: RuleSet::default(),
         literals: BTreeSet::new(),
@@ -268,6 +277,9 @@ impl Framework {
             Tier::Gate => self.gate.add(policy.clone())?,
             Tier::Ceiling | Tier::Floor => self.national.add(policy.clone())?,
             Tier::Agreement => self.agreement.push(policy.clone()),
+        }
+        if said.tier != Tier::Gate {
+            self.access.add(policy, reads)?;
         }
         if let Some(asked) = said.asked {
             self.asked.entry(asked).or_default().add(policy, reads)?;

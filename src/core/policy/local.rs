@@ -145,6 +145,26 @@ pub struct LocalRule {
     pub(super) literals: Arc<BTreeSet<EntityUid>>,
 }
 
+/// What local policies say, to be held against what they said before.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LocalRules {
+    policies: BTreeMap<ObjectRef, Binding>,
+    in_doubt: Vec<PolicyInDoubt>,
+}
+
+/// Where a policy binds, and its rules by id.
+type Binding = (Vec<String>, BTreeMap<String, Arc<Json>>);
+
+impl LocalRules {
+    pub fn of(model: &Model) -> Self {
+        let policies = model.policies.values().map(|policy| {
+            let rules = policy.rules.iter().map(|rule| (rule.id.clone(), Arc::clone(&rule.json)));
+            (policy.reference.clone(), (policy.footprints.clone(), rules.collect()))
+        });
+        Self { policies: policies.collect(), in_doubt: model.policies_in_doubt.clone() }
+    }
+}
+
 impl LocalRule {
     /// Whether it forbids a path whatever a request says beside its purpose and level: it reads nothing else of the context,
     /// and nothing by which one account of a recipient differs from another.

@@ -481,8 +481,13 @@ pub fn grant(place: &str) -> Value {
         "spec": {
             "agreement": {"namespace": place, "name": "a", "uid": "u", "generation": 1, "termsHash": hash},
             "product": {"namespace": place, "name": "p"},
-            "recipient": {"org": "o", "function": "f"},
-            "purposes": [{"code": "DirectCare", "actions": ["readRecord"], "maxIdentifiability": "Identifiable"}],
+            "recipients": [{
+                "org": "o", "function": "f", "notAfter": "2026-02-01T00:00:00Z",
+                "purposes": [{
+                    "code": "DirectCare", "actions": ["readRecord"], "maxIdentifiability": "Identifiable",
+                    "notAfter": "2026-02-01T00:00:00Z", "contextFree": false,
+                }],
+            }],
             "notBefore": "2026-01-01T00:00:00Z", "notAfter": "2026-02-01T00:00:00Z",
             "framework": {"name": "england", "version": "1.0.0", "digest": hash},
         },

@@ -1,12 +1,91 @@
-//! Which part of a network policy's change closes something, and which part opens something.
+//! Which part of a change closes something, and which part opens something, of a network policy and of a grant.
 //!
-//! What a policy allows is a set of flows, one for each pair of a peer and a port. A change that takes flows away is
-//! written before anything opens, even where the same change also adds some.
+//! What a policy allows is a set of flows, one for each pair of a peer and a port; what a grant allows is said for each of
+//! its recipients. A change that takes something away is written before anything opens, even where the same change also
+//! adds something.
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::api::networking::v1::{
     NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort,
     NetworkPolicySpec,
 };
+use serde::Serialize;
+use serde_json::json;
+
+use concordat_api::{DataAccessGrantSpec, GrantPurpose, GrantRecipient};
+
+/// How a grant's recipients differ from the planned ones.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum GrantChange {
+    /// The planned grant takes nothing away.
+    Wider,
+    /// Something goes. This stays.
+    Narrower(Box<DataAccessGrantSpec>),
+    /// Nothing stays.
+    Other,
+}
+
+/// Compares a grant as it stands with the planned one.
+pub(super) fn grant_change(present: &DataAccessGrantSpec, planned: &DataAccessGrantSpec) -> GrantChange {
+    let recipients: Vec<GrantRecipient> = present
+        .recipients
+        .iter()
+        .filter_map(|present| {
+            let mut planned = planned.recipients.iter();
+            let same = |it: &&GrantRecipient| (&it.org, &it.function) == (&present.org, &present.function);
+            in_both_recipients(present, planned.find(same)?)
+        })
+        .collect();
+    if recipients.is_empty() || present.product != planned.product {
+        return GrantChange::Other;
+    }
+    let not_before = present.not_before.max(planned.not_before);
+    let not_after = present.not_after.min(planned.not_after);
+    if recipients == present.recipients && (not_before, not_after) == (present.not_before, present.not_after)
+    {
+        return GrantChange::Wider;
+    }
+    let spec = DataAccessGrantSpec { recipients, not_before, not_after, ..planned.clone() };
+    GrantChange::Narrower(Box::new(spec))
+}
+
+fn in_both_recipients(present: &GrantRecipient, planned: &GrantRecipient) -> Option<GrantRecipient> {
+    let purposes: Vec<GrantPurpose> = present
+        .purposes
+        .iter()
+        .filter_map(|present| {
+            let mut planned = planned.purposes.iter();
+            in_both_purposes(present, planned.find(|planned| planned.code == present.code)?)
+        })
+        .collect();
+    let not_after = present.not_after.min(planned.not_after);
+    (!purposes.is_empty()).then(|| GrantRecipient { purposes, not_after, ..present.clone() })
+}
+
+fn in_both_purposes(present: &GrantPurpose, planned: &GrantPurpose) -> Option<GrantPurpose> {
+    let GrantPurpose { code, actions, roles, max_identifiability, not_after, context_free } = present;
+    let actions: Vec<_> = actions.iter().filter(|it| planned.actions.contains(it)).copied().collect();
+    let roles = match (roles, &planned.roles) {
+        (None, roles) | (roles, None) => roles.clone(),
+        (Some(present), Some(planned)) => {
+            let roles: Vec<String> = present.iter().filter(|it| planned.contains(it)).cloned().collect();
+            // none of them is not any of them
+            if roles.is_empty() {
+                return None;
+            }
+            Some(roles)
+        }
+    };
+    (!actions.is_empty()).then(|| GrantPurpose {
+        code: code.clone(),
+        actions,
+        roles,
+        max_identifiability: (*max_identifiability).min(planned.max_identifiability),
+        not_after: (*not_after).min(planned.not_after),
+        context_free: *context_free && planned.context_free,
+    })
+}
 
 /// How a policy's text differs from the planned one.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,8 +128,8 @@ pub(super) fn change(present: &NetworkPolicySpec, planned: &NetworkPolicySpec) -
         return Change::Other;
     }
     Change::Mixed(NetworkPolicySpec {
-        ingress: some(ingress.0.into_iter().map(ingress_rule).collect()),
-        egress: some(egress.0.into_iter().map(egress_rule).collect()),
+        ingress: some(ingress.rules(|from, ports| NetworkPolicyIngressRule { from, ports })),
+        egress: some(egress.rules(|to, ports| NetworkPolicyEgressRule { to, ports })),
         pod_selector: planned.pod_selector,
         policy_types: planned.policy_types,
     })
@@ -91,7 +170,8 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
 /// A peer and a port; none of either means every one.
 type Flow = (Option<NetworkPolicyPeer>, Option<NetworkPolicyPort>);
 
-struct Flows(Vec<Flow>);
+/// Flows by what they say, as there can be thousands in one policy.
+struct Flows(BTreeMap<(String, String), Flow>);
 
 impl Flows {
     fn ingress(spec: &NetworkPolicySpec) -> Self {
@@ -105,31 +185,57 @@ impl Flows {
     }
 
     fn within(&self, other: &Self) -> bool {
-        self.0.iter().all(|flow| other.0.contains(flow))
+        self.0.keys().all(|flow| other.0.contains_key(flow))
     }
 
-    fn and(self, other: &Self) -> Self {
-        Self(self.0.into_iter().filter(|flow| other.0.contains(flow)).collect())
+    fn and(mut self, other: &Self) -> Self {
+        self.0.retain(|flow, _| other.0.contains_key(flow));
+        self
+    }
+
+    /// The flows as rules, one for all peers that come by the same ports.
+    fn rules<R>(
+        self,
+        rule: impl Fn(Option<Vec<NetworkPolicyPeer>>, Option<Vec<NetworkPolicyPort>>) -> R,
+    ) -> Vec<R> {
+        let mut by_peer: BTreeMap<String, (Option<NetworkPolicyPeer>, Vec<Option<NetworkPolicyPort>>)> =
+            BTreeMap::new();
+        for ((key, _), (peer, port)) in self.0 {
+            by_peer.entry(key).or_insert_with(|| (peer, Vec::new())).1.push(port);
+        }
+        let mut by_ports: BTreeMap<(bool, String), (Vec<Option<NetworkPolicyPeer>>, _)> = BTreeMap::new();
+        for (peer, ports) in by_peer.into_values() {
+            // everybody is no one of several peers
+            let key = (peer.is_some(), text(&ports));
+            by_ports.entry(key).or_insert_with(|| (Vec::new(), ports)).0.push(peer);
+        }
+        // where one of them means all, the list is left out
+        let rules = by_ports.into_values();
+        rules.map(|(peers, ports)| rule(peers.into_iter().collect(), ports.into_iter().collect())).collect()
     }
 }
 
-fn pairs(peers: &Option<Vec<NetworkPolicyPeer>>, ports: &Option<Vec<NetworkPolicyPort>>) -> Vec<Flow> {
+fn text(value: &impl Serialize) -> String {
+    json!(value).to_string()
+}
+
+fn pairs(
+    peers: &Option<Vec<NetworkPolicyPeer>>,
+    ports: &Option<Vec<NetworkPolicyPort>>,
+) -> Vec<((String, String), Flow)> {
     let (peers, ports) = (each(peers), each(ports));
-    peers.iter().flat_map(|peer| ports.iter().map(move |port| (peer.clone(), port.clone()))).collect()
+    peers
+        .iter()
+        .flat_map(|(said, peer)| {
+            ports.iter().map(move |(by, port)| ((said.clone(), by.clone()), (peer.clone(), port.clone())))
+        })
+        .collect()
 }
 
-/// Each entry, or the one that means all.
-fn each<T: Clone>(list: &Option<Vec<T>>) -> Vec<Option<T>> {
+/// Each entry with what it says, or the one that means all.
+fn each<T: Clone + Serialize>(list: &Option<Vec<T>>) -> Vec<(String, Option<T>)> {
     match list {
-        Some(list) if !list.is_empty() => list.iter().cloned().map(Some).collect(),
-        _ => vec![None],
+        Some(list) if !list.is_empty() => list.iter().map(|it| (text(it), Some(it.clone()))).collect(),
+        _ => vec![(String::new(), None)],
     }
-}
-
-fn ingress_rule((peer, port): Flow) -> NetworkPolicyIngressRule {
-    NetworkPolicyIngressRule { from: peer.map(|peer| vec![peer]), ports: port.map(|port| vec![port]) }
-}
-
-fn egress_rule((peer, port): Flow) -> NetworkPolicyEgressRule {
-    NetworkPolicyEgressRule { to: peer.map(|peer| vec![peer]), ports: port.map(|port| vec![port]) }
 }

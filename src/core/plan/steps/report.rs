@@ -20,7 +20,8 @@ use crate::plan::types::{AGREEMENT, PRODUCT, Plan, PlannedObject, PlannedStatus,
 use crate::report::NOT_IN_THIS_CLUSTER;
 use crate::snapshot::reference;
 use concordat_api::{
-    Condition, ConditionStatus, DataSharingAgreementStatus, LocalPolicyStatus, ObjectRef, ObjectStatus, Phase,
+    Condition, ConditionStatus, DataSharingAgreementStatus, GrantRecipient, LocalPolicyStatus, ObjectRef,
+    ObjectStatus, Phase,
 };
 
 /// Why a write did not succeed, by the object that was to be written.
@@ -82,7 +83,7 @@ impl FailureReason {
 /// The statuses that have to be written, knowing what of this round's steps failed.
 pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step> {
     let wanted = Wanted::new(plan, observed);
-    let Effects { agreements, flows, isolated } = effects(plan, &wanted, observed, failures);
+    let Effects { agreements, granted, isolated } = effects(plan, &wanted, observed, failures);
     let settled = parallel::map(&plan.statuses, |PlannedStatus { object, status }| {
         // what the plan judges but the cluster does not hold, such as a built-in framework, has no status
         let present = observed.statuses.get(object)?;
@@ -94,7 +95,7 @@ pub fn report(plan: &Plan, observed: &Observed, failures: &Failures) -> Vec<Step
         step(object, settle(status, present, effect, plan.at), present)
     });
     let mut steps: Vec<Step> = settled.into_iter().flatten().collect();
-    for (at, effect) in &flows {
+    for (at, effect) in &granted {
         let Some(grant) = observed.grants.get(at) else { continue };
         let present = ObservedStatus {
             uid: grant.uid(),
@@ -125,8 +126,8 @@ fn step(object: &ObjectKey, status: StatusBody, present: &ObservedStatus) -> Opt
 struct Effects {
     /// By `namespace/name`.
     agreements: BTreeMap<String, Effect>,
-    /// The planned flows, by their grant.
-    flows: BTreeMap<ObjectRef, Effect>,
+    /// The planned grants, with all that opens their paths.
+    granted: BTreeMap<ObjectRef, Effect>,
     /// The planned isolation, by the product or organisation that is isolated.
     isolated: BTreeMap<ObjectKey, Effect>,
 }
@@ -147,18 +148,14 @@ struct Effect {
 const NOTHING: Effect = Effect { grants: 0, policies: 0, missing: 0, leftover: 0, failure: None };
 
 fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Failures) -> Effects {
-    let grants = plan.objects.iter().filter_map(|object| match object {
-        PlannedObject::Grant(grant) => Some((flow(&**grant), reference(&**grant))),
-        PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
-    });
-    let grants: BTreeMap<Flow<'_>, ObjectRef> = grants.collect();
+    let grants = Grants::new(plan);
     let mut agreements: BTreeMap<String, Effect> = BTreeMap::new();
-    let mut flows: BTreeMap<ObjectRef, Effect> = BTreeMap::new();
+    let mut granted: BTreeMap<ObjectRef, Effect> = BTreeMap::new();
     let mut isolated: BTreeMap<ObjectKey, Effect> = BTreeMap::new();
     let mut unisolated: Vec<(&String, &PlannedObject)> = Vec::new();
 
     for object in &plan.objects {
-        let (agreement, flow) = match object {
+        let (agreement, of) = match object {
             PlannedObject::Isolation(policy) => {
                 if let Some(owner) = isolation_owner(policy) {
                     let stands = wanted.stands(observed, &PlannedKey::of(object));
@@ -169,17 +166,21 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
                 }
                 continue;
             }
-            PlannedObject::Grant(grant) => (Some(grant_agreement(grant)), flow(&**grant)),
-            PlannedObject::Allow { policy, grant: _ } => {
-                (policy.annotations().get(AGREEMENT).cloned(), flow(&**policy))
+            PlannedObject::Grant(grant) => (Some(grant_agreement(grant)), vec![reference(&**grant)]),
+            PlannedObject::Allow { policy, grant, products } => {
+                let of = match grant {
+                    Some(name) => vec![ObjectRef { name: name.clone(), ..reference(&**policy) }],
+                    None => grants.reached(policy, products),
+                };
+                (policy.annotations().get(AGREEMENT).cloned(), of)
             }
         };
         let stands = wanted.stands(observed, &PlannedKey::of(object));
         if let Some(agreement) = agreement {
             agreements.entry(agreement).or_default().count(object, stands, failures);
         }
-        if let Some(grant) = grants.get(&flow) {
-            flows.entry(grant.clone()).or_default().count(object, stands, failures);
+        for grant in of {
+            granted.entry(grant).or_default().count(object, stands, failures);
         }
     }
 
@@ -208,7 +209,7 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     let grants = observed.grants.iter().filter(|(at, _)| !wanted.grants.contains_key(at));
     // one that somebody else's finalizer holds says so itself
     for (at, _) in grants.clone().filter(|(_, it)| it.metadata.deletion_timestamp.is_some()) {
-        flows.entry(at.clone()).or_default().leftover += 1;
+        granted.entry(at.clone()).or_default().leftover += 1;
     }
     let grants = grants.map(|(at, it)| (grant_agreement(it), grant_key(at)));
     for (agreement, key) in policies.chain(grants) {
@@ -216,7 +217,7 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
         effect.leftover += 1;
         effect.fail(&key, failures);
     }
-    Effects { agreements, flows, isolated }
+    Effects { agreements, granted, isolated }
 }
 
 /// The product, or the organisation of the Managed function, that an isolation is for.
@@ -252,11 +253,30 @@ impl Effect {
     }
 }
 
-/// Agreement, product and recipient: the flow that an object is for.
-type Flow<'a> = [Option<&'a String>; 3];
+/// The planned grants, by agreement, product and recipient.
+struct Grants<'a>(BTreeMap<(String, &'a ObjectRef, String), ObjectRef>);
 
-fn flow(object: &impl ResourceExt) -> Flow<'_> {
-    [AGREEMENT, PRODUCT, RECIPIENT].map(|annotation| object.annotations().get(annotation))
+impl<'a> Grants<'a> {
+    fn new(plan: &'a Plan) -> Self {
+        let grants = plan.objects.iter().filter_map(|object| match object {
+            PlannedObject::Grant(grant) => Some(grant),
+            PlannedObject::Isolation(_) | PlannedObject::Allow { .. } => None,
+        });
+        let each = grants.flat_map(|grant| {
+            let of = |it: &GrantRecipient| {
+                (grant_agreement(grant), &grant.spec.product, format!("{}/{}", it.org, it.function))
+            };
+            grant.spec.recipients.iter().map(move |it| (of(it), reference(&**grant)))
+        });
+        Self(each.collect())
+    }
+
+    /// The grants whose paths to these products a policy of a recipient opens.
+    fn reached(&self, policy: &NetworkPolicy, products: &'a BTreeSet<ObjectRef>) -> Vec<ObjectRef> {
+        let annotation = |name: &str| policy.annotations().get(name).cloned().unwrap_or_default();
+        let grant = |product| self.0.get(&(annotation(AGREEMENT), product, annotation(RECIPIENT)));
+        products.iter().filter_map(grant).cloned().collect()
+    }
 }
 
 /// A grant is ready when it stands, and all that opens its flow.

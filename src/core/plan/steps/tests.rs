@@ -37,7 +37,7 @@ fn ingress_from(namespaces: &[&str]) -> Shared<NetworkPolicy> {
     let rule = json!({"from": peers, "ports": [{"protocol": "TCP", "port": 8443}]});
     let selector = json!({"matchLabels": {"app": "bins"}});
     let spec = json!({"podSelector": selector, "policyTypes": ["Ingress"], "ingress": [rule]});
-    let annotations = json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
+    let annotations = json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data"});
     policy("council", "bins-ingress", "ingress", annotations, spec)
 }
 
@@ -45,7 +45,7 @@ fn egress() -> Shared<NetworkPolicy> {
     let peer = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "council"}}});
     let rule = json!({"to": [peer], "ports": [{"protocol": "TCP", "port": 8443}]});
     let spec = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": [rule]});
-    let annotations = json!({AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"});
+    let annotations = json!({AGREEMENT: AGREEMENT_NAME, RECIPIENT: "pcn/team"});
     policy("pcn", "bins-egress", "egress", annotations, spec)
 }
 
@@ -56,13 +56,18 @@ fn data_grant() -> Shared<DataAccessGrant> {
         "metadata": {
             "namespace": "council", "name": "bins-grant",
             "labels": {"app.kubernetes.io/managed-by": "concordat", "concordat.dev/part": "grant"},
-            "annotations": {AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data", RECIPIENT: "pcn/team"},
+            "annotations": {AGREEMENT: AGREEMENT_NAME, PRODUCT: "council/bins-data"},
         },
         "spec": {
             "agreement": {"namespace": "council", "name": "bins", "termsHash": "sha256:00"},
             "product": {"namespace": "council", "name": "bins-data"},
-            "recipient": {"org": "pcn", "function": "team"},
-            "purposes": [{"code": "ProactiveCare", "actions": ["readRecord"], "maxIdentifiability": "Identifiable"}],
+            "recipients": [{
+                "org": "pcn", "function": "team", "notAfter": "2027-01-01T00:00:00Z",
+                "purposes": [{
+                    "code": "ProactiveCare", "actions": ["readRecord"], "maxIdentifiability": "Identifiable",
+                    "notAfter": "2027-01-01T00:00:00Z", "contextFree": false,
+                }],
+            }],
             "notBefore": "2026-01-01T00:00:00Z", "notAfter": "2027-01-01T00:00:00Z",
             "framework": {"name": "england", "version": "1.0.0", "digest": "sha256:11"},
         },
@@ -110,8 +115,12 @@ fn plan(phase: Phase, objects: Vec<PlannedObject>) -> Plan {
 
 /// The agreement in force: isolation at both ends, the grant, and both ways through.
 fn open_plan() -> Plan {
-    let allow =
-        |policy, grant: Option<&str>| PlannedObject::Allow { policy, grant: grant.map(str::to_owned) };
+    let data = ObjectRef { namespace: "council".to_owned(), name: "bins-data".to_owned() };
+    let allow = |policy, grant: Option<&str>| PlannedObject::Allow {
+        policy,
+        grant: grant.map(str::to_owned),
+        products: BTreeSet::from([data.clone()]),
+    };
     let objects = vec![
         PlannedObject::Isolation(isolation()),
         PlannedObject::Isolation(managed_isolation()),
@@ -384,14 +393,17 @@ fn an_agreement_that_is_being_deleted_gets_no_finalizer() {
 fn a_policy_that_allows_less_is_written_while_closing_and_one_that_allows_more_while_opening() {
     let plan_with = |namespaces: &[&str]| {
         let mut plan = open_plan();
-        plan.objects[3] =
-            PlannedObject::Allow { policy: ingress_from(namespaces), grant: Some("bins-grant".to_owned()) };
+        plan.objects[3] = PlannedObject::Allow {
+            policy: ingress_from(namespaces),
+            grant: Some("bins-grant".to_owned()),
+            products: BTreeSet::new(),
+        };
         plan
     };
     let one = settled(&plan_with(&["pcn"]), bare());
     let two = settled(&plan_with(&["pcn", "charity"]), bare());
     assert_eq!(told(&steps(&plan_with(&["pcn", "charity"]), &one)), ["Open: apply bins-ingress"]);
-    assert_eq!(told(&steps(&plan_with(&["pcn"]), &two))[0], "Close: apply bins-ingress");
+    assert_eq!(told(&steps(&plan_with(&["pcn"]), &two)), ["Close: apply bins-ingress"]);
 
     // some go and some come: first what stays, then the rest
     let mixed = steps(&plan_with(&["pcn", "housing"]), &two);
@@ -403,6 +415,60 @@ fn a_policy_that_allows_less_is_written_while_closing_and_one_that_allows_more_w
     let other = steps(&plan_with(&["housing"]), &two);
     assert_eq!(told(&other), ["Close: delete bins-ingress", "Open: apply bins-ingress"]);
     assert_eq!(steps(&plan_with(&["housing"]), &settled(&plan_with(&["housing"]), two)), []);
+}
+
+/// A grant to these recipients, `org` and the actions that it may do.
+fn granted(recipients: &[(&str, &[&str])]) -> Plan {
+    let mut plan = open_plan();
+    let PlannedObject::Grant(grant) = &mut plan.objects[2] else { panic!("the third is the grant") };
+    let mut recipient = grant.spec.recipients[0].clone();
+    grant.spec.recipients = recipients
+        .iter()
+        .map(|(org, actions)| {
+            recipient.org = (*org).to_owned();
+            recipient.purposes[0].actions = parse(json!(actions));
+            recipient.clone()
+        })
+        .collect();
+    plan
+}
+
+/// The recipients of the grant that a step applies, with their actions.
+fn applied(step: &Step) -> String {
+    let Act::ApplyGrant(grant) = &step.act else { panic!("{step:?}") };
+    let recipients = grant.spec.recipients.iter();
+    let each = recipients.map(|it| format!("{} {}", it.org, json!(it.purposes[0].actions)));
+    format!("{:?}: {}", step.stage, each.collect::<Vec<_>>().join(", "))
+}
+
+#[test]
+fn of_a_grant_what_goes_goes_before_what_comes_comes() {
+    type Granted = (&'static str, &'static [&'static str]);
+    let both: Granted = ("pcn", &["readRecord", "extract"]);
+    let read: Granted = ("pcn", &["readRecord"]);
+    let trust: Granted = ("trust", &["extract"]);
+    let charity: Granted = ("charity", &["extract"]);
+    let change = |from: &[Granted], to: &[Granted]| {
+        let stands = settled(&granted(from), bare());
+        let steps = steps(&granted(to), &stands);
+        let grants = steps.iter().filter(|step| step.object().kind == "DataAccessGrant");
+        let told = grants.map(|step| match &step.act {
+            Act::Delete { .. } => format!("{:?}: delete", step.stage),
+            _ => applied(step),
+        });
+        told.collect::<Vec<_>>()
+    };
+    // what only narrows is written once
+    assert_eq!(change(&[both, trust], &[read, trust]), [r#"Revoke: pcn ["readRecord"], trust ["extract"]"#]);
+    assert_eq!(
+        change(&[both], &[both, trust]),
+        [r#"Grant: pcn ["readRecord","extract"], trust ["extract"]"#]
+    );
+    assert_eq!(
+        change(&[both, trust], &[charity, read]),
+        [r#"Revoke: pcn ["readRecord"]"#, r#"Grant: charity ["extract"], pcn ["readRecord"]"#,]
+    );
+    assert_eq!(change(&[trust], &[charity]), ["Revoke: delete", r#"Grant: charity ["extract"]"#]);
 }
 
 #[test]
