@@ -88,6 +88,12 @@ shows! {
     check_of_nothing_of_ours_speaks_json: ["check", "tests/cli/requests", "--format=json", AT];
     check_refuses_a_moment_that_is_none: ["check", GOOD, "--at=tomorrow"];
 
+    check_asks_that_what_has_been_replaced_says_so: [
+        "check",
+        "examples/s15-foundation-group/base",
+        "examples/s15-foundation-group/trusts-sign",
+        "--at=2026-11-28",
+    ];
     check_speaks_sarif: ["check", GOOD, "tests/cli/bad/refused.yaml", "--format=sarif", AT];
     check_speaks_junit: ["check", GOOD, "tests/cli/bad/refused.yaml", "tests/cli/bad/bad-yaml.yaml", "--format=junit", AT];
     check_speaks_github: ["check", GOOD, "tests/cli/bad/refused.yaml", "--format=github", AT];
@@ -273,6 +279,51 @@ fn a_plan_and_an_explanation_show_no_more_than_who_can_does() {
     }
 }
 
+/// A policy's own test is asked at its moment, at which an organisation that has ended since was there.
+#[test]
+fn the_end_of_one_organisation_takes_no_permit_from_another() {
+    let base = "examples/s23-north-kensington/base";
+    let folder = tempfile::tempdir().unwrap();
+    let orgs = fs::read_to_string(format!("{base}/organisations.yaml")).unwrap();
+    let (before, after) = orgs.split_once("  name: north-kensington-panel\n").unwrap();
+    let after = after.replacen("  state: Active\n", "  state: Active\n  endsOn: 2026-11-25T00:00:00Z\n", 1);
+    fs::write(
+        folder.path().join("organisations.yaml"),
+        format!("{before}  name: north-kensington-panel\n{after}"),
+    )
+    .unwrap();
+    let rest = ["agreement.yaml", "local-policy.yaml", "places.yaml", "products.yaml", "signatures"];
+    let rest = rest.map(|it| format!("{base}/{it}"));
+    let paths = rest.iter().map(String::as_str).chain([folder.path().to_str().unwrap()]);
+    let check = ["check"].into_iter().chain(paths).chain(["--at=2026-11-26", "--format=json"]);
+    let answer: serde_json::Value = serde_json::from_slice(&run(&check.collect::<Vec<_>>()).stdout).unwrap();
+    let told = answer["findings"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap());
+    let told: Vec<&str> = told.filter(|code| code.starts_with("CON70")).collect();
+    assert_eq!(told, [""; 0], "{answer:#}");
+}
+
+/// A line that ends a document cuts off the rest of an object: a withdrawal would be a signature, and kubectl refuses it.
+#[test]
+fn what_a_stray_line_cuts_off_an_object_is_not_taken_for_something_foreign() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, path) = (folder.path().join("northvale-pcn.yaml"), folder.path().to_str().unwrap());
+    let agreement = "--agreement=chorley-council/assisted-bins";
+    let signed = ["sign", S01, agreement, "--party=northvale-pcn", "--withdraw"];
+    let withdrawal = String::from_utf8(run(&signed).stdout).unwrap();
+    let theirs = format!("{S01}/signatures/chorley-council.yaml");
+    let world: Vec<String> =
+        ["agreement", "organisations", "places", "products"].map(|it| format!("{S01}/{it}.yaml")).into();
+    for line in ["", "---\n", "...\n", "--- |\n", "--- # a part of its own\n"] {
+        fs::write(&file, withdrawal.replace("  state:", &format!("{line}  state:"))).unwrap();
+        let read: Vec<&str> = world.iter().map(String::as_str).chain([theirs.as_str(), path]).collect();
+        let check = [vec!["check"], read.clone(), vec![AT]].concat();
+        let request = ["--request", "examples/s01-chorley-assisted-bins/requests/read-bin-list.yaml", AT];
+        let explain = [vec!["explain"], read, request.to_vec()].concat();
+        assert_eq!(run(&check).status.code() == Some(0), line.is_empty(), "{line:?}");
+        assert_ne!(run(&explain).status.code(), Some(0), "{line:?} opens what the withdrawal closes");
+    }
+}
+
 /// The bins of Chorley, with these rules of the place in the place of its own.
 fn chorley_with(cedar: &str) -> String {
     let mut texts = Vec::new();
@@ -317,6 +368,12 @@ fn what_a_place_denies_whatever_is_asked_is_listed_by_nobody() {
     let cases = [
         ("cannot be read", "forbid (".to_owned(), vec![], "chorley-place/ours"),
         ("everything", forbid("resource", ""), vec![], "chorley-place/ours#no"),
+        (
+            "a name with a mark",
+            forbid("resource", "").replace("@id(\"no\")", "@id(\"don't\")"),
+            vec![],
+            "chorley-place/ours#don't",
+        ),
         ("one product", forbid(the_bins, ""), vec![frailty], "chorley-place/ours#no"),
         (
             "one purpose",

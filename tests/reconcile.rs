@@ -28,6 +28,9 @@ use concordat_core::plan::{PART, Plan, PlannedObject};
 use concordat_core::snapshot::Unreadable;
 use concordat_operator::Options;
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use kube::api::DeleteParams;
@@ -241,6 +244,90 @@ fn suspending_closes_and_resuming_opens_again() {
     world.change(json!({"suspend": false}));
     world.ready();
     world.is_as_planned(&world.offline_plan());
+}
+
+/// What the operator answers on a path: the code, and the lines.
+fn answer(path: &str) -> (String, Vec<String>) {
+    let mut stream = TcpStream::connect(health_addr()).unwrap();
+    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let code = head.split(' ').nth(1).unwrap().to_owned();
+    (code, body.lines().map(str::to_owned).collect())
+}
+
+/// A rule of the house for one namespace, and no other.
+struct HouseRule<'w> {
+    world: &'w World,
+    name: String,
+}
+
+impl<'w> HouseRule<'w> {
+    fn no_deletes_in(world: &'w World, namespace: &str) -> Self {
+        let name = format!("{namespace}.no-deletes.example");
+        let rule = json!({"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["networkpolicies"]});
+        world.apply::<ValidatingAdmissionPolicy>(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
+                "matchConditions": [{"name": "there", "expression": format!("request.namespace == '{namespace}'")}],
+                "validations": [{"expression": "false", "message": "nobody deletes a network policy here"}],
+            },
+        }));
+        world.apply::<ValidatingAdmissionPolicyBinding>(json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        }));
+        let api: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), namespace);
+        let policy =
+            world.policies().into_iter().find(|it| it.namespace().as_deref() == Some(namespace)).unwrap();
+        world.until("the rule is in effect", || {
+            let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+            world.block(api.delete(&policy.name_any(), &dry)).is_err()
+        });
+        Self { world, name }
+    }
+}
+
+impl Drop for HouseRule<'_> {
+    fn drop(&mut self) {
+        let (world, name) = (self.world, &self.name);
+        let bindings: Api<ValidatingAdmissionPolicyBinding> = Api::all(world.client.clone());
+        let policies: Api<ValidatingAdmissionPolicy> = Api::all(world.client.clone());
+        drop(world.block(bindings.delete(name, &DeleteParams::default())));
+        drop(world.block(policies.delete(name, &DeleteParams::default())));
+    }
+}
+
+#[test]
+fn a_policy_that_may_not_be_deleted_is_emptied_and_tried_again_with_patience() {
+    let world = open("stuck");
+    let council = world.ns("council");
+    let rule = HouseRule::no_deletes_in(&world, &council);
+    let tried = || {
+        let (_, lines) = answer("/metrics");
+        let lines = lines.into_iter().filter(|it| it.contains("NetworkPolicy") && it.contains("Rejected"));
+        lines.filter_map(|it| it.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    world.change(json!({"suspend": true}));
+    let lets_in = || {
+        let policies = world.policies().into_iter().filter(|it| it.namespace().as_deref() == Some(&council));
+        let rules = policies.filter_map(|it| it.spec?.ingress);
+        rules.flatten().count()
+    };
+    world.until("nothing is let in", || lets_in() == 0);
+    world.until("the status says so", || {
+        world
+            .message("Enforced")
+            .is_some_and(|it| it.contains("nobody deletes") && it.contains("it is emptied"))
+    });
+    let before = tried();
+    std::thread::sleep(Duration::from_secs(5));
+    let times = tried() - before;
+    assert!(times < 40.0, "{times} refused writes in five seconds");
+    drop(rule);
+    world.closed();
 }
 
 #[test]
@@ -457,15 +544,6 @@ fn other_finalizers_and_labels_are_left_alone() {
 #[test]
 fn it_says_that_it_is_alive_and_ready() {
     let _world = open("health");
-    let answer = |path: &str| {
-        let mut stream = TcpStream::connect(health_addr()).unwrap();
-        write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let code = head.split(' ').nth(1).unwrap().to_owned();
-        (code, body.lines().map(str::to_owned).collect::<Vec<_>>())
-    };
     let all: Vec<String> = [
         "AgreementSignature",
         "DataAccessGrant",

@@ -11,6 +11,7 @@ use super::live::Connection;
 use super::output::Printer;
 use concordat_api::ObjectRef;
 use concordat_core::clusters;
+use concordat_core::names::{LABEL_VALUE, is_label_value};
 use concordat_core::plan::{Dns, DnsServer};
 use concordat_core::snapshot::{ClusterView, Snapshot};
 use concordat_core::validate::shape::nearest;
@@ -77,12 +78,20 @@ impl Input {
     }
 }
 
+/// The name of a cluster, as workloads and products can have it: an empty shell variable is none.
+pub(super) fn cluster_name(text: &str) -> Result<String, String> {
+    let is_name = !text.is_empty() && is_label_value(text);
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| format!("the name of a cluster is written like a label: {LABEL_VALUE}"))
+}
+
 /// The cluster that is looked from.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Cluster {
     /// Look as the operator of this cluster does: its own name, as `run --cluster` has it [default: everything as one
     /// cluster].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     cluster: Option<String>,
 }
 

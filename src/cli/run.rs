@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 
 use super::Exit;
-use super::arguments::DnsServers;
+use super::arguments::{DnsServers, cluster_name};
 use super::output::Printer;
 use concordat_operator::{DEFAULT_HEALTH_ADDR, DEFAULT_LEASE_NAME, Election, Options};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// The name of this cluster; every workload and product has to name its own then [default: none].
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = cluster_name)]
     cluster: Option<String>,
 
     #[command(flatten)]

@@ -12,9 +12,10 @@ use super::finding::{Code, Finding};
 use super::model::{Agreement, Model};
 use super::policy::Assessment;
 use super::snapshot::{Snapshot, Sourced};
-use concordat_api::{DataSharingAgreement, ObjectRef};
+use concordat_api::{DataSharingAgreement, LocalPolicy, ObjectRef};
 
-/// A warning for each agreement in force, and each date of its paths, that ends within so many days.
+/// A warning for each agreement in force, and each date of its paths, that ends within so many days; for each local policy
+/// whose permits do; and for each agreement that has been replaced and does not say so.
 pub fn endings(snapshot: &Snapshot, judgement: &Judgement, days: u32) -> Vec<Finding> {
     let span = SignedDuration::from_hours(i64::from(days).saturating_mul(24));
     let until = judgement.at.checked_add(span).unwrap_or(Timestamp::MAX);
@@ -27,11 +28,45 @@ pub fn endings(snapshot: &Snapshot, judgement: &Judgement, days: u32) -> Vec<Fin
         else {
             continue;
         };
+        if let Some(by) = assessment.succession.by.as_ref().filter(|_| agreement.spec.superseded_by.is_none())
+        {
+            findings.push(not_said(sourced, &reference, by));
+        }
         if assessment.in_force() {
             findings.extend(of_agreement(sourced, &judgement.model, agreement, assessment, until));
         }
     }
+    for sourced in &snapshot.policies {
+        findings.extend(of_policy(sourced, &judgement.model, judgement.at, until));
+    }
     findings
+}
+
+/// A policy whose permits count, and that falls due for review.
+fn of_policy(
+    sourced: &Sourced<LocalPolicy>,
+    model: &Model,
+    now: Timestamp,
+    until: Timestamp,
+) -> Option<Finding> {
+    let key = sourced.key();
+    let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
+    let at = sourced.object.spec.review_by;
+    let permits = model.policies.get(&reference).filter(|it| it.permits_disabled.is_none() && it.permits());
+    permits.filter(|_| now < at && at <= until)?;
+    let message = format!("the permits of `{reference}` end on {at}, when it is due for review");
+    let help = "review it, and move `reviewBy`: its forbids go on, its permits do not";
+    Some(sourced.finding(Code::EndsSoon, "spec.reviewBy", message).help(help))
+}
+
+/// What is signed may be gone one day, and only what the old one says itself keeps it closed then.
+fn not_said(sourced: &Sourced<DataSharingAgreement>, old: &ObjectRef, by: &ObjectRef) -> Finding {
+    let message = format!("`{by}` has replaced `{old}`, which does not say so");
+    sourced.finding(Code::NotSaidReplaced, "spec", message).help(format!(
+        "write `supersededBy: {{namespace: {}, name: {}}}` into its spec, so that it stays closed whatever becomes of the \
+         other one; nobody has to sign again",
+        by.namespace, by.name
+    ))
 }
 
 fn of_agreement(

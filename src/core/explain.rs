@@ -12,8 +12,8 @@ use thiserror::Error;
 use super::evaluate::Judgement;
 use super::finding::{Code, Finding};
 use super::model::{Agreement, FunctionRef, Model, Remembered};
-use super::policy::{Assessment, BrokenRule, ClosedFlow, PartyState, reach, written_dates};
-use super::report;
+use super::policy::{Assessment, BrokenRule, ClosedFlow, LocalWord, PartyState, Reach, reach, written_dates};
+use super::report::{self, NOT_OBSERVED};
 use super::sign::{self, SignatureRequest};
 use super::snapshot::Snapshot;
 use super::validate::shape::nearest;
@@ -103,12 +103,14 @@ pub struct OpenPath {
     pub product: ObjectRef,
     pub recipient: String,
     pub purpose: String,
-    /// What national rules let through at this level; nothing where they deny every request for this purpose.
+    /// What may be done at this level; nothing where every request for this purpose is denied.
     pub actions: Vec<DataAction>,
     pub roles: Option<Vec<String>>,
     /// The highest level for these actions that neither the terms nor a national rule stand in the way of.
     pub max_identifiability: Identifiability,
     pub until: Timestamp,
+    /// The local rule that denies every request, where it is one.
+    pub denied_by: Option<LocalWord>,
 }
 
 /// A path that the terms list and that is closed.
@@ -204,7 +206,15 @@ pub fn explain(
             report::invalid_status(None, deleting, &Remembered::default(), &own)
         }
     };
-    let DataSharingAgreementStatus { phase, conditions, .. } = status;
+    let DataSharingAgreementStatus { phase, mut conditions, .. } = status;
+    // what has become of it is known to a cluster alone, as its operator wrote it there
+    let observed = wire.status.iter().flat_map(|status| &status.conditions);
+    for seen in observed.filter(|seen| seen.observed_generation == wire.metadata.generation) {
+        let told = conditions.iter_mut().find(|it| it.type_ == seen.type_ && it.reason == NOT_OBSERVED);
+        if let Some(told) = told {
+            told.clone_from(seen);
+        }
+    }
     let phase = phase.unwrap_or(Phase::Invalid);
     let conditions: Vec<ExplainedCondition> = conditions
         .into_iter()
@@ -344,7 +354,8 @@ fn open(judgement: &Judgement, agreement: &Agreement, assessment: &Assessment) -
     let mut paths = Vec::new();
     for flow in &assessment.flows {
         for purpose in &flow.purposes {
-            let mut by_level = reach(judgement, agreement, flow, purpose).by_level;
+            let Reach { mut by_level, denied_by } = reach(judgement, agreement, flow, purpose);
+            let denied_by = denied_by.into_iter().next();
             if by_level.is_empty() {
                 // the path is open, and nobody can go it
                 by_level.insert(purpose.max_identifiability, Vec::new());
@@ -354,6 +365,7 @@ fn open(judgement: &Judgement, agreement: &Agreement, assessment: &Assessment) -
                     product: flow.product.clone(),
                     recipient: flow.recipient.to_string(),
                     purpose: purpose.code.clone(),
+                    denied_by: denied_by.clone().filter(|_| actions.is_empty()),
                     actions,
                     roles: purpose.roles.clone(),
                     max_identifiability,

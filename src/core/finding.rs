@@ -110,8 +110,9 @@ codes! {
     FinerThanSigned "CON413" Warning "a date is finer than the milliseconds that parties sign";
     ListedTwice "CON414" Error "an agreement lists one thing twice";
     SupersedesItself "CON415" Error "an agreement names itself as the one that it replaces";
+    NotSaidReplaced "CON416" Warning "an agreement has been replaced, and does not say by which";
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
-    EndsSoon "CON441" Warning "an agreement, or a path of it, ends soon by itself";
+    EndsSoon "CON441" Warning "an agreement, a path of it, or what a local policy permits ends soon by itself";
 
     SignatureNamespace "CON501" Error "a signature is outside the party's home namespace";
     SecondSignature "CON502" Error "a party has two signatures on one agreement, and neither counts";

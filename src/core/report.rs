@@ -10,7 +10,7 @@ use super::snapshot::Snapshot;
 use super::text::visible;
 use concordat_api::{
     Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef, OrgState,
-    PartyStanding, Phase, Purpose, Standing, SupersededFor,
+    PartyRole, PartyStanding, Phase, Purpose, Standing, SupersededFor,
 };
 
 /// The condition that makes an agreement's phase what it is.
@@ -133,15 +133,24 @@ pub fn needed(model: &Model, agreement: &Agreement, org: &str, party: &PartyStat
     let named = agreement.signers.get(org).and_then(|signer| signer.named());
     let named: Option<Vec<String>> = named.map(|named| named.iter().filter(listed).cloned().collect());
     let command = sign::command(&agreement.reference, org, named.as_deref());
+    // in an emergency a recipient need not sign
+    let is_asked =
+        agreement.spec.emergency.is_none() || agreement.orgs_as(PartyRole::Controller).contains(org);
     match party.standing {
         Standing::Signed if party.broken.is_empty() => None,
+        Standing::NotSigned | Standing::OtherTerms if !is_asked && !party.twice && !party.in_doubt => None,
         Standing::Signed => {
             Some(format!("has signed, and breaks {}: fix its PartnerOrg or its row", party.broken.join(", ")))
         }
         Standing::Withdrawn | Standing::Declined => None,
-        Standing::OtherTerms => {
-            Some(format!("has signed other terms; read what changed and sign again: {command}"))
-        }
+        Standing::OtherTerms => Some(match unusable_product(model, agreement, org) {
+            // signed again without it, the mended product would be left out
+            Some(product) => format!(
+                "signs the terms of `{product}` too, which is not there or cannot be used: mend that first, and what was \
+                 signed may count again"
+            ),
+            None => format!("has signed other terms; read what changed and sign again: {command}"),
+        }),
         Standing::NotSigned if party.twice => {
             Some("has two signatures, so that neither counts: delete one".to_owned())
         }
@@ -150,6 +159,14 @@ pub fn needed(model: &Model, agreement: &Agreement, org: &str, party: &PartyStat
         )),
         Standing::NotSigned => Some(format!("has not signed: {command}")),
     }
+}
+
+/// A product of the agreement that cannot be used and may be a party's own.
+fn unusable_product<'a>(model: &Model, agreement: &'a Agreement, org: &str) -> Option<&'a ObjectRef> {
+    let spec = &model.orgs.get(org)?.spec;
+    let mut products = agreement.spec.purposes.iter().flat_map(|purpose| &purpose.products);
+    products
+        .find(|product| !model.products.contains_key(*product) && sign::may_be_of(spec, &product.namespace))
 }
 
 /// The status of an agreement that can be used. How many grants it has is known to the plan.
@@ -287,8 +304,11 @@ pub fn condition(
 
 /// A condition that only a cluster can tell.
 fn not_observed(generation: Option<i64>, type_: &str) -> Condition {
-    condition(generation, type_, ConditionStatus::Unknown, "NotObserved", "no cluster was looked at")
+    condition(generation, type_, ConditionStatus::Unknown, NOT_OBSERVED, "no cluster was looked at")
 }
+
+/// The reason of a condition that only a cluster can tell.
+pub(crate) const NOT_OBSERVED: &str = "NotObserved";
 
 /// Why nothing is said of whether an agreement is enforced: no product and no recipient of it is in this cluster.
 pub const NOT_IN_THIS_CLUSTER: &str = "NotInThisCluster";

@@ -104,6 +104,16 @@ impl SignError {
     }
 }
 
+/// Whether a product in a namespace may be an organisation's own: it lies in its home, or where it works.
+pub(crate) fn may_be_of(org: &PartnerOrgSpec, namespace: &str) -> bool {
+    let mut works = org.functions.iter().flat_map(|function| &function.workloads);
+    org.home_namespace == namespace || works.any(|workload| workload.namespace == namespace)
+}
+
+fn orgs_of<'a>(snapshot: &'a Snapshot, party: &'a str) -> impl Iterator<Item = &'a PartnerOrgSpec> {
+    snapshot.orgs.iter().filter(move |org| org.object.name_any() == party).map(|org| &org.object.spec)
+}
+
 /// The command by which a party signs: for these purposes, or for all.
 pub fn command(agreement: &ObjectRef, party: &str, purposes: Option<&[String]>) -> String {
     let purposes = purposes.filter(|purposes| !purposes.is_empty());
@@ -186,6 +196,16 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             Some((ObjectRef { namespace, name }, &product.object.spec))
         })
         .collect();
+    // with accession the digest leaves out a product that is not there, and would close it once it is there again
+    let is_own =
+        |product: &&ObjectRef| orgs_of(snapshot, party).any(|org| may_be_of(org, &product.namespace));
+    let mut listed_products =
+        spec.iter().flat_map(|spec| &spec.purposes).flat_map(|purpose| &purpose.products);
+    let missing = listed_products.find(|product| !products.contains_key(*product) && is_own(product));
+    if let Some(product) = missing.filter(|_| !says_no) {
+        let source = TermsError::ProductNotFound(product.clone());
+        return Err(SignError::Terms { agreement: reference.clone(), source });
+    }
     let terms_hash = match spec.map(|spec| terms::terms_hash(spec, &products, party)) {
         Some(Ok(hash)) => hash,
         Some(Err(source)) if !says_no => {

@@ -145,6 +145,8 @@ fn is_invisible(c: char) -> bool {
         // what says how the character before it is drawn hides nothing
         || (has_no_width(c) && !matches!(c, '\u{fe00}'..='\u{fe0f}'))
         || matches!(c, '\r' | '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}')
+        // no characters, which XML does not take
+        || u32::from(c) & 0xfffe == 0xfffe
 }
 
 /// The text as it can be shown in a terminal, a log or a page: what would act there instead of being seen is written

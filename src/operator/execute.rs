@@ -33,15 +33,16 @@ use concordat_api::{
 };
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{
-    Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Step, is_owned_alike, owner_reference,
-    says_the_same,
+    Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Stage, Step, emptied, is_owned_alike,
+    owner_reference, says_the_same,
 };
 use concordat_core::shared::Shared;
 use concordat_core::snapshot::Unreadable;
 
 /// How many calls of one stage are under way at once.
 const AT_ONCE: usize = 8;
-/// After this many calls in a row without any answer, the rest of a stage is left for the next round.
+/// After this many calls in a row without any answer, the rest of a stage in that namespace is left for the next round: a
+/// webhook that hangs may be asked about one namespace alone.
 const SILENT: usize = 3;
 
 /// Carries steps out, against one cluster.
@@ -63,8 +64,8 @@ struct Pass<'a> {
     /// The uid of each grant that stands, for the owner references.
     grants: BTreeMap<ObjectRef, String>,
     failures: Failures,
-    /// The last calls, as far as they brought no answer.
-    silent: usize,
+    /// The last calls by namespace, as far as they brought no answer.
+    silent: BTreeMap<Option<String>, usize>,
     /// The policies as they stood.
     policies: &'a BTreeMap<ObjectRef, Shared<NetworkPolicy>>,
 }
@@ -73,6 +74,11 @@ impl<'a> Pass<'a> {
     fn present(&self, policy: &NetworkPolicy) -> Option<&'a NetworkPolicy> {
         let at = ObjectRef { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
         self.policies.get(&at).map(|it| &**it)
+    }
+
+    fn at(&self, object: &ObjectKey) -> Option<&'a NetworkPolicy> {
+        let namespace = object.namespace.clone().filter(|_| object.kind == "NetworkPolicy")?;
+        self.policies.get(&ObjectRef { namespace, name: object.name.clone() }).map(|it| &**it)
     }
 }
 
@@ -101,7 +107,13 @@ fn may_begin(step: &Step, pass: &Pass<'_>) -> Result<(), Failure> {
         let reason = if failure.reason.passes() { failure.reason } else { FailureReason::Waiting };
         return Err(Failure { reason, message });
     }
-    if pass.silent >= SILENT { Err(unreachable_server()) } else { Ok(()) }
+    let namespace = step.object().namespace;
+    if pass.silent.get(&namespace).is_some_and(|silent| *silent >= SILENT) {
+        let place = namespace.map_or("no namespace".to_owned(), |it| format!("namespace `{it}`"));
+        let message = format!("not tried: the last writes in {place} brought no answer");
+        return Err(Failure { reason: FailureReason::Unreachable, message });
+    }
+    Ok(())
 }
 
 /// How a write went that did not fail.
@@ -154,7 +166,7 @@ impl Executor {
         let pass = Mutex::new(Pass {
             grants: grants.collect(),
             failures: Failures::new(),
-            silent: 0,
+            silent: BTreeMap::new(),
             policies: &observed.policies,
         });
         // the steps of one stage do not rely on each other: as soon as one is done, the next begins
@@ -162,7 +174,7 @@ impl Executor {
             // what failed before comes last, and keeps nothing else waiting
             let mut due: Vec<&Step> = stage.iter().collect();
             due.sort_by_key(|step| lock(&self.told).contains_key(&step.object()));
-            lock(&pass).silent = 0;
+            lock(&pass).silent.clear();
             let (mut due, mut under_way) = (due.into_iter().peekable(), FuturesUnordered::new());
             loop {
                 while under_way.len() < AT_ONCE
@@ -194,7 +206,7 @@ impl Executor {
         let object = step.object();
         match outcome {
             Ok(written) => {
-                pass.silent = 0;
+                pass.silent.remove(&object.namespace);
                 let result = if matches!(written, Written::Gone) { "gone" } else { "done" };
                 self.metrics.wrote(&object.kind, result);
                 pass.failures.remove(&object);
@@ -209,7 +221,12 @@ impl Executor {
             }
             Err(failure) => {
                 self.metrics.wrote(&object.kind, failure.reason.as_str());
-                pass.silent = if failure == unreachable_server() { pass.silent + 1 } else { 0 };
+                // what was not tried is neither an answer nor a silence
+                if failure == unreachable_server() {
+                    *pass.silent.entry(object.namespace.clone()).or_default() += 1;
+                } else if failure.reason != FailureReason::Unreachable {
+                    pass.silent.remove(&object.namespace);
+                }
                 let mut told = lock(&self.told);
                 if told.get(&object) != Some(&failure) {
                     warn!(object = %object, reason = failure.reason.as_str(), "not written: {}", failure.message);
@@ -234,6 +251,11 @@ impl Executor {
                     })?;
                     policy.metadata.owner_references = Some(vec![owner_reference(&at.name, &uid)]);
                 }
+                let object = step.object();
+                let was_changed = lock(&self.told).get(&object) == Some(&changed_on_the_way());
+                if was_changed && !says_the_same(&policy, &self.apply_as(&*policy, true).await?) {
+                    return Err(changed_on_the_way());
+                }
                 let present = lock(pass).present(&policy);
                 let written = match self.apply(&*policy).await {
                     // an apply keeps what others have put beside our fields, and an admission policy may refuse that
@@ -247,7 +269,11 @@ impl Executor {
                 if !(says_the_same(&policy, &written) && is_owned_alike(&policy, &written)) {
                     let mut whole = NetworkPolicy { spec: policy.spec.clone(), ..written };
                     whole.metadata.owner_references.clone_from(&policy.metadata.owner_references);
-                    self.replace(whole).await?;
+                    let written = self.replace(whole).await?;
+                    if step.stage == Stage::Open && !says_the_same(&policy, &written) {
+                        self.delete(&object, written.uid()).await?;
+                        return Err(changed_on_the_way());
+                    }
                 }
                 Ok(Written::Done)
             }
@@ -263,7 +289,15 @@ impl Executor {
                 };
                 Ok(written.uid().map_or(Written::Done, |uid| Written::Grant(at, uid)))
             }
-            Act::Delete { object, uid } => self.delete(object, uid.clone()).await,
+            Act::Delete { object, uid } => match self.delete(object, uid.clone()).await {
+                Err(failure)
+                    if step.stage == Stage::Close && failure.reason != FailureReason::Unreachable =>
+                {
+                    let present = lock(pass).at(object);
+                    Err(self.close_otherwise(failure, present).await)
+                }
+                outcome => outcome,
+            },
             Act::Unlabel { policy, uid, labels } => {
                 let labels: BTreeMap<&String, Value> =
                     labels.iter().map(|label| (label, Value::Null)).collect();
@@ -295,15 +329,41 @@ impl Executor {
         }
     }
 
+    /// Where a policy cannot be deleted, takes out all that it allows, and says what came of it.
+    async fn close_otherwise(&self, failure: Failure, present: Option<&NetworkPolicy>) -> Failure {
+        let Some(present) = present else { return failure };
+        let is_closed = match emptied(present) {
+            Some(empty) => self.apply(&empty).await.is_ok_and(|written| emptied(&written).is_none()),
+            None => true,
+        };
+        let Failure { reason, message } = failure;
+        let and = if is_closed {
+            "it is emptied, and lets nothing through"
+        } else {
+            "it still lets through what it did"
+        };
+        Failure { reason, message: format!("{message}; {and}") }
+    }
+
     async fn apply<K>(&self, object: &K) -> Result<K, Failure>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
     {
+        self.apply_as(object, false).await
+    }
+
+    /// Applies an object, or asks what would be stored.
+    async fn apply_as<K>(&self, object: &K, is_dry: bool) -> Result<K, Failure>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
         let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        let params = PatchParams::apply(FIELD_MANAGER).force();
+        let params = PatchParams { dry_run: is_dry, ..PatchParams::apply(FIELD_MANAGER).force() };
         let written = self.call(api.patch(&object.name_any(), &params, &Patch::Apply(object))).await;
-        self.note(written).map_err(CallError::failure)
+        let written = if is_dry { written } else { self.note(written) };
+        written.map_err(CallError::failure)
     }
 
     /// Takes out what others have added beside our fields: an apply leaves that standing.
@@ -424,6 +484,14 @@ fn unless_gone<T>(outcome: Result<T, CallError>) -> Result<Written, Failure> {
         Err(CallError::Refused(status)) if status.is_not_found() => Ok(Written::Gone),
         Err(trouble) => Err(trouble.failure()),
     }
+}
+
+/// Something between here and the store makes another policy of ours: what others add would be open without an agreement.
+fn changed_on_the_way() -> Failure {
+    let message = "something changes the policy as it is written, such as a mutating admission policy, and it would let \
+                   through other than what is agreed: it is taken away"
+        .to_owned();
+    Failure { reason: FailureReason::Rejected, message }
 }
 
 fn unreachable_server() -> Failure {

@@ -210,13 +210,15 @@ impl Loop {
         };
         let work = async {
             let failures = executor.carry_out(&steps, &observed, heartbeat, is_cut_short).await;
+            // what was refused has no effect to wait for: the next try waits for its back-off
+            let done = || steps.iter().filter(|step| !failures.contains_key(&step.object()));
             // what has been written is there before anybody says so
-            let mut wrote = !steps.is_empty();
+            let mut wrote = done().next().is_some();
             if wrote && source.seen(is_cut_short).await {
                 let (policies, grants) = source.stores.effects();
                 observed = observed.with_effects(policies, grants);
                 // what is gone may let go of more
-                wrote = steps.iter().any(Step::takes_away);
+                wrote = done().any(Step::takes_away);
             }
             if is_cut_short() {
                 return Outcome::CutShort;

@@ -6,8 +6,10 @@ use concordat_api::{
 use concordat_core::finding::{Code, Origin};
 use concordat_core::placing::place;
 use concordat_core::plan::StatusBody;
+use concordat_core::sign::{SignatureRequest, signature};
 use concordat_core::snapshot::Sourced;
 use concordat_core::text::visible;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::world::{ALL, EVERYBODY, World, care, care_2, nothing, set, unreadable};
@@ -326,6 +328,44 @@ fn a_broken_no_of_a_delegate_closes_what_a_whole_one_closes_whatever_becomes_of_
             }
         }
     }
+}
+
+#[test]
+fn in_an_emergency_nobody_waits_for_a_recipient_and_what_one_has_said_is_told() {
+    let waits = |world: &World| {
+        let waiting = world.now().0.plan().waiting;
+        waiting.into_iter().map(|it| it.awaited).collect::<Vec<_>>()
+    };
+    let world = emergency();
+    assert!(world.now().open().len() == ALL.len() && waits(&world).is_empty(), "{:?}", waits(&world));
+    let controller = World::written()
+        .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
+        .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
+        .signed_by(&["ash-practice"]);
+    assert_eq!(waits(&controller), ["birch-practice"]);
+    assert_eq!(waits(&unread(of_hospital(&world, &|_| {}))), ["hospital"], "it may have said no");
+}
+
+#[test]
+fn with_accession_nobody_signs_without_a_product_of_its_own_that_cannot_be_used() {
+    let world = World::written().with("/spec/accession", json!(true)).signed_by(&EVERYBODY);
+    let mut broken = world.clone();
+    let lost =
+        broken.0.products.iter().position(|it| it.object.namespace().as_deref() == Some("ash-practice"));
+    let lost = broken.0.products.remove(lost.unwrap()).object;
+    broken.0.unreadable.push(unreadable("DataProduct", json!(lost.metadata), json!({})));
+    let signs = |world: &World, party: &str| {
+        signature(&world.0, &SignatureRequest::new(care(), party.to_owned())).map(|it| it.spec.terms_hash)
+    };
+    assert!(signs(&broken, "ash-practice").is_err());
+    assert_eq!(signs(&broken, "birch-practice").unwrap(), signs(&world, "birch-practice").unwrap());
+    let waiting = broken.now().0.plan().waiting;
+    let told = waiting.iter().find(|it| it.awaited == "ash-practice").unwrap();
+    assert!(
+        told.reason.contains("`ash-practice/record`") && !told.reason.contains("concordat sign"),
+        "{}",
+        told.reason
+    );
 }
 
 #[test]

@@ -147,16 +147,17 @@ fn shown(text: &str, add: &mut impl FnMut(&str, Example)) {
         while let Some(more) = lines.next_if(|line| line.starts_with("  │ ")) {
             message += &format!(" {}", more.trim_start_matches("  │ "));
         }
-        // a place would have to be taken apart, and the tests of bad input have those
-        if lines.peek().is_some_and(|line| line.contains('╭')) {
-            continue;
-        }
+        // a place is passed over, and the tests of bad input, which say it in a line, come first
+        let is_placed = lines.peek().is_some_and(|line| line.contains('╭'));
         let mut help = String::new();
-        for line in lines {
+        for line in lines.skip_while(|line| is_placed && !line.contains("╰────")).skip(usize::from(is_placed))
+        {
             let part = line.trim_start().trim_start_matches("help: ");
             help += &format!("{}{part}", if help.is_empty() { "" } else { " " });
         }
-        add(code, Example::new("", &message, &help));
+        let example = Example::new("", &message, &help);
+        let length = if is_placed { example.length + 5_000 } else { example.length };
+        add(code, Example { length, ..example });
     }
 }
 

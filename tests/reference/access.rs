@@ -195,7 +195,8 @@ impl<'a> Judged<'a> {
         let flag = |name: &str| context[name].as_bool().unwrap_or(false);
         let said = |name: &str| context[name].as_str().map_or("", str::trim).to_owned();
         let level = context["identifiability"].as_str().map_or(3, rank);
-        let counts = action == "queryAggregate" || (action == "extract" && level == 0);
+        let counts =
+            action == "queryAggregate" || (["extract", "shareOnward"].contains(&action) && level == 0);
         let region = said("region");
         Some(Asked {
             at: self.at,

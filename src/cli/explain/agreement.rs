@@ -17,6 +17,7 @@ use concordat_core::explain::{
     OpenPath, UnknownAgreement, explain,
 };
 use concordat_core::finding::Finding;
+use concordat_core::policy::LocalWord;
 
 pub(super) fn run(
     named: &ObjectRef,
@@ -230,12 +231,17 @@ fn opened(open: &[OpenPath], printer: &mut Printer) {
         return;
     }
     heading(printer, "open");
-    for OpenPath { product, recipient, purpose, actions, roles, max_identifiability, until } in open {
+    for OpenPath { product, recipient, purpose, actions, roles, max_identifiability, until, denied_by } in
+        open
+    {
         let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
         let roles = roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
         line(printer, 2, &format!("{product} -> {recipient} for {purpose}, until {until} at the latest"));
         let what = if actions.is_empty() {
-            "nothing: national rules deny every request for it".to_owned()
+            match denied_by {
+                Some(LocalWord { rule, reason }) => format!("nothing, because of {rule}: {reason}"),
+                None => "nothing: national rules deny every request for it".to_owned(),
+            }
         } else {
             format!("{}, at most {max_identifiability:?}{roles}", actions.join(", "))
         };

@@ -498,22 +498,28 @@ fn cut(
     steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy: policy.into(), owner: None }));
 }
 
+/// A policy with nothing allowed, for one that cannot be deleted; none where it allows nothing as it is.
+pub fn emptied(present: &NetworkPolicy) -> Option<NetworkPolicy> {
+    let spec = present.spec.as_ref().filter(|spec| narrow::allows(spec))?;
+    let meta = &present.metadata;
+    Some(NetworkPolicy {
+        metadata: ObjectMeta {
+            name: meta.name.clone(),
+            namespace: meta.namespace.clone(),
+            uid: meta.uid.clone(),
+            labels: meta.labels.clone(),
+            annotations: meta.annotations.clone(),
+            owner_references: meta.owner_references.clone(),
+            ..ObjectMeta::default()
+        },
+        spec: Some(narrow::voided(spec)),
+    })
+}
+
 fn remove_policy(at: &ObjectRef, present: &NetworkPolicy, steps: &mut Vec<Step>) {
     let meta = &present.metadata;
     let held = meta.finalizers.as_ref().is_some_and(|list| !list.is_empty());
-    if held && let Some(spec) = present.spec.as_ref().filter(|spec| narrow::allows(spec)) {
-        let policy = NetworkPolicy {
-            metadata: ObjectMeta {
-                name: Some(at.name.clone()),
-                namespace: Some(at.namespace.clone()),
-                uid: meta.uid.clone(),
-                labels: meta.labels.clone(),
-                annotations: meta.annotations.clone(),
-                owner_references: meta.owner_references.clone(),
-                ..ObjectMeta::default()
-            },
-            spec: Some(narrow::voided(spec)),
-        };
+    if let Some(policy) = emptied(present).filter(|_| held) {
         steps.push(Step::new(Stage::Close, Act::ApplyPolicy { policy: policy.into(), owner: None }));
     }
     if meta.deletion_timestamp.is_none() {

@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use cedar_policy::{
-    Authorizer, Context, Decision, Entities, EntityUid, EvalResult, Expression, PolicyId, PolicySet, Request,
+    Authorizer, Context, Decision, Entities, EntityUid, EvalResult, Expression, PolicySet, Request,
     eval_expression,
 };
 
 use super::entities::Value;
-use super::{rule_order, schema::schema};
+use super::{names, rule_order, schema::schema};
 
 static AUTHORIZER: LazyLock<Authorizer> = LazyLock::new(Authorizer::new);
 
@@ -67,7 +67,7 @@ impl Question {
             errors.sort();
             return Outcome::Error(errors.join("; "));
         }
-        let mut rules: Vec<String> = response.diagnostics().reason().map(PolicyId::to_string).collect();
+        let mut rules: Vec<String> = response.diagnostics().reason().map(names::id_text).collect();
         rules.sort_by(|a, b| rule_order(a, b));
         match response.decision() {
             Decision::Allow => Outcome::Allowed(rules),

@@ -109,7 +109,7 @@ impl<'a> ContextFree<'a> {
             match question.ask(&framework.national_without(&lifted), entities) {
                 Outcome::Forbidden(rules) => {
                     let rule = framework.national.policy(&PolicyId::new(rules.first()?))?.clone();
-                    let named = (rule.id().to_string(), PolicySet::from_policies([rule]).ok()?);
+                    let named = (names::rule_id(&rule), PolicySet::from_policies([rule]).ok()?);
                     denied().insert(purpose.code.clone(), named);
                     return None;
                 }

@@ -403,8 +403,10 @@ impl Candidate<'_> {
         } = self.asked.context;
         let is_table = match self.asked.action {
             DataAction::QueryAggregate => true,
-            DataAction::Extract => self.asked.identifiability == Identifiability::AggregateSuppressed,
-            DataAction::ReadRecord | DataAction::Reidentify | DataAction::ShareOnward => false,
+            DataAction::Extract | DataAction::ShareOnward => {
+                self.asked.identifiability == Identifiability::AggregateSuppressed
+            }
+            DataAction::ReadRecord | DataAction::Reidentify => false,
         };
         // no count is below zero: what says so is taken for the smallest that there is
         let smallest = min_cell_count.map_or(i64::from(is_table), |count| if count < 0 { 1 } else { count });

@@ -528,7 +528,7 @@ fn heads(actions: &[DataAction], levels: &[Identifiability]) -> Vec<(DataAction,
 
 /// Whether a request is about a table, which has a smallest count.
 fn is_table(action: DataAction) -> bool {
-    matches!(action, DataAction::QueryAggregate | DataAction::Extract)
+    matches!(action, DataAction::QueryAggregate | DataAction::Extract | DataAction::ShareOnward)
 }
 
 impl<'c> Rest<'c> {

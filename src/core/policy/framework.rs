@@ -71,7 +71,7 @@ impl RuleSet {
         let named = policy.entity_literals();
         self.named_orgs.extend(named.iter().filter_map(names::org_of).map(str::to_owned));
         self.permits |= policy.effect() == Effect::Permit;
-        self.by_rule.insert(policy.id().to_string(), reads.clone());
+        self.by_rule.insert(names::rule_id(policy), reads.clone());
         Ok(())
     }
 
@@ -209,7 +209,7 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
         match load(text, |rules| rules.iter().flat_map(lint::can_fail).collect()) {
             Ok(loaded) => {
                 for rule in loaded {
-                    let id = rule.policy.id().to_string();
+                    let id = names::rule_id(&rule.policy);
                     if policies.contains_key(&id) {
                         problems.push(PolicyProblem::duplicate(&id, file));
                     }

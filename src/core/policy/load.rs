@@ -11,8 +11,8 @@ use serde_json::Value;
 use super::clauses::{Clauses, lazily};
 use super::large_stack::on_large_stack;
 use super::problem::{PolicyProblem, position};
-use super::reads;
 use super::validator;
+use super::{names, reads};
 use crate::finding::Code;
 
 /// The longest text that is parsed, in bytes.
@@ -225,7 +225,7 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
         problems.push(PolicyProblem::lint(
             Code::PolicyText,
             rule,
-            format!("rule `{}` looks into an agreement that it names", rule.policy.id()),
+            format!("rule `{}` looks into an agreement that it names", names::rule_id(&rule.policy)),
             "an agreement by name can only be compared: read the one that is asked about, `context.agreement`",
         ));
     }
@@ -244,7 +244,7 @@ impl PolicyProblem {
     /// What a lint finds in a rule.
     pub(super) fn lint(code: Code, rule: &Rule, message: impl Into<String>, help: impl Into<String>) -> Self {
         Self {
-            rule: Some(rule.policy.id().to_string()),
+            rule: Some(names::rule_id(&rule.policy)),
             message: message.into(),
             help: Some(help.into()),
             position: rule.position,

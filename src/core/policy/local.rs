@@ -71,6 +71,11 @@ impl PolicyInDoubt {
 }
 
 impl LocalPolicy {
+    /// Whether a rule of it permits something.
+    pub(crate) fn permits(&self) -> bool {
+        self.rules.iter().any(|rule| rule.policy.effect() == Effect::Permit)
+    }
+
     /// The rules that bind on the path from a product of `controller` to a function of `recipient`, by construction.
     pub(super) fn binding_rules<'a>(
         &'a self,
@@ -385,7 +390,7 @@ fn rules(reference: &ObjectRef, rules: &[Rule], permits: bool) -> Vec<LocalRule>
         .iter()
         .filter(|rule| permits || rule.policy.effect() == Effect::Forbid)
         .map(|Rule { policy, json, clauses, literals, position: _ }| {
-            let id = format!("{reference}#{}", policy.id());
+            let id = format!("{reference}#{}", names::rule_id(policy));
             LocalRule {
                 reason: policy.annotation("reason").unwrap_or_default().to_owned(),
                 policy: policy.new_id(PolicyId::new(&id)),

@@ -3,7 +3,7 @@
 use std::str::FromStr as _;
 use std::sync::LazyLock;
 
-use cedar_policy::{EntityId, EntityTypeName, EntityUid};
+use cedar_policy::{EntityId, EntityTypeName, EntityUid, Policy, PolicyId};
 
 use crate::model::FunctionRef;
 use concordat_api::{DataAction, ObjectRef};
@@ -35,6 +35,17 @@ static TYPES: LazyLock<Types> = LazyLock::new(|| {
 
 fn uid(type_name: &EntityTypeName, id: impl AsRef<str>) -> EntityUid {
     EntityUid::from_type_name_and_id(type_name.clone(), EntityId::new(id))
+}
+
+/// The `@id` of a rule as its author wrote it. Printed, Cedar's own would have its quotes escaped.
+pub(super) fn rule_id(policy: &Policy) -> String {
+    id_text(policy.id())
+}
+
+/// An `@id` as its author wrote it.
+pub(super) fn id_text(id: &PolicyId) -> String {
+    let text: &str = id.as_ref();
+    text.to_owned()
 }
 
 pub(super) fn action(action: DataAction) -> EntityUid {

@@ -12,6 +12,7 @@ use super::assessment::{Assessment, Assessments};
 use super::authorize::Question;
 use super::clauses::{Clause, Seen, asker_says};
 use super::decide::{Candidate, CandidateVerdict, Verdict};
+use super::names;
 use super::resolve::ResolvedRequest;
 use crate::model::{Agreement, Model};
 use crate::validate::shape::nearest;
@@ -271,7 +272,7 @@ impl Candidate<'_> {
             (!elsewhere).then(|| failing.iter().map(|clause| clause.seen(question, entities)).collect())
         };
         let national = self.framework.agreement.iter().filter_map(|policy| {
-            let id = policy.id().to_string();
+            let id = names::rule_id(policy);
             let failing = failing(self.framework.clauses.get(&id)?)?;
             Some(Permit { id, local: false, failing })
         });

@@ -46,6 +46,7 @@ pub(super) fn test_all(
         store,
         now,
         listings: Listings::new(model),
+        stores: BTreeMap::new(),
         assessed: BTreeMap::new(),
         assessed_whole: BTreeMap::new(),
     };
@@ -110,14 +111,22 @@ struct Tester<'m> {
     store: &'m Arc<EntityStore>,
     now: Timestamp,
     listings: Listings<'m>,
+    /// Entities at moments at which an organisation had another state than now.
+    stores: BTreeMap<Timestamp, Arc<EntityStore>>,
     assessed: BTreeMap<(Timestamp, Flow), Assessments>,
     assessed_whole: BTreeMap<(Timestamp, Option<ObjectRef>), Assessments>,
 }
 
 impl Tester<'_> {
     fn run(&mut self, policy: &LocalPolicy, case: &PolicyTestCase) -> Went {
-        let Self { model, store, now, listings, assessed, assessed_whole } = self;
+        let Self { model, store, now, listings, stores, assessed, assessed_whole } = self;
         let at = case.at.unwrap_or(*now);
+        let stands_alike = model.orgs.values().all(|org| org.state(at) == org.state(*now));
+        let store: &Arc<EntityStore> = if stands_alike {
+            store
+        } else {
+            stores.entry(at).or_insert_with(|| Arc::new(EntityStore::new(model, at)))
+        };
         let ask = |assessments: &Assessments| test::run(model, &[policy], assessments, case, at);
         // whatever lists another product, or another recipient, has no part in the answer
         let flow = asked_flow(model, &case.request);
@@ -137,7 +146,7 @@ impl Tester<'_> {
                 help: "ask about what is there: a test about nothing shows nothing".to_owned(),
             };
         }
-        if let Some(why) = test::gone(model, &case.request) {
+        if let Some(why) = test::gone(model, &case.request, at) {
             return Went::Waits { why, once: "its tests ask about bodies that there still are" };
         }
         // what to say about it takes a wider look
@@ -189,7 +198,7 @@ fn untested(
 ) {
     let text = parse(&sourced.object.spec.cedar);
     for rule in text.iter().flat_map(|rules| rules.iter()) {
-        let id = format!("{}#{}", policy.reference, rule.policy.id());
+        let id = format!("{}#{}", policy.reference, names::rule_id(&rule.policy));
         if fired.contains(&id) {
             continue;
         }

@@ -18,9 +18,9 @@ use super::decide::{Candidate, Verdict, decide};
 use super::entities::EntityStore;
 use super::near_miss;
 use super::resolve::ResolvedRequest;
-use super::rule_order;
 use super::signing::Signing;
 use super::step::Step;
+use super::{names, rule_order};
 use crate::model::{Agreement, Model};
 use concordat_api::{AccessRequest, DecisionTier, NearMiss, NearMissStep, ObjectRef, OrgState, Phase};
 
@@ -265,7 +265,7 @@ impl Look {
             }
             DecisionTier::None => {
                 let national = framework.agreement.iter().filter_map(|policy| {
-                    framework.clauses.get(&policy.id().to_string()).map(|it| it.as_slice())
+                    framework.clauses.get(&names::rule_id(policy)).map(|it| it.as_slice())
                 });
                 let local = policies
                     .iter()

@@ -207,11 +207,16 @@ impl Change {
                     format!("`{level:?}`"),
                 )
             }
-            Self::Basis(agreement, basis) => terms(
-                format!("`confidentiality.basis` of `{agreement}`"),
-                format!("`{:?}`", model.agreements.get(agreement)?.spec.confidentiality.basis),
-                format!("`{}`", basis.name()),
-            ),
+            Self::Basis(agreement, basis) => {
+                let present = &model.agreements.get(agreement)?.spec.confidentiality;
+                // the change is tried with one: without it the gate may refuse the whole agreement
+                let with = if present.reference.is_none() { ", with a `reference`" } else { "" };
+                terms(
+                    format!("`confidentiality.basis` of `{agreement}`"),
+                    format!("`{:?}`", present.basis),
+                    format!("`{}`{with}", basis.name()),
+                )
+            }
             Self::AllowOnward(agreement, org) => terms(
                 format!("`onwardSharing` of `{agreement}`"),
                 format!("without `{org}`"),

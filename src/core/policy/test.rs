@@ -178,6 +178,24 @@ fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Un
         let purposes = model.frameworks.values().flat_map(|framework| framework.purposes());
         say("purpose", "Purpose", purpose, purposes.map(|purpose| purpose.code.clone()).collect());
     }
+    // a role that nobody has may be what a test is about, one that is nearly a known one is a slip
+    let roles: BTreeSet<&String> = model
+        .frameworks
+        .values()
+        .flat_map(|framework| &framework.spec.vocabulary.roles)
+        .chain(
+            model
+                .agreements
+                .values()
+                .flat_map(|it| &it.spec.purposes)
+                .flat_map(|it| it.roles.iter().flatten()),
+        )
+        .collect();
+    for role in context.roles.iter().filter(|role| !roles.contains(role)) {
+        if misspelling_of(role, roles.iter().map(|it| it.as_str())).is_some() {
+            say("role", "Role", role, roles.iter().map(|it| (*it).clone()).collect());
+        }
+    }
     if let Some(org) =
         context.onward_to.as_deref().filter(|org| !is_blank(org) && !model.orgs.contains_key(*org))
     {
@@ -206,19 +224,19 @@ pub(super) fn over(
         let phase = assessments.agreements.get(&agreement).map(|assessment| assessment.phase);
         return phase.filter(|phase| is_over(*phase)).map(|phase| ended(&agreement, phase, now));
     }
-    if let Some(gone) = gone(model, request) {
+    if let Some(gone) = gone(model, request, now) {
         return Some(gone);
     }
     let (agreement, phase) = closest_phase(model, assessments, request)?;
     is_over(phase).then(|| ended(&agreement, phase, now))
 }
 
-/// A body that a request is about and that is no more.
-pub(super) fn gone(model: &Model, request: &AccessRequest) -> Option<String> {
+/// A body that a request is about and that is no more at its moment.
+pub(super) fn gone(model: &Model, request: &AccessRequest, now: Timestamp) -> Option<String> {
     let (product, function) = asked_flow(model, request)?;
     let controller = model.products.get(&product).map(|product| product.spec.controller.as_str());
     [Some(function.org.as_str()), controller].into_iter().flatten().find_map(|org| {
-        let state = model.orgs.get(org)?.spec.state;
+        let state = model.orgs.get(org)?.state(now);
         matches!(state, OrgState::Dissolved | OrgState::Merged)
             .then(|| format!("`{org}`, which the test asks about, is {state:?}"))
     })

@@ -12,6 +12,7 @@ use super::load::Rule;
 use super::problem::PolicyProblem;
 use crate::finding::{Code, ObjectKey};
 use crate::model::{Claim, Model};
+use crate::validate::shape::is_contrary;
 use concordat_api::{ObjectRef, Sector};
 
 /// How many words of a text are looked at: what a text can cost is bounded.
@@ -380,6 +381,7 @@ pub(super) fn misspelling_of<'n>(word: &str, names: impl Iterator<Item = &'n str
     let letters = |text: &str| text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
     names
         .filter(|name| *name != word && name.len().abs_diff(word.len()) <= 2 + most)
+        .filter(|name| !is_contrary(word, name))
         .filter_map(|name| {
             let other = name.to_lowercase();
             let only_numbers = other != lower && letters(&other) == letters(&lower);

@@ -95,7 +95,12 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                         format!("there is no agreement `{old}`"),
                     )
                     .missing("DataSharingAgreement", old)
-                    .help("nothing to end; leave it as a record if the old one was deleted");
+                    .near(
+                        &old.to_string(),
+                        all.iter().filter(|it| **it != own).map(ToString::to_string),
+                        "it ends nothing; leave it as a record if the old one was deleted, and say `supersededBy` in what that \
+                         one had replaced, which is in force again without it",
+                    );
             }
         }
         let agreement = Agreement {

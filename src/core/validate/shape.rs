@@ -474,14 +474,38 @@ fn unknown(key: &str, path: &str, near: Option<&str>) -> ShapeProblem {
     }
 }
 
-/// The name that a mistyped one was probably meant to be.
+/// The name that a mistyped one was probably meant to be; none where one of them says the contrary.
 pub fn nearest<N: AsRef<str>>(text: &str, names: impl Iterator<Item = N>) -> Option<N> {
     let lower = text.to_lowercase();
-    names
+    let mut means_another = false;
+    let near = names
+        .inspect(|name| means_another |= is_contrary(text, name.as_ref()))
         .map(|name| (strsim::jaro_winkler(&lower, &name.as_ref().to_lowercase()), name))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|(a, _), (b, _)| a.total_cmp(b))
-        .map(|(_, name)| name)
+        .map(|(_, name)| name);
+    near.filter(|_| !means_another)
+}
+
+/// Whether of two words one takes back what the other says: `Unsigned` and `Signed`, `deidentify` and `reidentify`.
+pub(crate) fn is_contrary(word: &str, other: &str) -> bool {
+    let (bare, others) = (without_negation(word), without_negation(other));
+    let differ = !word.eq_ignore_ascii_case(other);
+    differ && bare.iter().any(|it| others.contains(it))
+}
+
+/// A word as it is, and without one negation at the beginning of it or of a part that begins with a capital.
+fn without_negation(word: &str) -> Vec<String> {
+    const NEGATIONS: [&str; 11] = ["non", "not", "un", "in", "im", "de", "dis", "ir", "re", "no", "ex"];
+    let starts = word.char_indices().filter(|(at, c)| *at == 0 || c.is_uppercase()).map(|(at, _)| at);
+    let mut bare = vec![word.to_lowercase()];
+    for start in starts {
+        let Some((before, part)) = word.split_at_checked(start) else { continue };
+        let part = part.to_lowercase();
+        let left = NEGATIONS.iter().filter_map(|negation| part.strip_prefix(negation));
+        bare.extend(left.filter(|left| left.len() > 2).map(|left| before.to_lowercase() + left));
+    }
+    bare
 }
 
 /// A path without the places in lists, as `kubectl explain` has it.
@@ -505,4 +529,40 @@ fn broken_rules(kind: &str, shape: &Shape, object: &Value) -> Vec<ShapeProblem> 
         ShapeProblem::new(Code::ShapeRule, field, message).help(help)
     });
     told.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_never_taken_for_its_contrary() {
+        for (word, other) in [
+            ("Unsigned", "Signed"),
+            ("Resigned", "Signed"),
+            ("Inactive", "Active"),
+            ("NotActive", "Active"),
+            ("StandardsUnmet", "StandardsMet"),
+            ("NotRegistered", "Registered"),
+            ("Deregistered", "Registered"),
+            ("NonIdentifiable", "Identifiable"),
+            ("Unidentifiable", "Identifiable"),
+            ("NotDirectCare", "DirectCare"),
+            ("IndirectCare", "DirectCare"),
+            ("deidentify", "reidentify"),
+        ] {
+            assert_eq!(nearest(word, [other].into_iter()), None, "{word} is not {other}");
+        }
+        for (word, other) in [
+            ("Sgned", "Signed"),
+            ("Actve", "Active"),
+            ("StandardMet", "StandardsMet"),
+            ("Identifable", "Identifiable"),
+            ("DirectCar", "DirectCare"),
+            ("reidentfy", "reidentify"),
+            ("signed", "Signed"),
+        ] {
+            assert_eq!(nearest(word, [other].into_iter()), Some(other), "{word}");
+        }
+    }
 }

@@ -24,6 +24,15 @@ pub(super) fn is_kustomization(file: &str, root: &Node) -> bool {
         || matches!(name, "kustomization.yaml" | "kustomization.yml" | "Kustomization")
 }
 
+/// Whether a document says something, and not what kind of object it is.
+pub(super) fn says_no_kind(root: &Node) -> bool {
+    match &root.content {
+        Content::Null => false,
+        Content::Map(entries) => !entries.is_empty() && root.get("kind").is_none() && !is_encrypted(root),
+        Content::List(_) | Content::Bool(_) | Content::Number(_) | Content::Text(_) => true,
+    }
+}
+
 /// Whether something is written like an object of ours, whatever of it may be wrong.
 pub(super) fn looks_like_ours(node: &Node) -> bool {
     let is_ours = node.get("apiVersion").and_then(|version| version.text()).is_some_and(is_our_version);

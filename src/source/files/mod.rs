@@ -164,10 +164,26 @@ fn file(entry: &walk::Entry) -> File {
     }
     if file.loader.objects > 0 {
         file.loader.findings.extend(beside(&entry.name, &text, &documents));
+        let roots = documents.iter().filter_map(|it| it.root.as_ref());
+        for root in roots.filter(|it| foreign::says_no_kind(it) && !foreign::may_be_ours(it)) {
+            let (line, column) = root.at;
+            let origin = Origin { line: Some(line), column: Some(column), ..walk::file(&entry.name) };
+            file.loader.snapshot.unknown_texts.push(origin.clone());
+            file.loader.findings.push(
+                Finding::new(Code::OtherMeaning, origin, NO_KIND_HERE).help(
+                    "if it belongs to the object above, take out the line `---` or `...` between them; else move it to a \
+                     file of its own",
+                ),
+            );
+        }
     }
     file.stdin = (entry.name == STDIN).then_some(text);
     file
 }
+
+/// A part of an object that a stray `---` has cut off must not be taken for something foreign.
+const NO_KIND_HERE: &str =
+    "beside an object of ours there is a document without a `kind`, and kubectl refuses the file";
 
 fn is_json(name: &str) -> bool {
     name.ends_with(".json")

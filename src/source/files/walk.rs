@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use ignore::gitignore::Gitignore;
 use walkdir::{DirEntry, WalkDir};
 
-use concordat_core::finding::{Code, Finding, Origin};
+use concordat_api::GROUP;
+use concordat_core::finding::{Code, Finding, Origin, Severity};
 
 /// The name under which standard input shows in messages.
 pub const STDIN: &str = "<stdin>";
@@ -76,8 +77,17 @@ impl Walk {
                 Ok(entry)
                     if entry.path_is_symlink() && entry.depth() > 0 && !is_linked_file(entry.path()) =>
                 {
-                    if is_manifest(entry.path()) || entry.path().is_dir() {
-                        self.links += 1;
+                    match fs::metadata(entry.path()) {
+                        // kubectl refuses the folder
+                        Err(error) if is_manifest(entry.path()) => {
+                            let name = name(entry.path());
+                            let mut finding = unreadable(&name, &error);
+                            finding.message =
+                                format!("`{name}` is a link that leads nowhere: kubectl refuses the folder");
+                            self.findings.push(finding.help("mend the link, or take it out"));
+                        }
+                        _ if is_manifest(entry.path()) || entry.path().is_dir() => self.links += 1,
+                        _ => {}
                     }
                 }
                 Ok(entry)
@@ -95,7 +105,11 @@ impl Walk {
                         .is_some_and(|ignore| ignore.matched_path_or_any_parents(&path, false).is_ignore());
                     self.add(Entry { name: name(&path), path, named: false, ignored }, identity, seen);
                 }
-                Ok(_) => {}
+                Ok(entry) => {
+                    if entry.file_type().is_file() && is_put_aside(entry.path()) {
+                        self.findings.push(put_aside(&name(entry.path())));
+                    }
+                }
                 Err(error) => {
                     let name = error.path().map_or_else(|| name(root), name);
                     let error = error
@@ -160,6 +174,30 @@ pub(super) fn unreadable(name: &str, error: &io::Error) -> Finding {
         _ => "make it a file or folder that can be read, or leave it out",
     };
     Finding::new(Code::UnreadableFile, file(name), message).help(help)
+}
+
+/// Whether a file that kubectl passes over for its ending holds a manifest of ours, as an editor or a download leaves one
+/// behind.
+fn is_put_aside(path: &Path) -> bool {
+    const ASIDE: [&str; 9] = ["", "txt", "text", "bak", "old", "orig", "save", "swp", "yaml~"];
+    const MOST: u64 = 1 << 20;
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if !ASIDE.contains(&ending) || fs::metadata(path).map_or(true, |it| it.len() > MOST) {
+        return false;
+    }
+    let is_ours = |line: &str| {
+        line.strip_prefix("apiVersion:")
+            .is_some_and(|version| version.trim_start_matches([' ', '"', '\'']).starts_with(GROUP))
+    };
+    fs::read_to_string(path).is_ok_and(|text| text.lines().any(is_ours))
+}
+
+fn put_aside(name: &str) -> Finding {
+    let message = "this file holds a manifest of ours, and is passed over for its ending, as kubectl does";
+    let mut finding = Finding::new(Code::OtherMeaning, file(name), message)
+        .help("let it end in `.yaml` if it is meant to count, or move it out of the folder");
+    finding.severity = Severity::Warning;
+    finding
 }
 
 /// Whether a link leads to a file.
