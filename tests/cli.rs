@@ -94,6 +94,7 @@ shows! {
         "examples/s15-foundation-group/trusts-sign",
         "--at=2026-11-28",
     ];
+    explain_of_a_folder_of_requests_asks_for_one: ["explain", GOOD, "--request", "tests/cli/requests", AT];
     check_speaks_sarif: ["check", GOOD, "tests/cli/bad/refused.yaml", "--format=sarif", AT];
     check_speaks_junit: ["check", GOOD, "tests/cli/bad/refused.yaml", "tests/cli/bad/bad-yaml.yaml", "--format=junit", AT];
     check_speaks_github: ["check", GOOD, "tests/cli/bad/refused.yaml", "--format=github", AT];

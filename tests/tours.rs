@@ -19,3 +19,8 @@ fn the_tour_of_an_information_governance_lead_is_true() {
 fn the_tour_of_a_pipeline_is_true() {
     transcript::holds("docs/tours/pipeline.md", &Bed::default());
 }
+
+#[test]
+fn what_is_said_of_the_wishes_of_a_place_is_true() {
+    transcript::holds("policies/local/README.md", &Bed::default());
+}

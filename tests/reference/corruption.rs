@@ -1,9 +1,10 @@
 //! What cannot be used opens nothing that it closed when it was whole: each field of each kind, in files and in a cluster.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use concordat_core::snapshot::Snapshot;
+use concordat_source::files;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -178,6 +179,58 @@ fn no_field_of_an_example_opens_anything_when_it_is_broken() {
         }
     }
     breaking.done();
+}
+
+/// A line that ends a document cuts an object in two, and what is cut off may have been what keeps something closed.
+#[test]
+fn a_stray_line_in_a_file_opens_nothing() {
+    const STRAY: [&str; 4] = ["---\n", "...\n", "--- |\n", "--- # a part of its own\n"];
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for scenario in folders::scenarios() {
+        let state = &scenario.states[0];
+        let folder = tempfile::tempdir().unwrap();
+        let mut texts: Vec<(PathBuf, String)> = Vec::new();
+        state.paths.iter().for_each(|path| files_in(path, &mut texts));
+        let names: Vec<PathBuf> =
+            (0..texts.len()).map(|index| folder.path().join(format!("{index}.yaml"))).collect();
+        for (name, (_, text)) in names.iter().zip(&texts) {
+            std::fs::write(name, text).unwrap();
+        }
+        let open = || {
+            let (snapshot, _, _) = files::read(&[folder.path().to_owned()]);
+            Open::in_snapshot(&snapshot, &[], state.at())
+        };
+        let before = open();
+        for (name, (of, text)) in names.iter().zip(&texts) {
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            for at in (tried % 5..lines.len()).step_by(5) {
+                let cut = [&lines[..at], &[STRAY[tried % STRAY.len()]], &lines[at..]].concat().concat();
+                std::fs::write(name, cut).unwrap();
+                if let Some(opened) = open().beyond(&before, &[]) {
+                    wrong.push(format!("{}, line {}: opened {opened}", of.display(), at + 1));
+                }
+                tried += 1;
+            }
+            std::fs::write(name, text).unwrap();
+        }
+    }
+    eprintln!("{tried} stray lines");
+    assert!(wrong.is_empty() && tried > 200, "{tried}:\n{}", wrong.join("\n"));
+}
+
+/// The texts below a folder that hold objects of ours.
+fn files_in(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files_in(&path, texts);
+        } else if path.extension().is_some_and(|it| it == "yaml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            if text.contains("concordat.dev/") {
+                texts.push((path, text));
+            }
+        }
+    }
 }
 
 /// The objects of each example, in its first state, and the moment at which it is judged.

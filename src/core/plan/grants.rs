@@ -23,34 +23,42 @@ const PEERS: usize = 2048;
 /// A recipient, and where it comes from.
 type Receiver = (GrantRecipient, Vec<NetworkPolicyPeer>);
 
+/// What one product comes to under an agreement.
+#[derive(Debug, Default)]
+pub(super) struct OfProduct {
+    pub(super) grants: Vec<PlannedObject>,
+    pub(super) allows: Vec<PlannedObject>,
+    /// What cannot be opened because no gateway is known.
+    pub(super) unreachable: BTreeSet<String>,
+}
+
 /// The grants of one product here, and the policies beside them; `flows` are all of that product. Nothing where the product
 /// is in another cluster, or is not there any more.
 pub(super) fn grants(
     judgement: &Judgement,
     network: &Network<'_>,
     agreement: &Agreement,
+    context_free: &ContextFree<'_>,
     flows: &[Flow],
-    unreachable: &mut BTreeSet<String>,
-) -> (Vec<PlannedObject>, Vec<PlannedObject>) {
-    let (mut grants, mut allows) = (Vec::new(), Vec::new());
+) -> OfProduct {
+    let OfProduct { mut grants, mut allows, mut unreachable } = OfProduct::default();
     let model = &judgement.model;
     let product = flows.first().and_then(|flow| model.products.get(&flow.product));
     let framework = model.frameworks.get(&agreement.spec.framework);
     let Some(((product, framework), first)) =
         product.filter(|it| network.is_product_local(&it.reference)).zip(framework).zip(flows.first())
     else {
-        return (grants, allows);
+        return OfProduct::default();
     };
     // with accession the hash differs by signer: the grant shows the one that the controller signed
     let Some(controller) = agreement.signers.get(&product.spec.controller) else {
-        return (grants, allows);
+        return OfProduct::default();
     };
-    let context_free = ContextFree::new(judgement, agreement);
     let receivers: Vec<Receiver> = flows
         .iter()
         .map(|flow| {
-            let peers = network.recipient_peers(product, &flow.recipient, unreachable);
-            (recipient(&context_free, flow), peers)
+            let peers = network.recipient_peers(product, &flow.recipient, &mut unreachable);
+            (recipient(context_free, flow), peers)
         })
         .collect();
     let name = |(it, _): &Receiver| format!("{}/{}", it.org, it.function);
@@ -89,7 +97,7 @@ pub(super) fn grants(
             Some(network::product_annotations(&agreement.reference, &product.reference));
         grants.push(PlannedObject::Grant(grant.into()));
     }
-    (grants, allows)
+    OfProduct { grants, allows, unreachable }
 }
 
 fn recipient(context_free: &ContextFree<'_>, flow: &Flow) -> GrantRecipient {

@@ -21,7 +21,7 @@ use super::evaluate::Judgement;
 use super::finding::{Code, Finding, ObjectKey};
 use super::model::{Agreement, Model};
 use super::parallel;
-use super::policy::{Assessment, LocalRules};
+use super::policy::{Assessment, ContextFree, Flow, LocalRules};
 use super::report;
 use super::shared::Shared;
 use super::snapshot::ClusterView;
@@ -133,10 +133,13 @@ impl Draft {
     ) -> Self {
         let (mut opened, mut allows) = (Vec::new(), Vec::new());
         let mut unreachable = BTreeSet::new();
-        for flows in assessment.flows.chunk_by(|a, b| a.product == b.product) {
-            let (grants, ingress) = grants(judgement, network, agreement, flows, &mut unreachable);
-            opened.extend(grants);
-            allows.extend(ingress);
+        let context_free = ContextFree::new(judgement, agreement);
+        let by_product: Vec<_> = assessment.flows.chunk_by(|a, b| a.product == b.product).collect();
+        let drawn = |flows: &&[Flow]| grants(judgement, network, agreement, &context_free, flows);
+        for of_product in parallel::map(&by_product, drawn) {
+            opened.extend(of_product.grants);
+            allows.extend(of_product.allows);
+            unreachable.extend(of_product.unreachable);
         }
         allows.extend(network.egress(&agreement.reference, &assessment.flows, &mut unreachable));
         let findings = unreachable.into_iter().map(|message| {

@@ -174,7 +174,7 @@ impl<'a> Gate<'a> {
         let Judgement { at: _, model, findings: _, assessments, moments: _ } = judgement;
         let framework = model.frameworks.get(&agreement.spec.framework).map(|it| &**it)?;
         let assessment = assessments.agreements.get(&agreement.reference).map(|it| &**it)?;
-        if !framework.access_keeps_time() || !model.unknown_texts.is_empty() {
+        if assessment.flows.is_empty() || !framework.access_keeps_time() || !model.unknown_texts.is_empty() {
             return None;
         }
         let functions: BTreeSet<&FunctionRef> = assessment.flows.iter().map(|flow| &flow.recipient).collect();

@@ -71,6 +71,19 @@ impl PolicyInDoubt {
 }
 
 impl LocalPolicy {
+    /// Why permits of its text do not count on the data of an organisation, where it has some.
+    pub(super) fn left_out(&self, model: &Model, controller: &str) -> Option<&str> {
+        let why = self.permits_disabled.as_deref()?;
+        let binds = self.footprints.iter().any(|place| model.org_lies_in(controller, place));
+        let permits = || {
+            parse(&self.text)
+                .iter()
+                .flat_map(|rules| rules.iter())
+                .any(|rule| rule.policy.effect() == Effect::Permit)
+        };
+        (binds && permits()).then_some(why)
+    }
+
     /// Whether a rule of it permits something.
     pub(crate) fn permits(&self) -> bool {
         self.rules.iter().any(|rule| rule.policy.effect() == Effect::Permit)

@@ -47,13 +47,18 @@ pub fn explain_request(
     if verdict.answer.decision || verdict.is_in_doubt(model) {
         return verdict;
     }
-    let Remedies { ways, obstacles, first } = search(World::around(model, request, now));
+    let Remedies { ways, obstacles } = search(World::around(model, request, now));
     let context = &mut verdict.answer.context;
     context.reason.push_str(&near_miss::misspelt(model, request));
+    if context.tier == DecisionTier::None {
+        context.reason.push_str(&left_out(model, request));
+    }
     if let Some(over) = over(model, context.agreement.as_deref(), &context.rules, now) {
         context.reason.push_str(&format!("; {over}"));
     }
-    let mut near = context.near_miss.take().unwrap_or_else(|| NearMiss {
+    let told = context.near_miss.take();
+    let is_told = told.is_some();
+    let mut near = told.unwrap_or_else(|| NearMiss {
         agreement: context.agreement.clone(),
         rule: context.rule.clone(),
         clause: "the request".to_owned(),
@@ -68,8 +73,12 @@ pub fn explain_request(
     let way = ways.next();
     let is_known = way.is_some();
     let mut steps = way.into_iter().flatten();
-    if let Some(Step { clause, saw, wants, who }) = steps.next().or(first) {
+    if let Some(Step { clause, saw, wants, who }) = steps.next() {
         (near.clause, near.saw, near.wants, near.who) = (clause, saw, wants, who);
+    } else if let Some(obstacle) = obstacles.first().filter(|_| !is_told) {
+        // what was tried and does not help is not said
+        near.clause.clone_from(obstacle);
+        (near.saw, near.wants) = ("in the way".to_owned(), "out of the way".to_owned());
     }
     if is_known {
         near.then = steps.map(wire).collect();
@@ -80,6 +89,17 @@ pub fn explain_request(
     }
     context.near_miss = Some(near);
     verdict
+}
+
+/// Why permits of the place do not count that may have been meant.
+fn left_out(model: &Model, request: &AccessRequest) -> String {
+    let Ok(asked) = ResolvedRequest::resolve(model, request) else { return String::new() };
+    let controller = &asked.product.spec.controller;
+    let policies =
+        model.policies.values().filter_map(|policy| Some((policy, policy.left_out(model, controller)?)));
+    let told =
+        policies.map(|(policy, why)| format!("; the permits of `{}` do not count: {why}", policy.reference));
+    told.collect()
 }
 
 pub(super) fn wire(Step { clause, saw, wants, who }: Step) -> NearMissStep {
@@ -100,7 +120,6 @@ struct Remedies {
     ways: Vec<Vec<Step>>,
     /// What is in the way, where no way was found.
     obstacles: Vec<String>,
-    first: Option<Step>,
 }
 
 /// A copy of the request, and of that part of the world that has to do with it.
@@ -402,7 +421,7 @@ fn search(world: World) -> Remedies {
     let mut queue: BinaryHeap<Reverse<(u32, usize)>> = BinaryHeap::new();
     let mut tried: BTreeSet<Vec<Change>> = BTreeSet::new();
     let mut found: Vec<(Vec<Change>, Vec<Step>)> = Vec::new();
-    let (mut obstacles, mut first) = (Vec::new(), None);
+    let mut obstacles = Vec::new();
     states.insert(0, State { changes: Vec::new(), steps: Vec::new(), before: BTreeSet::new() });
     queue.push(Reverse((0, 0)));
     let (mut trials, mut number) = (0, 1);
@@ -439,9 +458,6 @@ fn search(world: World) -> Remedies {
         }
         for change in look.changes {
             let Some(step) = change.step(&copy) else { continue };
-            if changes.is_empty() {
-                first.get_or_insert_with(|| step.clone());
-            }
             let mut extended = changes.clone();
             extended.push(change);
             let mut key = extended.clone();
@@ -458,7 +474,7 @@ fn search(world: World) -> Remedies {
             number += 1;
         }
     }
-    Remedies { ways: found.into_iter().map(|(_, steps)| steps).collect(), obstacles, first }
+    Remedies { ways: found.into_iter().map(|(_, steps)| steps).collect(), obstacles }
 }
 
 /// Without the changes that turn out not to be needed.

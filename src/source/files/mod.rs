@@ -212,6 +212,14 @@ pub struct ReadRequest {
 /// are not known are ignored, as AuthZEN asks.
 pub fn read_request(path: &PathBuf) -> Result<ReadRequest, Vec<Finding>> {
     let walk::Walk { entries, findings, links: _ } = walk::walk(std::slice::from_ref(path));
+    if path.is_dir() {
+        let name = path.display().to_string();
+        let message = format!("`{name}` is a folder, and a request is one file");
+        return Err(vec![
+            Finding::new(Code::UnreadableFile, walk::file(&name), message)
+                .help("name one file of it, such as the one with the request that you mean to ask"),
+        ]);
+    }
     let Some(entry) = entries.first() else {
         return Err(findings);
     };
