@@ -47,7 +47,7 @@ pub fn measure(members: Members, at: Timestamp, runs: usize) -> Value {
             let due = steps(&plan, &observed);
             let statuses = report(&plan, &observed, &Default::default());
             planned.push(began.elapsed().as_secs_f64());
-            assert!(statuses.len() < 1000);
+            drop(statuses);
             closing = due.iter().filter(|step| step.stage == Stage::Close).count();
             assert!(due.iter().all(|it| !matches!(it.stage, Stage::Isolate | Stage::Open)), "{due:?}");
             assert!(due.iter().any(|it| matches!(it.act, Act::Delete { .. } | Act::ApplyGrant(_))));
