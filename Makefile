@@ -16,6 +16,8 @@ GO_FOLDER := tests/controlplane
 # kubectl's reader of files, which ours is held to.
 YAML_FOLDER := tests/yaml
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/concordat
+DENY_VERSION := 0.20.2
+DENY := $(CACHE)/cargo-deny-$(DENY_VERSION)
 
 # Go builds the test control plane. A cluster that is there already makes it unnecessary.
 CLUSTER := $(or $(CONCORDAT_TEST_KUBECONFIG),$(KUBECONFIG),$(KUBEBUILDER_ASSETS))
@@ -46,7 +48,7 @@ demo: need-rust need-cluster ## from an agreement in Git to what opens and close
 	@exec $(CARGO) run --quiet --locked --example demo -- $(ARGS)
 
 # What fails fastest comes first. The Go program comes late: it takes longest, and fails least.
-test: need-rust need-cluster need-helm check-fmt check-core lint build control-plane helm kubectl vet run-tests ## everything: formats, lints, the core on its own, all tests
+test: need-rust need-cluster need-helm check-fmt check-core lint build control-plane helm kubectl vet deny run-tests ## everything: formats, lints, the core on its own, all tests
 	$(call step,done)
 
 test-offline: need-rust ## the tests that need no API server
@@ -73,11 +75,13 @@ lint: need-rust ## clippy and rustdoc, where a warning is an error
 	@$(CARGO) clippy --locked --all-targets -- -D warnings
 	@RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --workspace --no-deps --quiet
 
-# Not part of `test`: where it is not installed it takes three minutes to build.
+# Where it is not installed it is built once, which takes three minutes on two cores. Advisories need the network, and are
+# for the workflow.
 deny: need-rust ## the licences, bans and sources of all dependencies (deny.toml)
 	$(call step,dependencies)
-	@command -v cargo-deny >/dev/null || { echo 'cargo-deny is not installed: cargo install --locked cargo-deny'; exit 1; }
-	@$(CARGO) deny --log-level error check licenses bans sources
+	@command -v cargo-deny >/dev/null || test -x $(DENY)/bin/cargo-deny \
+		|| $(CARGO) install --quiet --locked --root $(DENY) cargo-deny --version $(DENY_VERSION)
+	@PATH="$(DENY)/bin:$$PATH" $(CARGO) deny --log-level error check licenses bans sources
 
 build:
 	$(call step,build)

@@ -33,7 +33,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use support::world::{SOON, World, connect};
@@ -255,6 +255,108 @@ fn answer(path: &str) -> (String, Vec<String>) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let code = head.split(' ').nth(1).unwrap().to_owned();
     (code, body.lines().map(str::to_owned).collect())
+}
+
+/// What adds a peer to every ingress policy of one namespace, as a platform does for its monitoring.
+struct Mutator<'w> {
+    world: &'w World,
+    objects: [(Value, &'static str); 2],
+}
+
+impl<'w> Mutator<'w> {
+    fn widens(world: &'w World, namespace: &str) -> Self {
+        const API: &str = "admissionregistration.k8s.io/v1";
+        let name = format!("{namespace}.widens.example");
+        let rule = json!({"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["networkpolicies"]});
+        let patch = "has(object.spec.ingress) && size(object.spec.ingress) > 0 ? [JSONPatch{op: 'add', path: '/spec/ingress/0/from/-', \
+                     value: Object.spec.ingress.from{ipBlock: Object.spec.ingress.from.ipBlock{cidr: '10.0.0.0/8'}}}] : []";
+        let policy = json!({
+            "apiVersion": API, "kind": "MutatingAdmissionPolicy", "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail", "reinvocationPolicy": "Never", "matchConstraints": {"resourceRules": [rule]},
+                "matchConditions": [{"name": "there", "expression": format!("request.namespace == '{namespace}'")}],
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": patch}}],
+            },
+        });
+        let binding = json!({
+            "apiVersion": API, "kind": "MutatingAdmissionPolicyBinding", "metadata": {"name": name},
+            "spec": {"policyName": name},
+        });
+        let objects = [(policy, "mutatingadmissionpolicies"), (binding, "mutatingadmissionpolicybindings")];
+        objects.iter().for_each(|(object, plural)| world.apply_any(object, plural));
+        let api: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), namespace);
+        let try_it: NetworkPolicy = serde_json::from_value(json!({
+            "metadata": {"name": "tried"},
+            "spec": {"podSelector": {"matchLabels": {"never": "here"}}, "ingress": [{"from": [{"podSelector": {}}]}]},
+        }))
+        .unwrap();
+        world.until("the mutator is in effect", || {
+            let dry = PostParams { dry_run: true, ..PostParams::default() };
+            let tried = world.block(api.create(&dry, &try_it)).unwrap();
+            json!(tried.spec).to_string().contains("10.0.0.0/8")
+        });
+        Self { world, objects }
+    }
+}
+
+impl Drop for Mutator<'_> {
+    fn drop(&mut self) {
+        self.objects.iter().rev().for_each(|(object, plural)| self.world.delete_any(object, plural));
+    }
+}
+
+#[test]
+fn a_policy_that_something_widens_as_it_is_written_is_taken_away_again() {
+    let world = open("widened");
+    let council = world.ns("council");
+    let is_wide = || {
+        let policies = world.policies().into_iter().filter(|it| it.namespace().as_deref() == Some(&council));
+        policies.into_iter().any(|it| json!(it.spec).to_string().contains("10.0.0.0/8"))
+    };
+    world.change(json!({"suspend": true}));
+    world.closed();
+    let mutator = Mutator::widens(&world, &council);
+    world.change(json!({"suspend": false}));
+    world.until("the status says why", || {
+        world.message("Enforced").is_some_and(|it| it.contains("something changes the policy"))
+    });
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        assert!(!is_wide(), "it is tried without being written");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    world.not_ready();
+    drop(mutator);
+    world.ready();
+    assert!(!is_wide());
+}
+
+#[test]
+fn a_policy_that_somebody_else_put_under_a_planned_name_is_taken_over() {
+    let world = open("squatted");
+    let council = world.ns("council");
+    let planned = world.policies().into_iter().find(|it| {
+        it.namespace().as_deref() == Some(&council) && it.labels().get(PART).is_some_and(|it| it == "ingress")
+    });
+    let name = planned.unwrap().name_any();
+    world.change(json!({"suspend": true}));
+    world.closed();
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": council, "name": "owner"}});
+    world.apply::<ConfigMap>(map);
+    let uid = world.get::<ConfigMap>(&council, "owner").unwrap().uid();
+    // an apply beside its owner is refused: there can be one that controls
+    world.apply::<NetworkPolicy>(json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {
+            "namespace": council, "name": name,
+            "ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": uid, "controller": true}],
+        },
+        "spec": {"podSelector": {"matchLabels": {"never": "here"}}, "policyTypes": ["Egress"], "egress": [{}]},
+    }));
+    world.change(json!({"suspend": false}));
+    world.ready();
+    world.is_as_planned(&world.offline_plan());
 }
 
 /// A rule of the house for one namespace, and no other.

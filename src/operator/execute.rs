@@ -262,7 +262,10 @@ impl Executor {
                     // very text: then it is taken out in the same write
                     Err(failure) if !failure.reason.passes() => match present {
                         Some(present) => self.replace(instead_of(present, &policy)).await?,
-                        None => return Err(failure),
+                        None => match self.under_the_name_of(&policy).await {
+                            Some(theirs) => self.replace(instead_of(&theirs, &policy)).await?,
+                            None => return Err(failure),
+                        },
                     },
                     applied => applied?,
                 };
@@ -343,6 +346,13 @@ impl Executor {
             "it still lets through what it did"
         };
         Failure { reason, message: format!("{message}; {and}") }
+    }
+
+    /// What somebody else has put under the name of a policy of ours, which has a digest in it and is nobody else's.
+    async fn under_the_name_of(&self, policy: &NetworkPolicy) -> Option<NetworkPolicy> {
+        let namespace = policy.namespace().unwrap_or_default();
+        let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), &namespace);
+        self.call(api.get_opt(&policy.name_any())).await.ok().flatten()
     }
 
     async fn apply<K>(&self, object: &K) -> Result<K, Failure>

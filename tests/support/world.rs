@@ -544,6 +544,17 @@ impl World {
         self.apply_as(&object, &ApiResource::erase::<K>(&()));
     }
 
+    /// Applies an object of a kind that no type here has: its plural says where.
+    pub fn apply_any(&self, object: &Value, plural: &str) {
+        self.apply_as(object, &any(object, plural));
+    }
+
+    /// Deletes one, if it is there.
+    pub fn delete_any(&self, object: &Value, plural: &str) {
+        let name = object["metadata"]["name"].as_str().unwrap();
+        drop(self.block(self.api_of(object, &any(object, plural)).delete(name, &DeleteParams::default())));
+    }
+
     /// Applies an object of our kinds, whichever it is.
     pub fn apply_manifest(&self, object: &Value) {
         self.apply_as(object, &resource(object));
@@ -664,6 +675,12 @@ impl Drop for World {
             let _gone = self.block(Api::<Namespace>::all(self.client.clone()).delete(&self.ns(of), &params));
         }
     }
+}
+
+fn any(object: &Value, plural: &str) -> ApiResource {
+    let text = |field: &str| object[field].as_str().unwrap();
+    let (group, version) = text("apiVersion").split_once('/').unwrap();
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, text("kind")), plural)
 }
 
 /// The resource of an object of our kinds.

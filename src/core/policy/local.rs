@@ -21,7 +21,7 @@ use super::reads::Reads;
 use super::words::{self, Word};
 use super::{lint, names};
 use crate::finding::{Code, Finding, Severity};
-use crate::model::{Agreement, Footprints, Model};
+use crate::model::{Agreement, Footprints, Model, Organisation, Product};
 use crate::snapshot::{Snapshot, Sourced};
 use crate::terms;
 use crate::text::is_blank;
@@ -168,6 +168,9 @@ pub struct LocalRule {
 pub struct LocalRules {
     policies: BTreeMap<ObjectRef, Binding>,
     in_doubt: Vec<PolicyInDoubt>,
+    /// What rules name besides the path that they are asked about, as it stands.
+    orgs: BTreeMap<String, Option<Organisation>>,
+    products: BTreeMap<ObjectRef, Option<Product>>,
 }
 
 /// Where a policy binds, and its rules by id.
@@ -179,7 +182,15 @@ impl LocalRules {
             let rules = policy.rules.iter().map(|rule| (rule.id.clone(), Arc::clone(&rule.json)));
             (policy.reference.clone(), (policy.footprints.clone(), rules.collect()))
         });
-        Self { policies: policies.collect(), in_doubt: model.policies_in_doubt.clone() }
+        let literals = || model.policies.values().flat_map(|it| &it.rules).flat_map(|it| it.literals.iter());
+        let orgs = literals().filter_map(names::org_of);
+        let products = literals().filter_map(names::product_of);
+        Self {
+            policies: policies.collect(),
+            in_doubt: model.policies_in_doubt.clone(),
+            orgs: orgs.map(|org| (org.to_owned(), model.orgs.get(org).cloned())).collect(),
+            products: products.map(|it| (it.clone(), model.products.get(&it).cloned())).collect(),
+        }
     }
 }
 

@@ -90,6 +90,13 @@ pub(super) fn org_of(uid: &EntityUid) -> Option<&str> {
     (*uid.type_name() == TYPES.function).then(|| id.split('/').next()).flatten()
 }
 
+/// The product that an entity is; none where it is something else.
+pub(super) fn product_of(uid: &EntityUid) -> Option<ObjectRef> {
+    let (namespace, name) =
+        uid.id().unescaped().split_once('/').filter(|_| *uid.type_name() == TYPES.product)?;
+    Some(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
 /// Whether an entity type is that of agreements.
 pub(super) fn is_agreement(type_name: &str) -> bool {
     type_name == "Concordat::Agreement"

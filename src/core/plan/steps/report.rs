@@ -207,15 +207,26 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     let policies =
         policies.filter_map(|(at, it)| Some((it.annotations().get(AGREEMENT)?.clone(), policy_key(at))));
     let grants = observed.grants.iter().filter(|(at, _)| !wanted.grants.contains_key(at));
-    // one that somebody else's finalizer holds says so itself
-    for (at, _) in grants.clone().filter(|(_, it)| it.metadata.deletion_timestamp.is_some()) {
-        granted.entry(at.clone()).or_default().leftover += 1;
+    // one that somebody else's finalizer holds, or that may not be deleted, says so itself
+    for (at, it) in grants.clone() {
+        let key = grant_key(at);
+        if it.metadata.deletion_timestamp.is_some() || failures.contains_key(&key) {
+            let effect = granted.entry(at.clone()).or_default();
+            effect.leftover += 1;
+            effect.fail(&key, failures);
+        }
     }
     let grants = grants.map(|(at, it)| (grant_agreement(it), grant_key(at)));
     for (agreement, key) in policies.chain(grants) {
         let effect = agreements.entry(agreement).or_default();
         effect.leftover += 1;
         effect.fail(&key, failures);
+    }
+    // a finalizer that could not be set or taken off
+    for key in failures.keys().filter(|key| key.kind == "DataSharingAgreement") {
+        let effect = agreements.entry(agreement_name(key)).or_default();
+        effect.leftover += 1;
+        effect.fail(key, failures);
     }
     Effects { agreements, granted, isolated }
 }

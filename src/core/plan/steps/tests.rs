@@ -691,6 +691,24 @@ fn a_failure_shows_on_its_agreement_and_stays_the_same_from_try_to_try() {
 }
 
 #[test]
+fn a_grant_that_may_not_go_is_not_ready_and_a_finalizer_that_stays_is_told() {
+    let failure = Failure { reason: FailureReason::Rejected, message: "nobody deletes here".to_owned() };
+    let open = settled(&open_plan(), bare());
+    let grant = grant_key(&reference(&*data_grant()));
+    let stuck =
+        carried_out(&open, &report(&closed_plan(), &open, &Failures::from([(grant, failure.clone())])));
+    let status = stuck.grants.values().next().unwrap().status.clone().unwrap();
+    let ready = status.conditions.iter().find(|it| it.type_ == "Ready").unwrap();
+    assert_eq!(ready.status, ConditionStatus::False);
+    assert!(ready.message.contains("nobody deletes here"), "{}", ready.message);
+
+    let closed = settled(&closed_plan(), open);
+    let held = report(&closed_plan(), &closed, &Failures::from([(bins_key(), failure)]));
+    let stalled = condition(&carried_out(&closed, &held), "Stalled").unwrap();
+    assert_eq!((stalled.status, stalled.reason.as_str()), (ConditionStatus::True, "Rejected"));
+}
+
+#[test]
 fn a_write_that_somebody_else_came_before_is_only_progress() {
     let failure = Failure { reason: FailureReason::Conflict, message: "it was changed".to_owned() };
     let failures = Failures::from([(policy_key(&reference(&*egress())), failure)]);
