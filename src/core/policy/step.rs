@@ -209,8 +209,9 @@ impl Change {
             }
             Self::Basis(agreement, basis) => {
                 let present = &model.agreements.get(agreement)?.spec.confidentiality;
-                // the change is tried with one: without it the gate may refuse the whole agreement
-                let with = if present.reference.is_none() { ", with a `reference`" } else { "" };
+                // an approval is known by its reference, and the change is tried with one
+                let approves = basis.name() == "Section251" && present.reference.is_none();
+                let with = if approves { ", with a `reference`" } else { "" };
                 terms(
                     format!("`confidentiality.basis` of `{agreement}`"),
                     format!("`{:?}`", present.basis),
