@@ -384,6 +384,13 @@ fn what_a_place_denies_whatever_is_asked_is_listed_by_nobody() {
         ),
         ("another", forbid("resource", r#"when { context.purpose == "Planning" }"#), vec![bins, frailty], ""),
         (
+            "whoever lies in something",
+            forbid("resource", "")
+                .replace("principal,", r#"principal in Concordat::PartnerOrg::"northvale-pcn","#),
+            vec![],
+            "chorley-place/ours#no",
+        ),
+        (
             "some accounts",
             forbid("resource", r#"when { principal is Concordat::Workload }"#),
             vec![bins, frailty],

@@ -149,6 +149,12 @@ pub fn needed(model: &Model, agreement: &Agreement, org: &str, party: &PartyStat
                 "signs the terms of `{product}` too, which is not there or cannot be used: mend that first, and what was \
                  signed may count again"
             ),
+            // signed again, what has an end would have none
+            None if agreement.signers.get(org).is_some_and(|it| it.words.ends().next().is_some()) => {
+                "has signed other terms, and has ended its part in them or written down when: read what changed, and sign \
+                 again for what is to go on"
+                    .to_owned()
+            }
             None => format!("has signed other terms; read what changed and sign again: {command}"),
         }),
         Standing::NotSigned if party.twice => {

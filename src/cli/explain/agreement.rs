@@ -210,18 +210,22 @@ fn parties_of(
                     "it has to sign once the rules above are mended, as other terms have another hash",
                 );
             }
-            (Some(signature), _) => {
+            // what is needed may be another thing than a signature, or nothing
+            (Some(signature), Some(needed)) if needed.contains("concordat sign") => {
                 let from = input.as_typed();
+                // who signs again signs for no more than before
+                let again = signature.spec.purposes.as_deref().filter(|_| *standing == Standing::OtherTerms);
+                let again = again.map_or(String::new(), |it| format!(" --purposes {}", it.join(",")));
                 let namespace = signature.namespace().unwrap_or_default();
                 line(printer, 4, &format!("it has to sign {terms_hash}"));
                 line(printer, 4, &format!("somebody who may write in namespace `{namespace}` runs"));
                 // one line, so that it can be copied
                 printer.stdout(format!(
-                    "      concordat sign{from} --agreement {agreement} --party {org} | kubectl apply -f -"
+                    "      concordat sign{from} --agreement {agreement} --party {org}{again} | kubectl apply -f -"
                 ));
             }
-            (None, Some(needed)) => line(printer, 4, needed),
-            (None, None) => {}
+            (_, Some(needed)) => line(printer, 4, needed),
+            (_, None) => {}
         }
     }
 }

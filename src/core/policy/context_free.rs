@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::authorize::{Outcome, Question};
 use super::decide::Candidate;
 use super::exceptions::{About, Lifts};
-use super::framework::Framework;
+use super::framework::{Framework, RuleSet};
 use super::local::LocalRule;
 use super::reads::Reads;
 use super::resolve::ResolvedRequest;
@@ -79,11 +79,12 @@ impl<'a> ContextFree<'a> {
         if !allows(*at) {
             return false;
         }
-        let Some(dates) = forbidding_dates(&local) else { return false };
+        let Some(forbids) = forbids(&local) else { return false };
         let until = (*at, purpose.not_after);
         let orgs = [controller, recipient];
-        let read = dates::dates_read(model, self.agreement, &gate.framework.access, &orgs, until);
-        let mut ahead = dates.into_iter().chain(read).filter(|it| at < it && *it < purpose.not_after);
+        let mut ahead = dates::dates_read(model, self.agreement, &gate.framework.access, &orgs, until);
+        ahead.extend(dates::dates_read(model, self.agreement, &forbids, &orgs, until));
+        let mut ahead = ahead.into_iter();
         ahead.all(allows)
     }
 
@@ -206,17 +207,18 @@ fn bare(flow: &Flow, purpose: &FlowPurpose, action: DataAction) -> AccessRequest
     }
 }
 
-/// The dates that local forbids hold themselves; none where one of them reads the clock in another way.
-fn forbidding_dates(rules: &[&LocalRule]) -> Option<BTreeSet<Timestamp>> {
-    let mut dates = BTreeSet::new();
+/// The local forbids of a path; none where one of them reads the clock in another way, or may tell one account of the
+/// recipient from another, which a store does not.
+fn forbids(rules: &[&LocalRule]) -> Option<RuleSet> {
+    let mut forbids = RuleSet::default();
     for rule in rules.iter().filter(|rule| rule.policy.effect() == Effect::Forbid) {
         let reads = Reads::of(&rule.json);
-        if !keeps_time(&reads, [&rule.policy]) {
+        if !keeps_time(&reads, [&rule.policy]) || rule.may_tell_accounts_apart() {
             return None;
         }
-        dates.extend(reads.literal_dates().filter_map(time_dependence::parse));
+        forbids.add(&rule.policy, &reads).ok()?;
     }
-    Some(dates)
+    Some(forbids)
 }
 
 /// Whether nothing but dates that are known before changes what rules say.

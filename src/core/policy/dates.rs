@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 
 use super::framework::{Framework, RuleSet};
 use super::names;
@@ -134,15 +134,17 @@ pub(super) fn dates_read(
     if rules.is_empty() {
         return BTreeSet::new();
     }
-    let read = |(field, at): (&'static str, Option<Timestamp>)| {
-        at.filter(|at| now < *at && *at < until).filter(|_| rules.reads.may_read_date(field))
-    };
     let within = |at: &Timestamp| now < *at && *at < until;
+    let read = |(field, at): (&'static str, Option<Timestamp>)| {
+        let turns = at.filter(|_| rules.reads.may_read_date(field)).map(|at| rules.reads.turns(at));
+        turns.into_iter().flatten().filter(within)
+    };
     let named = rules.named_orgs.iter().map(String::as_str).chain(orgs.iter().copied());
     let of_orgs = named.filter_map(|org| model.orgs.get(org)).flat_map(|org| org_dates(&org.spec));
     let mut dates: BTreeSet<Timestamp> =
-        agreement_dates(&agreement.spec).into_iter().chain(of_orgs).filter_map(read).collect();
-    dates.extend(rules.reads.literal_dates().filter_map(time_dependence::parse).filter(within));
+        agreement_dates(&agreement.spec).into_iter().chain(of_orgs).flat_map(read).collect();
+    let literals = rules.reads.literal_dates().filter_map(time_dependence::parse);
+    dates.extend(literals.flat_map(|at| rules.reads.turns(at)).filter(within));
     let lifts = model.exceptions_for(agreement).filter(|it| rules.by_rule.contains_key(&it.rule));
     dates.extend(lifts.flat_map(|exception| [exception.from, exception.until]).filter(within));
     dates
@@ -184,7 +186,13 @@ pub(super) fn next_transition(
     let named = named.filter_map(|org| model.orgs.get(org)).flat_map(|org| org_dates(&org.spec));
     let held = held.chain(named.filter_map(|(_, at)| at));
     let dates = written.map(|date| date.at).chain(words).chain(reviewable).chain(held);
-    dates.filter(|date| *date > now).min()
+    // a rule may turn only after a date that it reads
+    let late = framework.is_some_and(Framework::turns_late);
+    let turns = |at: Timestamp| {
+        let after = at.checked_add(SignedDuration::from_millis(1)).ok().filter(|_| late);
+        [at].into_iter().chain(after)
+    };
+    dates.flat_map(turns).filter(|date| *date > now).min()
 }
 
 #[cfg(test)]

@@ -65,7 +65,7 @@ pub(super) struct RuleSet {
 }
 
 impl RuleSet {
-    fn add(&mut self, policy: &Policy, reads: &Reads) -> Result<(), Box<PolicySetError>> {
+    pub(super) fn add(&mut self, policy: &Policy, reads: &Reads) -> Result<(), Box<PolicySetError>> {
         self.policies.add(policy.clone())?;
         self.reads.merge(reads);
         let named = policy.entity_literals();
@@ -137,6 +137,11 @@ impl Framework {
     /// The dates that its rules hold themselves.
     pub(super) fn dates(&self) -> impl Iterator<Item = Timestamp> {
         self.asked.values().flat_map(|rules| rules.reads.literal_dates()).filter_map(time_dependence::parse)
+    }
+
+    /// Whether a rule of it may turn only after a date.
+    pub(super) fn turns_late(&self) -> bool {
+        self.access.reads.turns_late() || self.asked.values().any(|rules| rules.reads.turns_late())
     }
 
     /// Whether only dates that are known change what it says of a request.

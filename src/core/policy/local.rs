@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PrincipalConstraint};
 use jiff::Timestamp;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::clauses::Clauses;
 use super::dates::add_months;
@@ -199,18 +199,31 @@ impl LocalRule {
     /// and nothing by which one account of a recipient differs from another.
     pub(super) fn forbids_whatever_is_said(&self) -> bool {
         const SETTLED: [&str; 5] = ["agreement", "framework", "now", "purpose", "identifiability"];
-        let is_settled = |path: &str| {
-            let mut names = path.split('.');
-            match (names.next(), names.next()) {
-                (Some("context"), name) => name.is_some_and(|name| SETTLED.contains(&name)),
-                // an account may be something, or lie somewhere, that its function is or does not
-                (Some("principal"), None) => false,
-                _ => true,
-            }
+        let reads = self.reads_in_conditions();
+        let is_settled = |path: &str| match path.strip_prefix("context") {
+            Some(rest) => rest.split('.').nth(1).is_some_and(|name| SETTLED.contains(&name)),
+            None => true,
         };
         self.policy.effect() == Effect::Forbid
-            && self.policy.principal_constraint() == PrincipalConstraint::Any
-            && Reads::of(&self.json).paths().all(is_settled)
+            && !self.may_tell_accounts_apart()
+            && reads.paths().all(is_settled)
+    }
+
+    /// Whether it may say another thing to one account of a recipient than to the next, or to its function: it looks at who
+    /// asks itself, and not only at what that one lies in.
+    pub(super) fn may_tell_accounts_apart(&self) -> bool {
+        let names_one = match self.policy.principal_constraint() {
+            PrincipalConstraint::Any => false,
+            // an account lies in whatever its function lies in, and in its function
+            PrincipalConstraint::In(uid) => names::is_workload(&uid),
+            _ => true,
+        };
+        names_one || self.reads_in_conditions().paths().any(|path| path == "principal")
+    }
+
+    fn reads_in_conditions(&self) -> Reads {
+        let conditions = self.json.get("conditions").cloned().unwrap_or_default();
+        Reads::of(&json!({ "conditions": conditions }))
     }
 }
 

@@ -97,6 +97,11 @@ pub(super) fn product_of(uid: &EntityUid) -> Option<ObjectRef> {
     Some(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
+/// Whether an entity is a workload.
+pub(super) fn is_workload(uid: &EntityUid) -> bool {
+    *uid.type_name() == TYPES.workload
+}
+
 /// Whether an entity type is that of agreements.
 pub(super) fn is_agreement(type_name: &str) -> bool {
     type_name == "Concordat::Agreement"

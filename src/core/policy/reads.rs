@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use jiff::{SignedDuration, Timestamp};
+
 use super::names;
+use super::time_dependence::is_now;
 
 /// The attribute paths that a rule reads.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -14,6 +17,8 @@ pub(super) struct Reads {
     paths: BTreeSet<String>,
     /// The dates that are written into the rule itself.
     dates: BTreeSet<String>,
+    /// Whether it holds the moment against a date so that it turns only after it, as in `context.now > date`.
+    turns_late: bool,
 }
 
 impl Reads {
@@ -36,9 +41,17 @@ impl Reads {
     }
 
     /// Everything that either reads.
-    pub(super) fn merge(&mut self, Self { paths, dates }: &Self) {
+    pub(super) fn merge(&mut self, Self { paths, dates, turns_late }: &Self) {
         self.paths.extend(paths.iter().cloned());
         self.dates.extend(dates.iter().cloned());
+        self.turns_late |= turns_late;
+    }
+
+    /// The moments at which the rule may turn for a date: the date, and where it turns only after it, the next moment that
+    /// Cedar tells apart from it, a millisecond later.
+    pub(super) fn turns(&self, date: Timestamp) -> impl Iterator<Item = Timestamp> + use<> {
+        let after = date.checked_add(SignedDuration::from_millis(1)).ok().filter(|_| self.turns_late);
+        [date].into_iter().chain(after)
     }
 
     /// Whether a path or something in it is read, or something that it is part of, as a whole.
@@ -47,6 +60,11 @@ impl Reads {
             inner == outer || inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
         };
         self.paths.iter().any(|read| within(path, read) || within(read, path))
+    }
+
+    /// Whether it may turn only after a date.
+    pub(super) fn turns_late(&self) -> bool {
+        self.turns_late
     }
 
     /// The paths.
@@ -85,6 +103,11 @@ impl Reads {
                     record.values().for_each(|value| self.look(value));
                     return;
                 }
+                let side = |operator: &str, side: &str| {
+                    fields.get(operator).and_then(|it| it.get(side)).is_some_and(is_now)
+                };
+                self.turns_late |=
+                    side(">", "left") || side("<=", "left") || side("<", "right") || side(">=", "right");
                 if let Some(arguments) = fields.get("datetime").and_then(Value::as_array) {
                     let texts = arguments.iter().filter_map(|argument| argument.get("Value")?.as_str());
                     self.dates.extend(texts.map(str::to_owned));
@@ -200,6 +223,26 @@ mod tests {
         assert!(!scope("principal is PartnerOrg").touches("principal"));
         assert!(scope("principal == PartnerOrg::\"a\"").touches("principal"));
         assert!(scope("principal is PartnerOrg in Footprint::\"a\"").touches("principal"));
+    }
+
+    #[test]
+    fn a_rule_that_turns_only_after_a_date_is_asked_after_it() {
+        let date: Timestamp = "2027-03-01T00:00:00Z".parse().unwrap();
+        let turns = |condition: &str| {
+            let rule = format!("forbid (principal, action, resource) when {{ {condition} }};");
+            let json = Policy::parse(None, rule).unwrap().to_json().unwrap();
+            Reads::of(&json).turns(date).count()
+        };
+        let literal = r#"datetime("2027-03-01")"#;
+        for late in [format!("context.now > {literal}"), format!("{literal} < context.now")] {
+            assert_eq!(turns(&late), 2, "{late}");
+        }
+        for late in [format!("!(context.now <= {literal})"), format!("!({literal} >= context.now)")] {
+            assert_eq!(turns(&late), 2, "{late}");
+        }
+        for at in [format!("context.now >= {literal}"), format!("!(context.now < {literal})")] {
+            assert_eq!(turns(&at), 1, "{at}");
+        }
     }
 
     #[test]

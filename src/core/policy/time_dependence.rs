@@ -47,7 +47,7 @@ fn comparison(fields: &Map<String, Value>) -> Option<bool> {
 }
 
 /// `context.now`.
-fn is_now(expression: &Value) -> bool {
+pub(super) fn is_now(expression: &Value) -> bool {
     let access = expression.get(".");
     access.and_then(|access| access.get("attr")).is_some_and(|name| name == "now")
         && access.and_then(|access| access.get("left")).is_some_and(is_whole_context)

@@ -28,7 +28,10 @@ pub(super) fn is_kustomization(file: &str, root: &Node) -> bool {
 pub(super) fn says_no_kind(root: &Node) -> bool {
     match &root.content {
         Content::Null => false,
-        Content::Map(entries) => !entries.is_empty() && root.get("kind").is_none() && !is_encrypted(root),
+        Content::Map(_) => {
+            let kind = root.get("kind").and_then(|kind| kind.text());
+            kind.is_none_or(|kind| kind.is_empty()) && !is_encrypted(root)
+        }
         Content::List(_) | Content::Bool(_) | Content::Number(_) | Content::Text(_) => true,
     }
 }
