@@ -152,7 +152,7 @@ fn chorley(cluster: &mut Cluster) -> Attempt<()> {
     );
     let begun = Instant::now();
     cluster.sign_as("northvale-pcn", &pcn)?;
-    wait_for_policies(cluster, &places, "both paths to open", |parts| parts.paths == 2 && parts.open == 4)?;
+    wait_for_policies(cluster, &places, "both paths to open", |parts| parts.paths == 2 && parts.open == 3)?;
     println!("  the last party has signed: everything is written after {}", took(begun));
     wait_for_ready(cluster, &agreement)?;
     show(cluster, &agreement, &places)?;
