@@ -215,8 +215,8 @@ fn talk_about_denied(denied_by: &BTreeSet<LocalWord>, printer: &mut Printer) {
         return;
     }
     printer.note("local rules deny some of what the terms open, whatever a request says; that is not listed");
-    for LocalWord { rule, reason } in denied_by {
-        printer.stderr(format!("      {rule}: {reason}"));
+    for word in denied_by {
+        printer.stderr(format!("      {word}"));
     }
 }
 

@@ -71,12 +71,7 @@ struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn present(&self, policy: &NetworkPolicy) -> Option<&'a NetworkPolicy> {
-        let at = ObjectRef { namespace: policy.namespace().unwrap_or_default(), name: policy.name_any() };
-        self.policies.get(&at).map(|it| &**it)
-    }
-
-    fn at(&self, object: &ObjectKey) -> Option<&'a NetworkPolicy> {
+    fn present(&self, object: &ObjectKey) -> Option<&'a NetworkPolicy> {
         let namespace = object.namespace.clone().filter(|_| object.kind == "NetworkPolicy")?;
         self.policies.get(&ObjectRef { namespace, name: object.name.clone() }).map(|it| &**it)
     }
@@ -256,7 +251,7 @@ impl Executor {
                 if was_changed && !says_the_same(&policy, &self.apply_as(&*policy, true).await?) {
                     return Err(changed_on_the_way());
                 }
-                let present = lock(pass).present(&policy);
+                let present = lock(pass).present(&object);
                 let written = match self.apply(&*policy).await {
                     // an apply keeps what others have put beside our fields, and an admission policy may refuse that
                     // very text: then it is taken out in the same write
@@ -296,7 +291,7 @@ impl Executor {
                 Err(failure)
                     if step.stage == Stage::Close && failure.reason != FailureReason::Unreachable =>
                 {
-                    let present = lock(pass).at(object);
+                    let present = lock(pass).present(object);
                     Err(self.close_otherwise(failure, present).await)
                 }
                 outcome => outcome,

@@ -189,8 +189,9 @@ fn a_stray_line_in_a_file_opens_nothing() {
     for scenario in folders::scenarios() {
         let state = &scenario.states[0];
         let folder = tempfile::tempdir().unwrap();
-        let mut texts: Vec<(PathBuf, String)> = Vec::new();
-        state.paths.iter().for_each(|path| files_in(path, &mut texts));
+        let texts = state.paths.iter().flat_map(|path| texts_in(path));
+        let texts: Vec<(PathBuf, String)> =
+            texts.filter(|(_, text)| text.contains("concordat.dev/")).collect();
         let names: Vec<PathBuf> =
             (0..texts.len()).map(|index| folder.path().join(format!("{index}.yaml"))).collect();
         for (name, (_, text)) in names.iter().zip(&texts) {
@@ -218,19 +219,15 @@ fn a_stray_line_in_a_file_opens_nothing() {
     assert!(wrong.is_empty() && tried > 200, "{tried}:\n{}", wrong.join("\n"));
 }
 
-/// The texts below a folder that hold objects of ours.
-fn files_in(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            files_in(&path, texts);
-        } else if path.extension().is_some_and(|it| it == "yaml") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            if text.contains("concordat.dev/") {
-                texts.push((path, text));
-            }
-        }
-    }
+/// The texts of the YAML files below a folder.
+fn texts_in(folder: &Path) -> impl Iterator<Item = (PathBuf, String)> {
+    let paths =
+        walkdir::WalkDir::new(folder).sort_by_file_name().into_iter().map(|it| it.unwrap().into_path());
+    let yaml = paths.filter(|it| it.extension().is_some_and(|it| it == "yaml"));
+    yaml.map(|path| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        (path, text)
+    })
 }
 
 /// The objects of each example, in its first state, and the moment at which it is judged.
@@ -247,17 +244,10 @@ fn examples() -> Vec<(String, Vec<Value>, Timestamp)> {
 }
 
 fn manifests_in(folder: &Path, manifests: &mut Vec<Value>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            manifests_in(&path, manifests);
-        } else if path.extension().is_some_and(|it| it == "yaml") {
-            let text = std::fs::read_to_string(&path).unwrap();
-            let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
-            let ours =
-                |it: &Value| it["apiVersion"] == "concordat.dev/v1alpha1" && it["kind"] != "PolicyTest";
-            manifests.extend(documents.into_iter().filter(ours));
-        }
+    for (_, text) in texts_in(folder) {
+        let documents: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap();
+        let ours = |it: &Value| it["apiVersion"] == "concordat.dev/v1alpha1" && it["kind"] != "PolicyTest";
+        manifests.extend(documents.into_iter().filter(ours));
     }
 }
 

@@ -17,7 +17,6 @@ use concordat_core::explain::{
     OpenPath, UnknownAgreement, explain,
 };
 use concordat_core::finding::Finding;
-use concordat_core::policy::LocalWord;
 
 pub(super) fn run(
     named: &ObjectRef,
@@ -243,7 +242,7 @@ fn opened(open: &[OpenPath], printer: &mut Printer) {
         line(printer, 2, &format!("{product} -> {recipient} for {purpose}, until {until} at the latest"));
         let what = if actions.is_empty() {
             match denied_by {
-                Some(LocalWord { rule, reason }) => format!("nothing, because of {rule}: {reason}"),
+                Some(word) => format!("nothing, because of {word}"),
                 None => "nothing: national rules deny every request for it".to_owned(),
             }
         } else {

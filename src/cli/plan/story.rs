@@ -12,7 +12,7 @@ use concordat_api::{
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{Plan, PlannedObject, PlannedStatus, StatusBody, Waiting};
-use concordat_core::policy::{Flow, LocalWord, Reach, reach};
+use concordat_core::policy::{Flow, Reach, reach};
 use concordat_core::report::explaining_condition;
 use concordat_core::snapshot::Snapshot;
 
@@ -204,7 +204,7 @@ fn purposes(
         let Reach { by_level, denied_by } = reach(judgement, agreement, flow, purpose);
         if by_level.is_empty() {
             let nothing = match denied_by.first() {
-                Some(LocalWord { rule, reason }) => format!("nothing, because of {rule}: {reason}"),
+                Some(word) => format!("nothing, because of {word}"),
                 None => "nothing, as national rules deny every request for it".to_owned(),
             };
             told.push((purpose.code.clone(), nothing));

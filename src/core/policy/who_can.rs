@@ -6,6 +6,7 @@
 //! place may add roles, and a forbid may still deny.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use cedar_policy::{ActionConstraint, Effect, EntityUid, PrincipalConstraint, ResourceConstraint};
 use jiff::Timestamp;
@@ -74,6 +75,12 @@ pub struct LocalWord {
     /// `namespace/name#id`, or `namespace/name` of a policy that cannot be loaded.
     pub rule: String,
     pub reason: String,
+}
+
+impl fmt::Display for LocalWord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.reason)
+    }
 }
 
 impl From<&PolicyInDoubt> for LocalWord {
