@@ -14,6 +14,8 @@ mod held;
 mod signing;
 #[path = "agreements/succession.rs"]
 mod succession;
+#[path = "agreements/told.rs"]
+mod told;
 #[path = "agreements/world.rs"]
 mod world;
 

@@ -10,6 +10,7 @@
     reason = "a test may fail loudly, its helpers too"
 )]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Output;
@@ -440,6 +441,42 @@ fn json_and_yaml_plans_are_the_same_plan() {
     assert_eq!(json, yaml);
     let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["at", "cluster", "objects", "statuses", "waiting", "findings"]);
+}
+
+#[test]
+fn check_finds_what_a_plan_finds_in_every_view_of_a_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    for entry in fs::read_dir(GOOD).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        // two clusters, and no gateway between them
+        let text = text
+            .replace(
+                "{namespace: millbeck-practice, podSelector",
+                "{cluster: south, namespace: millbeck-practice, podSelector",
+            )
+            .replace(
+                "{namespace: millbeck-council, podSelector",
+                "{cluster: north, namespace: millbeck-council, podSelector",
+            )
+            .replace("  endpoint:\n", "  cluster: south\n  endpoint:\n");
+        fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
+    }
+    let folder = folder.path().to_str().unwrap();
+    let found = |command: &str, cluster: &str| -> BTreeSet<String> {
+        let output = run(&[&[command, folder, AT, "-o=json"][..], &[cluster]].concat());
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let findings = json["findings"].as_array().unwrap();
+        let told = findings.iter().map(|it| format!("{} {}", it["code"], it["message"]));
+        told.filter(|it| !it.contains("CON441")).collect()
+    };
+    let mut gateways = BTreeSet::new();
+    for cluster in ["--cluster=north", "--cluster=south", "--quiet"] {
+        let checked = found("check", cluster);
+        assert_eq!(checked, found("plan", cluster), "{cluster}");
+        gateways.extend(checked.into_iter().filter(|it| it.contains("CON207")));
+    }
+    assert_eq!(gateways.len(), 2, "the traffic goes out here and comes in there: {gateways:?}");
 }
 
 #[test]

@@ -21,6 +21,7 @@ use concordat_api::FrameworkRef;
 use concordat_core::endings::endings;
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{self, Code, Finding};
+use concordat_core::gateways;
 use concordat_core::snapshot::Snapshot;
 use concordat_core::{live, snapshot::ClusterView};
 use concordat_source::files::STDIN;
@@ -92,6 +93,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let mut judgement = Judgement::new(&loaded.snapshot, at);
     let mut findings = std::mem::take(&mut judgement.findings);
     findings.extend(endings(&loaded.snapshot, &judgement, *days));
+    findings.extend(gateways::findings(&loaded.snapshot, &judgement));
     drop(progress);
 
     loaded.mend_help(&mut findings);

@@ -11,11 +11,13 @@ use super::explain::named_dates;
 use super::finding::{Code, Finding};
 use super::model::{Agreement, Model};
 use super::policy::Assessment;
+use super::report::agreement_key;
 use super::snapshot::{Snapshot, Sourced};
-use concordat_api::{DataSharingAgreement, LocalPolicy, ObjectRef};
+use super::validate::shape::nearest;
+use concordat_api::{DataSharingAgreement, LocalPolicy, ObjectRef, Phase};
 
 /// A warning for each agreement in force, and each date of its paths, that ends within so many days; for each local policy
-/// whose permits do; and for each agreement that has been replaced and does not say so.
+/// whose permits do; for each agreement that has been replaced and does not say so, and for each that says so too soon.
 pub fn endings(snapshot: &Snapshot, judgement: &Judgement, days: u32) -> Vec<Finding> {
     let span = SignedDuration::from_hours(i64::from(days).saturating_mul(24));
     let until = judgement.at.checked_add(span).unwrap_or(Timestamp::MAX);
@@ -28,9 +30,10 @@ pub fn endings(snapshot: &Snapshot, judgement: &Judgement, days: u32) -> Vec<Fin
         else {
             continue;
         };
-        if let Some(by) = assessment.succession.by.as_ref().filter(|_| agreement.spec.superseded_by.is_none())
-        {
-            findings.push(not_said(sourced, &reference, by));
+        match (&agreement.spec.superseded_by, &assessment.succession.by) {
+            (Some(by), _) => findings.extend(said_too_soon(sourced, judgement, &reference, by)),
+            (None, Some(by)) => findings.push(not_said(sourced, &reference, by)),
+            (None, None) => {}
         }
         if assessment.in_force() {
             findings.extend(of_agreement(sourced, &judgement.model, agreement, assessment, until));
@@ -67,6 +70,42 @@ fn not_said(sourced: &Sourced<DataSharingAgreement>, old: &ObjectRef, by: &Objec
          other one; nobody has to sign again",
         by.namespace, by.name
     ))
+}
+
+/// What an agreement says that has replaced it closes it, whether that is so or not: a word too soon is a gap.
+fn said_too_soon(
+    sourced: &Sourced<DataSharingAgreement>,
+    judgement: &Judgement,
+    old: &ObjectRef,
+    by: &ObjectRef,
+) -> Option<Finding> {
+    const RECORD: &str = "leave it if that one has been deleted since; if it was never in force, take it out";
+    let of = |message: String| sourced.finding(Code::SuccessorNotInForce, "spec.supersededBy", message);
+    let closed = format!("it keeps `{old}` closed all the same");
+    let all = &judgement.model.agreements;
+    let Some((successor, assessment)) = all.get(by).zip(judgement.assessments.agreements.get(by)) else {
+        let key = agreement_key(by);
+        if judgement.model.objects.contains_key(&key) {
+            return Some(of(format!("`{by}` cannot be used; {closed}")).help("mend that one first"));
+        }
+        let others = all.keys().filter(|it| *it != old).map(ToString::to_string);
+        let near = nearest(&by.to_string(), others);
+        let help = near.map_or_else(|| RECORD.to_owned(), |near| format!("did you mean `{near}`?"));
+        return Some(of(format!("there is no agreement `{by}`; {closed}")).help(help));
+    };
+    if successor.spec.supersedes.as_ref() != Some(old) {
+        let help = "name the agreement whose `supersedes` names this one, or take it out";
+        return Some(of(format!("`{by}` does not say that it replaces `{old}`; {closed}")).help(help));
+    }
+    let was_never = matches!(
+        assessment.phase,
+        Phase::Scheduled | Phase::AwaitingSignatures | Phase::Refused | Phase::Invalid
+    );
+    was_never.then(|| {
+        let phase = assessment.phase.as_str();
+        of(format!("`{by}` is {phase} and shares nothing now; {closed}"))
+            .help("take it out until that one is in force: the old one ends by itself then")
+    })
 }
 
 fn of_agreement(

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::evaluate::Judgement;
 use super::finding::{Code, Finding};
 use super::model::{Agreement, FunctionRef, Model, Remembered};
+use super::needed::Needed;
 use super::policy::{Assessment, BrokenRule, ClosedFlow, LocalWord, PartyState, Reach, reach, written_dates};
 use super::report::{self, NOT_OBSERVED};
 use super::sign::{self, SignatureRequest};
@@ -319,19 +320,15 @@ fn party(
     let rows = agreement.spec.parties.iter().filter(|row| row.org == org);
     let roles: BTreeSet<(PartyRole, Option<&str>)> =
         rows.map(|row| (row.role, row.function.as_deref())).collect();
-    let signs = match state.standing {
-        Standing::OtherTerms => true,
-        // of two signatures one has to go first, and what cannot be used counts as one
-        Standing::NotSigned => !state.twice && !state.in_doubt,
-        Standing::Signed | Standing::Withdrawn | Standing::Declined => false,
+    let needed = Needed::of(model, agreement, org, state);
+    let signature = match &needed {
+        Some(Needed::Signature { purposes, again: _ }) => {
+            let mut request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
+            request.purposes.clone_from(purposes);
+            sign::signature(snapshot, &request).ok()
+        }
+        _ => None,
     };
-    let mut request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
-    // who signed for some purposes is not asked for all
-    let listed = |code: &&String| agreement.spec.purposes.iter().any(|purpose| purpose.code == **code);
-    let named = agreement.signers.get(org).and_then(|signer| signer.named());
-    request.purposes = named
-        .map(|named| named.iter().filter(listed).cloned().collect())
-        .filter(|it: &Vec<String>| !it.is_empty());
     ExplainedParty {
         org: org.to_owned(),
         roles: roles
@@ -344,8 +341,8 @@ fn party(
         standing: state.standing,
         purposes: state.purposes.iter().cloned().collect(),
         terms_hash: state.terms_hash.clone(),
-        needed: report::needed(model, agreement, org, state),
-        signature: signs.then(|| sign::signature(snapshot, &request).ok()).flatten(),
+        needed: needed.map(|it| it.text(&agreement.reference, org)),
+        signature,
     }
 }
 

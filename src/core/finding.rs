@@ -111,6 +111,7 @@ codes! {
     ListedTwice "CON414" Error "an agreement lists one thing twice";
     SupersedesItself "CON415" Error "an agreement names itself as the one that it replaces";
     NotSaidReplaced "CON416" Warning "an agreement has been replaced, and does not say by which";
+    SuccessorNotInForce "CON417" Warning "an agreement says that it has been replaced, by one that is not there or not in force";
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
     EndsSoon "CON441" Warning "an agreement, a path of it, or what a local policy permits ends soon by itself";
 

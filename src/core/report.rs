@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Agreement, Model, Remembered};
-use super::policy::{Assessment, Assessments, BrokenRule, PartyState, Succession, exception_over};
-use super::sign;
+use super::needed::{Needed, is_asked};
+use super::policy::{Assessment, Assessments, BrokenRule, Succession, exception_over};
 use super::snapshot::Snapshot;
 use super::text::visible;
 use concordat_api::{
     Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef, OrgState,
-    PartyRole, PartyStanding, Phase, Purpose, Standing, SupersededFor,
+    PartyStanding, Phase, Purpose, Standing, SupersededFor,
 };
 
 /// The condition that makes an agreement's phase what it is.
@@ -121,60 +121,6 @@ pub(crate) fn mend(model: &Model, spec: &DataSharingAgreementSpec, broken: &Brok
     (field, help.to_owned())
 }
 
-/// What a party still has to do, where it has to do something.
-pub fn needed(model: &Model, agreement: &Agreement, org: &str, party: &PartyState) -> Option<String> {
-    if !model.orgs.contains_key(org) {
-        return Some(
-            "cannot take part: its PartnerOrg is missing or cannot be used; fix that first".to_owned(),
-        );
-    }
-    // who signed for some purposes is not asked for all
-    let listed = |code: &&String| agreement.spec.purposes.iter().any(|purpose| purpose.code == **code);
-    let named = agreement.signers.get(org).and_then(|signer| signer.named());
-    let named: Option<Vec<String>> = named.map(|named| named.iter().filter(listed).cloned().collect());
-    let command = sign::command(&agreement.reference, org, named.as_deref());
-    // in an emergency a recipient need not sign
-    let is_asked =
-        agreement.spec.emergency.is_none() || agreement.orgs_as(PartyRole::Controller).contains(org);
-    match party.standing {
-        Standing::Signed if party.broken.is_empty() => None,
-        Standing::NotSigned | Standing::OtherTerms if !is_asked && !party.twice && !party.in_doubt => None,
-        Standing::Signed => {
-            Some(format!("has signed, and breaks {}: fix its PartnerOrg or its row", party.broken.join(", ")))
-        }
-        Standing::Withdrawn | Standing::Declined => None,
-        Standing::OtherTerms => Some(match unusable_product(model, agreement, org) {
-            // signed again without it, the mended product would be left out
-            Some(product) => format!(
-                "signs the terms of `{product}` too, which is not there or cannot be used: mend that first, and what was \
-                 signed may count again"
-            ),
-            // signed again, what has an end would have none
-            None if agreement.signers.get(org).is_some_and(|it| it.words.ends().next().is_some()) => {
-                "has signed other terms, and has ended its part in them or written down when: read what changed, and sign \
-                 again for what is to go on"
-                    .to_owned()
-            }
-            None => format!("has signed other terms; read what changed and sign again: {command}"),
-        }),
-        Standing::NotSigned if party.twice => {
-            Some("has two signatures, so that neither counts: delete one".to_owned())
-        }
-        Standing::NotSigned if party.in_doubt => Some(format!(
-            "has said something that cannot be used, and may have withdrawn: fix it, or delete it and run {command}"
-        )),
-        Standing::NotSigned => Some(format!("has not signed: {command}")),
-    }
-}
-
-/// A product of the agreement that cannot be used and may be a party's own.
-fn unusable_product<'a>(model: &Model, agreement: &'a Agreement, org: &str) -> Option<&'a ObjectRef> {
-    let spec = &model.orgs.get(org)?.spec;
-    let mut products = agreement.spec.purposes.iter().flat_map(|purpose| &purpose.products);
-    products
-        .find(|product| !model.products.contains_key(*product) && sign::may_be_of(spec, &product.namespace))
-}
-
 /// The status of an agreement that can be used. How many grants it has is known to the plan.
 pub fn agreement_status(
     model: &Model,
@@ -193,7 +139,7 @@ pub fn agreement_status(
                 standing: party.standing,
                 purposes: narrowed.then(|| party.purposes.iter().cloned().collect()),
                 terms_hash: spec.accession.then(|| party.terms_hash.clone()),
-                needed: needed(model, agreement, org, party),
+                needed: Needed::of(model, agreement, org, party).map(|it| it.text(&agreement.reference, org)),
             }
         })
         .collect();
@@ -486,25 +432,31 @@ impl Conditions<'_> {
 
     fn signed_message(&self) -> String {
         let Self { model, agreement, assessment } = self;
-        let waiting: Vec<String> = assessment
-            .parties
-            .iter()
-            .filter_map(|(org, party)| Some(format!("`{org}` {}", needed(model, agreement, org, party)?)))
-            .collect();
-        let withdrawn: Vec<String> = assessment
-            .parties
-            .iter()
-            .filter(|(_, party)| party.standing == Standing::Withdrawn)
-            .map(|(org, _)| format!("`{org}` has withdrawn"))
-            .collect();
-        let all: Vec<String> = waiting.into_iter().chain(withdrawn).collect();
-        let gone = assessment.parties.iter().filter(|(_, party)| party.standing == Standing::Declined);
-        let all: Vec<String> =
-            all.into_iter().chain(gone.map(|(org, _)| format!("`{org}` has declined"))).collect();
+        let parties = || assessment.parties.iter();
+        let needed = parties().filter_map(|(org, party)| {
+            let needed = Needed::of(model, agreement, org, party)?;
+            Some(format!("`{org}` {}", needed.text(&agreement.reference, org)))
+        });
+        let who = |standing| {
+            let those = parties().filter(move |(_, party)| party.standing == standing);
+            those.map(|(org, _)| format!("`{org}`"))
+        };
+        let withdrawn = who(Standing::Withdrawn).map(|org| format!("{org} has withdrawn"));
+        let declined = who(Standing::Declined).map(|org| format!("{org} has declined"));
+        let all: Vec<String> = needed.chain(withdrawn).chain(declined).collect();
         if !all.is_empty() {
             return all.join("; ");
         }
-        if assessment.fully_signed {
+        let unasked: Vec<String> = parties()
+            .filter(|(org, party)| party.standing != Standing::Signed && !is_asked(agreement, org))
+            .map(|(org, _)| format!("`{org}`"))
+            .collect();
+        if assessment.fully_signed && !unasked.is_empty() {
+            format!(
+                "every Controller has signed, and in an emergency nobody else has to; no signature on these terms by {}",
+                unasked.join(", ")
+            )
+        } else if assessment.fully_signed {
             "every party has signed".to_owned()
         } else {
             let idle = assessment.signed.orgs.iter().filter_map(|org| {

@@ -2,6 +2,7 @@
 //! refuses before anybody sees it, should it not.
 
 use concordat_api::{LocalPolicy, ObjectRef, PolicyFramework};
+use concordat_core::endings::endings;
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{self, Finding, ObjectKey};
 use concordat_core::live::{Admission, ClusterContext, findings};
@@ -25,6 +26,7 @@ pub fn all() -> Vec<(&'static str, Vec<Finding>)> {
         ("a framework that got past the API server under another name", odd_framework()),
         ("a framework of somebody's own that is not Cedar", odd_text()),
         ("an agreement that nobody can read, and that says whose place it takes", unread_successor()),
+        ("an agreement that says too soon that it has been replaced", replaced_too_soon()),
     ];
     told.extend(cluster());
     // what stands in a cluster stands in no file, and its order is not that of files
@@ -84,6 +86,13 @@ fn odd_gateway() -> Vec<Finding> {
     let gateway = json!({ "cluster": "south", "cidrs": ["10.0.0.0/99"] });
     snapshot.orgs[0].object.spec.gateways = vec![serde_json::from_value(gateway).unwrap()];
     judged(&snapshot)
+}
+
+fn replaced_too_soon() -> Vec<Finding> {
+    let mut snapshot = World::good().snapshot();
+    let by = ObjectRef { namespace: "chorley-council".to_owned(), name: "assisted-bins-2".to_owned() };
+    snapshot.agreements[0].object.spec.superseded_by = Some(by);
+    endings(&snapshot, &Judgement::new(&snapshot, at()), 0)
 }
 
 fn unread_successor() -> Vec<Finding> {

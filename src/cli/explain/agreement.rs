@@ -209,8 +209,7 @@ fn parties_of(
                     "it has to sign once the rules above are mended, as other terms have another hash",
                 );
             }
-            // what is needed may be another thing than a signature, or nothing
-            (Some(signature), Some(needed)) if needed.contains("concordat sign") => {
+            (Some(signature), _) => {
                 let from = input.as_typed();
                 // who signs again signs for no more than before
                 let again = signature.spec.purposes.as_deref().filter(|_| *standing == Standing::OtherTerms);
@@ -223,8 +222,8 @@ fn parties_of(
                     "      concordat sign{from} --agreement {agreement} --party {org}{again} | kubectl apply -f -"
                 ));
             }
-            (_, Some(needed)) => line(printer, 4, needed),
-            (_, None) => {}
+            (None, Some(needed)) => line(printer, 4, needed),
+            (None, None) => {}
         }
     }
 }

@@ -85,6 +85,8 @@ pub struct Voice {
     /// The purposes that it has said no to, or may have, on whatever terms: in an emergency, where a recipient need not
     /// sign, these stay closed.
     pub against: BTreeSet<String>,
+    /// Those of them that it had signed for until a date which it wrote down.
+    pub ended: BTreeSet<String>,
     /// Whether several signatures void each other.
     pub twice: bool,
     /// Whether something that cannot be used may be its word, such as a withdrawal.
@@ -92,9 +94,10 @@ pub struct Voice {
 }
 
 impl Voice {
-    fn silent() -> Self {
-        let (purposes, against) = (BTreeSet::new(), BTreeSet::new());
-        Self { standing: Standing::NotSigned, purposes, against, twice: false, in_doubt: false }
+    /// Nothing has been said.
+    pub fn silent() -> Self {
+        let (purposes, against, ended) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { standing: Standing::NotSigned, purposes, against, ended, twice: false, in_doubt: false }
     }
 
     fn unclear(against: BTreeSet<String>, twice: bool) -> Self {
@@ -234,7 +237,8 @@ impl Said {
             .cloned()
             .collect();
         let against = may.difference(&signed).cloned().collect();
-        let voice = Voice { against, ..Voice::silent() };
+        let ended = may.iter().filter(covered).filter(over).cloned().collect();
+        let voice = Voice { against, ended, ..Voice::silent() };
         if *leaving {
             voice
         } else if hash != terms_hash || terms_hash.is_empty() {

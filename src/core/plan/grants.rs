@@ -1,7 +1,5 @@
 //! The grants of an agreement: one for each product, with its recipients, and the policy beside it that lets them in.
 
-use std::collections::BTreeSet;
-
 use k8s_openapi::api::networking::v1::NetworkPolicyPeer;
 
 use super::network::{self, Network, NetworkNames, parts};
@@ -28,8 +26,6 @@ type Receiver = (GrantRecipient, Vec<NetworkPolicyPeer>);
 pub(super) struct OfProduct {
     pub(super) grants: Vec<PlannedObject>,
     pub(super) allows: Vec<PlannedObject>,
-    /// What cannot be opened because no gateway is known.
-    pub(super) unreachable: BTreeSet<String>,
 }
 
 /// The grants of one product here, and the policies beside them; `flows` are all of that product. Nothing where the product
@@ -41,7 +37,7 @@ pub(super) fn grants(
     context_free: &ContextFree<'_>,
     flows: &[Flow],
 ) -> OfProduct {
-    let OfProduct { mut grants, mut allows, mut unreachable } = OfProduct::default();
+    let OfProduct { mut grants, mut allows } = OfProduct::default();
     let model = &judgement.model;
     let product = flows.first().and_then(|flow| model.products.get(&flow.product));
     let framework = model.frameworks.get(&agreement.spec.framework);
@@ -57,7 +53,7 @@ pub(super) fn grants(
     let receivers: Vec<Receiver> = flows
         .iter()
         .map(|flow| {
-            let peers = network.recipient_peers(product, &flow.recipient, &mut unreachable);
+            let peers = network.recipient_peers(product, &flow.recipient);
             (recipient(context_free, flow), peers)
         })
         .collect();
@@ -97,7 +93,7 @@ pub(super) fn grants(
             Some(network::product_annotations(&agreement.reference, &product.reference));
         grants.push(PlannedObject::Grant(grant.into()));
     }
-    OfProduct { grants, allows, unreachable }
+    OfProduct { grants, allows }
 }
 
 fn recipient(context_free: &ContextFree<'_>, flow: &Flow) -> GrantRecipient {

@@ -19,7 +19,9 @@ pub use types::*;
 
 use super::evaluate::Judgement;
 use super::finding::{Code, Finding, ObjectKey};
+use super::gateways;
 use super::model::{Agreement, Model};
+use super::needed::Needed;
 use super::parallel;
 use super::policy::{Assessment, ContextFree, Flow, LocalRules};
 use super::report;
@@ -132,24 +134,14 @@ impl Draft {
         assessment: &Arc<Assessment>,
     ) -> Self {
         let (mut opened, mut allows) = (Vec::new(), Vec::new());
-        let mut unreachable = BTreeSet::new();
         let context_free = ContextFree::new(judgement, agreement);
         let by_product: Vec<_> = assessment.flows.chunk_by(|a, b| a.product == b.product).collect();
         let drawn = |flows: &&[Flow]| grants(judgement, network, agreement, &context_free, flows);
         for of_product in parallel::map(&by_product, drawn) {
             opened.extend(of_product.grants);
             allows.extend(of_product.allows);
-            unreachable.extend(of_product.unreachable);
         }
-        allows.extend(network.egress(&agreement.reference, &assessment.flows, &mut unreachable));
-        let findings = unreachable.into_iter().map(|message| {
-            let origin = super::finding::Origin {
-                object: Some(report::agreement_key(&agreement.reference)),
-                ..Default::default()
-            };
-            Finding::new(Code::NoGateway, origin, message)
-                .help("give the organisation a gateway with `gateways[]` for that cluster")
-        });
+        allows.extend(network.egress(&agreement.reference, &assessment.flows));
         let mut status = report::agreement_status(&judgement.model, agreement, assessment);
         status.grants = Some(i64::try_from(opened.len()).unwrap_or(i64::MAX));
         Self {
@@ -157,7 +149,7 @@ impl Draft {
             is_held: !assessment.flows.is_empty(),
             grants: opened,
             allows,
-            findings: findings.collect(),
+            findings: gateways::of_agreement(&judgement.model, &agreement.reference, &assessment.flows),
             status: StatusBody::Agreement(Box::new(status)).into(),
         }
     }
@@ -266,7 +258,7 @@ fn waiting_for_parties(
             Some(Waiting {
                 object: report::agreement_key(reference),
                 awaited: org.clone(),
-                reason: report::needed(model, agreement, org, party)?,
+                reason: Needed::of(model, agreement, org, party)?.text(reference, org),
             })
         })
         .collect()

@@ -171,7 +171,6 @@ impl<'a> Network<'a> {
         &self,
         product: &Product,
         recipient: &FunctionRef,
-        unreachable: &mut BTreeSet<String>,
     ) -> Vec<NetworkPolicyPeer> {
         let Some(org) = self.model.orgs.get(&recipient.org) else {
             return Vec::new();
@@ -185,14 +184,7 @@ impl<'a> Network<'a> {
             if self.same_cluster(workload.cluster.as_deref(), product.spec.cluster.as_deref()) {
                 peers.push(namespace_peer(&workload.namespace, workload.pod_selector.as_ref()));
             } else if let Some(cluster) = &workload.cluster {
-                let blocks = gateway_peers(org, cluster);
-                if blocks.is_empty() {
-                    unreachable.insert(format!(
-                        "`{}` has no gateway for cluster `{cluster}`, so that its traffic cannot be let in",
-                        org.name
-                    ));
-                }
-                peers.extend(blocks);
+                peers.extend(gateway_peers(org, cluster));
             }
         }
         sorted(peers)
@@ -200,12 +192,7 @@ impl<'a> Network<'a> {
 
     /// What Managed functions may reach under an agreement: one policy for each of their workloads here, to the products
     /// of these flows.
-    pub(super) fn egress(
-        &self,
-        agreement: &ObjectRef,
-        flows: &[Flow],
-        unreachable: &mut BTreeSet<String>,
-    ) -> Vec<PlannedObject> {
+    pub(super) fn egress(&self, agreement: &ObjectRef, flows: &[Flow]) -> Vec<PlannedObject> {
         let mut by_recipient: BTreeMap<&FunctionRef, Vec<&Product>> = BTreeMap::new();
         for flow in flows {
             let products = by_recipient.entry(&flow.recipient).or_default();
@@ -221,8 +208,7 @@ impl<'a> Network<'a> {
             let local =
                 function.workloads.iter().filter(|it| self.model.cluster.is_local(it.cluster.as_deref()));
             for workload in local {
-                let ways: Vec<Way> =
-                    products.iter().filter_map(|it| self.way(workload, it, unreachable)).collect();
+                let ways: Vec<Way> = products.iter().filter_map(|it| self.way(workload, it)).collect();
                 objects.extend(egress_of(agreement, recipient, workload, ways));
             }
         }
@@ -230,7 +216,7 @@ impl<'a> Network<'a> {
     }
 
     /// The way from a workload to a product; none where there is none.
-    fn way(&self, workload: &Workload, product: &Product, unreachable: &mut BTreeSet<String>) -> Option<Way> {
+    fn way(&self, workload: &Workload, product: &Product) -> Option<Way> {
         let ports = ports(product)?;
         let near = self.same_cluster(workload.cluster.as_deref(), product.spec.cluster.as_deref());
         let peers = if near {
@@ -241,10 +227,6 @@ impl<'a> Network<'a> {
             controller.map(|org| gateway_peers(org, cluster)).unwrap_or_default()
         };
         if peers.is_empty() {
-            unreachable.insert(format!(
-                "`{}` has no gateway for the cluster of `{}`, so that it cannot be reached",
-                product.spec.controller, product.reference
-            ));
             return None;
         }
         Some((

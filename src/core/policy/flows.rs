@@ -16,7 +16,7 @@ use super::entities::{self, EntityStore};
 use super::exceptions::{About, Lifts};
 use super::framework::{Framework, RuleSet};
 use super::names;
-use super::signing::{Signing, party_state, standing_signed};
+use super::signing::{PartyState, Signing, party_state, standing_signed};
 use crate::model::{Agreement, FunctionRef, Model, Product};
 use concordat_api::{ObjectRef, OrgState, Purpose, Standing};
 
@@ -253,6 +253,27 @@ pub(super) struct Obstacle {
     pub(super) reason: String,
 }
 
+/// Why a party does not stand signed for a purpose, in words that follow its name.
+fn not_signed_for(purpose: &str, party: &PartyState) -> String {
+    let PartyState { standing, broken, in_doubt, against, ended, .. } = party;
+    match standing {
+        Standing::Withdrawn => "has withdrawn".to_owned(),
+        Standing::Declined => "has declined".to_owned(),
+        _ if *in_doubt => "has said something that cannot be used, and may have withdrawn".to_owned(),
+        Standing::Signed if !broken.is_empty() => format!("breaks {}", broken.join(", ")),
+        _ if ended.contains(purpose) => format!("has ended its part in `{purpose}`"),
+        Standing::Signed => format!("has signed, but not for `{purpose}`"),
+        Standing::OtherTerms if against.contains(purpose) => {
+            format!("has signed other terms, and not for `{purpose}`")
+        }
+        Standing::OtherTerms => "has signed other terms".to_owned(),
+        Standing::NotSigned if against.contains(purpose) => {
+            format!("takes no part in `{purpose}`, by its own word")
+        }
+        Standing::NotSigned => "has not signed".to_owned(),
+    }
+}
+
 /// The two ends of a path under an agreement in force.
 pub(super) struct Parties<'a> {
     pub(super) model: &'a Model,
@@ -292,20 +313,9 @@ impl Parties<'_> {
                 return Some(Obstacle { org: org.clone(), rule: None, reason });
             }
             if !assessment.signed.for_purpose(purpose, org) {
-                let reason = match assessment.parties.get(org) {
-                    Some(party) if party.standing == Standing::Withdrawn => format!("`{org}` has withdrawn"),
-                    Some(party) if party.standing == Standing::Declined => format!("`{org}` has declined"),
-                    Some(party) if party.standing == Standing::Signed && !party.broken.is_empty() => {
-                        format!("`{org}` breaks {}", party.broken.join(", "))
-                    }
-                    Some(party) if party.standing == Standing::Signed => {
-                        format!("`{org}` has signed, but not for `{purpose}`")
-                    }
-                    Some(party) if party.in_doubt => {
-                        format!("what `{org}` says cannot be used, and may be that it has withdrawn")
-                    }
-                    _ => format!("`{org}` has not signed"),
-                };
+                let said = assessment.parties.get(org).map(|party| not_signed_for(purpose, party));
+                let reason = said.unwrap_or_else(|| "has not signed".to_owned());
+                let reason = format!("`{org}` {reason}");
                 return Some(Obstacle { org: org.clone(), rule: None, reason });
             }
         }

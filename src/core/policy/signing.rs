@@ -30,6 +30,8 @@ pub struct PartyState {
     pub purposes: BTreeSet<String>,
     /// The purposes that it has said no to, or may have, on whatever terms.
     pub against: BTreeSet<String>,
+    /// Those of them that it had signed for until a date which it wrote down.
+    pub ended: BTreeSet<String>,
     /// The hash that its signature needs.
     pub terms_hash: String,
     /// Whether two signatures void each other.
@@ -49,6 +51,7 @@ pub(super) fn party_state(agreement: &Agreement, org: &str, signing: Signing, at
         standing: Standing::Signed,
         purposes: all.clone(),
         against: BTreeSet::new(),
+        ended: BTreeSet::new(),
         terms_hash,
         twice: false,
         in_doubt: false,
@@ -58,19 +61,13 @@ pub(super) fn party_state(agreement: &Agreement, org: &str, signing: Signing, at
         return signed(terms_hash);
     }
     let voice = signer.map(|signer| signer.words.at(at, &all, &terms_hash));
-    let voice = voice.unwrap_or_else(|| Voice {
-        standing: Standing::NotSigned,
-        purposes: BTreeSet::new(),
-        against: BTreeSet::new(),
-        twice: false,
-        in_doubt: false,
-    });
-    let Voice { standing, purposes, against, twice, in_doubt } = voice;
+    let voice = voice.unwrap_or_else(Voice::silent);
+    let Voice { standing, purposes, against, ended, twice, in_doubt } = voice;
     // what cannot be read may have signed, or withdrawn since
     if signing == Signing::Past && (standing == Standing::Withdrawn || in_doubt) {
         return signed(terms_hash);
     }
-    PartyState { standing, purposes, against, terms_hash, twice, in_doubt, broken: Vec::new() }
+    PartyState { standing, purposes, against, ended, terms_hash, twice, in_doubt, broken: Vec::new() }
 }
 
 /// Who stands signed, for what.

@@ -1,12 +1,13 @@
 //! A change in words: what was seen, what it has to be, and who can change it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::change::{Change, Fact, GIVEN, met};
 use super::near_miss::{ACTION, CALLER, RESOURCE, SUBJECT};
 use super::remedy::World;
-use crate::model::Word;
-use concordat_api::{DsptStatus, Identifiability};
+use super::signing::{PartyState, Signing, party_state};
+use concordat_api::{DsptStatus, Identifiability, Standing};
 
 /// What was seen, what it has to be, and who can change it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -141,29 +142,27 @@ impl Change {
                 who: "the registry of the system".to_owned(),
             },
             Self::Sign { agreement, orgs, purpose } => {
-                let one = orgs.len() == 1;
-                let saw = match purpose {
-                    Some(purpose) => format!("not signed for `{purpose}` by {}", listed(orgs)),
-                    None => format!("not signed by {}", listed(orgs)),
-                };
+                let found = model.agreements.get(agreement)?;
+                let standings: Vec<(&String, PartyState)> =
+                    orgs.iter().map(|org| (org, party_state(found, org, Signing::AsSigned, *at))).collect();
                 // another signature beside these would void them all
-                let said = |org: &String| {
-                    let signer = model.agreements.get(agreement)?.signers.get(org)?;
-                    Some(signer.words.own.as_slice())
-                };
-                let has_several = orgs.iter().any(|org| said(org).is_some_and(|own| own.len() > 1));
-                let is_broken = orgs.iter().any(|org| said(org).is_some_and(|own| own == [Word::Unknown]));
+                let has_several = standings.iter().any(|(_, party)| party.twice);
+                let is_broken = standings.iter().any(|(_, party)| party.in_doubt);
+                let is_out = standings.iter().any(|(_, party)| party.standing.is_out());
                 let how = if has_several {
                     "by deleting the signatures that void each other, and signing once (`concordat sign`)"
                 } else if is_broken {
-                    "by deleting the signature that cannot be used, and signing (`concordat sign`)"
+                    "by mending the signature that cannot be used, which may be a withdrawal; or, to sign, by deleting it \
+                     and signing again (`concordat sign`)"
+                } else if is_out {
+                    "by signing (`concordat sign`), if it wants to take part after all"
                 } else {
                     "by signing (`concordat sign`)"
                 };
                 Step {
                     clause: format!("`{agreement}`"),
-                    saw,
-                    wants: if one { "signed by it".to_owned() } else { "signed by each of them".to_owned() },
+                    saw: unsigned(&standings, purpose.as_deref()),
+                    wants: if orgs.len() == 1 { "signed by it" } else { "signed by each of them" }.to_owned(),
                     who: format!("{}, {how}", listed(orgs)),
                 }
             }
@@ -256,6 +255,23 @@ impl Change {
         };
         Some(step)
     }
+}
+
+/// How those stand that have to sign: `not signed by `x`, withdrawn from by `y``.
+fn unsigned(standings: &[(&String, PartyState)], purpose: Option<&str>) -> String {
+    let mut by_word: BTreeMap<String, Vec<&String>> = BTreeMap::new();
+    for (org, party) in standings {
+        let word = match (party.standing, purpose) {
+            (Standing::Withdrawn, _) => "withdrawn from".to_owned(),
+            (Standing::Declined, _) => "declined".to_owned(),
+            (Standing::OtherTerms, _) => "signed on other terms".to_owned(),
+            (Standing::Signed | Standing::NotSigned, Some(purpose)) => format!("not signed for `{purpose}`"),
+            (Standing::Signed | Standing::NotSigned, None) => "not signed".to_owned(),
+        };
+        by_word.entry(word).or_default().push(org);
+    }
+    let said = by_word.into_iter().map(|(word, orgs)| format!("{word} by {}", listed(orgs)));
+    said.collect::<Vec<_>>().join(", ")
 }
 
 fn ticked(text: &impl fmt::Display) -> String {

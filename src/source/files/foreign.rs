@@ -36,6 +36,11 @@ pub(super) fn says_no_kind(root: &Node) -> bool {
     }
 }
 
+/// Whether a document is a request for data, such as those that a policy test asks: it has no kind, and is not for kubectl.
+pub(super) fn is_request(root: &Node) -> bool {
+    ["subject", "action", "resource"].iter().all(|member| root.get(member).is_some())
+}
+
 /// Whether something is written like an object of ours, whatever of it may be wrong.
 pub(super) fn looks_like_ours(node: &Node) -> bool {
     let is_ours = node.get("apiVersion").and_then(|version| version.text()).is_some_and(is_our_version);

@@ -165,7 +165,8 @@ fn file(entry: &walk::Entry) -> File {
     if file.loader.objects > 0 {
         file.loader.findings.extend(beside(&entry.name, &text, &documents));
         let roots = documents.iter().filter_map(|it| it.root.as_ref());
-        for root in roots.filter(|it| foreign::says_no_kind(it) && !foreign::may_be_ours(it)) {
+        let kindless = roots.filter(|it| foreign::says_no_kind(it) && !foreign::may_be_ours(it));
+        for root in kindless.filter(|it| !foreign::is_request(it)) {
             let (line, column) = root.at;
             let origin = Origin { line: Some(line), column: Some(column), ..walk::file(&entry.name) };
             file.loader.snapshot.unknown_texts.push(origin.clone());

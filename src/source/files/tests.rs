@@ -530,3 +530,11 @@ fn an_ending_in_capitals_is_refused_as_kubectl_passes_over_it() {
     // kubectl reads a file that is named, whatever its ending
     assert_eq!(read(&[file]).0.footprints.len(), 1);
 }
+
+#[test]
+fn a_request_beside_an_object_is_no_part_that_was_cut_off() {
+    let request = "subject: {type: OrgFunction, id: a/b}\naction: {name: read}\nresource: {type: DataProduct, id: a/b}\n";
+    assert_eq!(read_text(format!("{PLACE}\n---\n{request}")).1, []);
+    let (_, findings, _) = read_text(format!("{PLACE}\n---\nspec: {{tier: Place}}\n"));
+    assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::OtherMeaning]);
+}
