@@ -18,8 +18,8 @@ pub enum Needed {
     OneOf,
     /// Mend what it has said and cannot be used: it may be a withdrawal.
     Word,
-    /// Read the new terms, and sign for what is to go on: it has ended its part in the old ones, or written down when, and
-    /// a new signature would hold no end.
+    /// Read the new terms, and sign for what is to go on: it had signed the old ones until a date, which a new signature
+    /// would not hold, or for purposes that are gone.
     InPart,
     /// Sign for these purposes, or for all: for no more than it had signed for.
     Signature { purposes: Option<Vec<String>>, again: bool },
@@ -32,12 +32,15 @@ impl Needed {
             return Some(Self::PartnerOrg);
         }
         let signature = |again| {
+            let has_end = || agreement.signers.get(org).is_some_and(|it| it.words.ends().next().is_some());
             let listed = |code: &&String| agreement.spec.purposes.iter().any(|it| it.code == **code);
             let named = agreement.signers.get(org).and_then(|signer| signer.named());
             let purposes: Option<Vec<String>> = named.map(|it| it.iter().filter(listed).cloned().collect());
+            if again && (has_end() || purposes.as_ref().is_some_and(Vec::is_empty)) {
+                return Self::InPart;
+            }
             Self::Signature { purposes: purposes.filter(|it| !it.is_empty()), again }
         };
-        let has_end = || agreement.signers.get(org).is_some_and(|it| it.words.ends().next().is_some());
         match party.standing {
             Standing::Withdrawn | Standing::Declined => None,
             _ if party.twice => Some(Self::OneOf),
@@ -47,7 +50,6 @@ impl Needed {
             Standing::NotSigned => Some(signature(false)),
             Standing::OtherTerms => Some(match unusable_product(model, agreement, org) {
                 Some(product) => Self::Product(product.clone()),
-                None if has_end() => Self::InPart,
                 None => signature(true),
             }),
         }
@@ -73,8 +75,8 @@ impl Needed {
                 command(&None)
             ),
             Self::InPart => {
-                "has signed other terms, and has ended its part in them or written down when: read what changed, and sign \
-                 again for what is to go on"
+                "has signed other terms, until a date or for purposes that are gone: read what changed, and sign again for \
+                 what is to go on"
                     .to_owned()
             }
             Self::Signature { purposes, again: true } => {

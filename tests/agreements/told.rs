@@ -79,12 +79,18 @@ fn a_signature_that_is_proposed_drops_no_end_that_was_written_down() {
         let judgement = Judgement::new(&world.0, moment(NOW));
         let told = explain(&world.0, &judgement, &care()).unwrap();
         let party = told.parties.into_iter().find(|it| it.org == "hospital").unwrap();
-        (party.signature.is_some(), party.needed.is_some_and(|it| it.contains("concordat sign")))
+        let helps = judgement
+            .findings
+            .iter()
+            .filter(|it| it.code == Code::OtherTerms && it.message.contains("hospital"));
+        let mut helps = helps.map(|it| it.help.clone().unwrap_or_default());
+        let says = |text: Option<String>| text.is_some_and(|it| it.contains("concordat sign"));
+        (party.signature.is_some(), says(party.needed), says(helps.next()))
     };
     let changed = |world: World| world.with("/spec/retention/days", json!(31));
-    assert_eq!(proposed(&changed(World::signed())), (true, true));
-    assert_eq!(proposed(&changed(ending(World::signed(), "2027-01-01T00:00:00Z"))), (false, false));
-    assert_eq!(proposed(&World::signed().without_signature_of("hospital")), (true, true));
+    assert_eq!(proposed(&changed(World::signed())), (true, true, true));
+    assert_eq!(proposed(&changed(ending(World::signed(), "2027-01-01T00:00:00Z"))), (false, false, false));
+    assert_eq!(proposed(&World::signed().without_signature_of("hospital")), (true, true, false));
 }
 
 /// What would help the hospital to read, and who could do it.

@@ -13,6 +13,7 @@ use super::{Checked, listed, namespace, reference};
 use crate::finding::Code;
 use crate::model::{Agreement, DelegatedWord, Delegation, Model, Said, Signer, Slot, Voice, Word, Words};
 use crate::parallel;
+use crate::sign;
 use crate::snapshot::{Snapshot, Sourced, Unreadable};
 use crate::terms;
 use concordat_api::{
@@ -278,10 +279,22 @@ fn uncounted(
             },
         );
         for sourced in used.iter().filter(|it| it.object.spec.terms_hash != terms_hash) {
-            let purposes = match &sourced.object.spec.purposes {
-                // "sign again" never widens what was signed
-                Some(purposes) => format!(" --purposes {}", purposes.join(",")),
-                None => String::new(),
+            // "sign again" never widens what was signed
+            let spec = &sourced.object.spec;
+            let is_listed = |code: &&String| {
+                let mut purposes = listed.iter().flat_map(|it| &it.purposes);
+                purposes.any(|purpose| purpose.code == **code)
+            };
+            let named = spec.purposes.as_ref().map(|named| named.iter().filter(is_listed).cloned());
+            let named: Option<Vec<String>> = named.map(Iterator::collect);
+            let is_plain = spec.ends.is_empty() && named.as_ref().is_none_or(|named| !named.is_empty());
+            let help = if is_plain {
+                let command = sign::command(agreement, party, named.as_deref());
+                format!("{first}: `{command}` (the hash of the terms is {terms_hash})")
+            } else {
+                format!(
+                    "{first} for what is to go on: it had signed until a date, or for purposes that are gone"
+                )
             };
             let mut check = Check::new(sourced);
             check
@@ -290,10 +303,7 @@ fn uncounted(
                     "spec.termsHash",
                     format!("`{party}` has signed other terms than those of `{agreement}` now"),
                 )
-                .help(format!(
-                    "{first}: `concordat sign --agreement {agreement} --party {party}\
-                     {purposes}` (the hash of the terms is {terms_hash})"
-                ));
+                .help(help);
             checked.finish(check);
         }
     }
