@@ -7,6 +7,7 @@ use cedar_policy::Entities;
 use jiff::Timestamp;
 
 use super::assessment::Assessment;
+use super::authorize::NoAnswer;
 use super::broken_rule::{BrokenRule, Lapse};
 use super::dates::next_transition;
 use super::entities::{self, EntityStore, Linked, Signed};
@@ -33,7 +34,7 @@ pub(super) struct Gate {
     entity: Option<Linked>,
     /// The questions that no rule refuses, for asking them again at later dates.
     passed: Vec<GateQuestion>,
-    entities: Arc<Result<Entities, String>>,
+    entities: Arc<Result<Entities, NoAnswer>>,
     forms: QuestionCache,
 }
 
@@ -94,13 +95,13 @@ impl Gate {
                 framework: None,
                 entity,
                 passed: Vec::new(),
-                entities: Arc::new(Err(entities::UNWRITABLE.to_owned())),
+                entities: Arc::new(Err(NoAnswer::Terms)),
                 forms: forms.clone(),
             };
         };
         let slice = |entity: &Option<Linked>| match entity {
             Some(entity) => store.gate_slice(agreement.orgs(), entity, framework.literals.iter().cloned()),
-            None => Err(entities::UNWRITABLE.to_owned()),
+            None => Err(NoAnswer::Terms),
         };
         let mut entities = Arc::new(slice(&entity));
         let members = Members::new(model, agreement, &framework, now, |org| {

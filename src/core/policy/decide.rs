@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::assessment::{Assessment, Assessments};
-use super::authorize::{Outcome, Question};
+use super::authorize::{NoAnswer, Outcome, Question};
 use super::context::AccessContext;
-use super::entities::{self, Value};
+use super::entities::Value;
 use super::exceptions::{About, Lifts};
 use super::flows::{Obstacle, Parties};
 use super::framework::Framework;
@@ -184,7 +184,7 @@ pub(super) fn matching_rules<'m>(
     request: &AccessRequest,
     agreement: &ObjectRef,
     now: Timestamp,
-) -> Result<BTreeSet<String>, String> {
+) -> Result<BTreeSet<String>, NoAnswer> {
     let policies: Vec<&LocalPolicy> = policies.into_iter().collect();
     let Ok(asked) = ResolvedRequest::resolve(model, request) else {
         return Ok(BTreeSet::new());
@@ -287,9 +287,9 @@ impl Candidate<'_> {
     }
 
     /// The question, and what the national set says to it: nothing below it is asked once it has spoken.
-    pub(super) fn national(&self, local: &[&LocalRule]) -> Result<(Question, Entities, Outcome), String> {
+    pub(super) fn national(&self, local: &[&LocalRule]) -> Result<(Question, Entities, Outcome), NoAnswer> {
         let asked = self.asked;
-        let entity = self.assessment.entity.as_ref().ok_or(entities::UNWRITABLE)?;
+        let entity = self.assessment.entity.as_ref().ok_or(NoAnswer::Terms)?;
         let principal = match asked.workload {
             Some(id) => names::workload(id),
             None => names::function(&asked.function),
@@ -321,7 +321,7 @@ impl Candidate<'_> {
         &self,
         local: &[&LocalRule],
         (question, entities, outcome): (Question, Entities, Outcome),
-    ) -> Result<CandidateVerdict, String> {
+    ) -> Result<CandidateVerdict, NoAnswer> {
         // 1. the national set
         match outcome {
             Outcome::Error(error) => return Err(error),
@@ -349,7 +349,7 @@ impl Candidate<'_> {
         }
         // 2. the place set
         if let Some(doubt) = self.doubt() {
-            return Err(doubt.to_string());
+            return Err(NoAnswer::Doubt(doubt.clone()));
         }
         let policies = self.place_set(local)?;
         Ok(match question.ask(&policies, &entities) {
@@ -436,7 +436,7 @@ impl Candidate<'_> {
         doubts.find(|doubt| doubt.binds(self.model, self.agreement, controller, recipient))
     }
 
-    fn bar(&self) -> Result<Option<Bar>, String> {
+    fn bar(&self) -> Result<Option<Bar>, NoAnswer> {
         let local = self.local_rules();
         let (question, entities, outcome) = self.national(&local)?;
         match outcome {
@@ -450,8 +450,7 @@ impl Candidate<'_> {
         }
         let always = local.iter().filter(|rule| rule.forbids_whatever_is_said());
         let set = PolicySet::from_policies(always.map(|rule| rule.policy.clone()));
-        let Outcome::Forbidden(rules) = question.ask(&set.map_err(|error| error.to_string())?, &entities)
-        else {
+        let Outcome::Forbidden(rules) = question.ask(&set.map_err(NoAnswer::refused)?, &entities) else {
             return Ok(None);
         };
         let reason = local_reason(&local, &rules);
@@ -468,13 +467,13 @@ impl Candidate<'_> {
     }
 
     /// The local rules that match, whoever decides. Cedar names all permits that apply only where nothing forbids.
-    fn matching_rules(&self) -> Result<BTreeSet<String>, String> {
+    fn matching_rules(&self) -> Result<BTreeSet<String>, NoAnswer> {
         let local = self.local_rules();
         let (question, entities, _) = self.national(&local)?;
         let mut matching = BTreeSet::new();
         for effect in [Effect::Permit, Effect::Forbid] {
             let rules = local.iter().map(|rule| &rule.policy).filter(|policy| policy.effect() == effect);
-            let set = PolicySet::from_policies(rules.cloned()).map_err(|error| error.to_string())?;
+            let set = PolicySet::from_policies(rules.cloned()).map_err(NoAnswer::refused)?;
             match question.ask(&set, &entities) {
                 Outcome::Allowed(rules) | Outcome::Forbidden(rules) => matching.extend(rules),
                 Outcome::Silent => {}
@@ -485,11 +484,11 @@ impl Candidate<'_> {
     }
 
     /// The agreement permits with the local rules that bind here.
-    fn place_set(&self, local: &[&LocalRule]) -> Result<PolicySet, String> {
+    fn place_set(&self, local: &[&LocalRule]) -> Result<PolicySet, NoAnswer> {
         let mut set = PolicySet::new();
         let local = local.iter().map(|rule| &rule.policy);
         for policy in self.framework.agreement.iter().chain(local) {
-            set.add(policy.clone()).map_err(|error| error.to_string())?;
+            set.add(policy.clone()).map_err(NoAnswer::refused)?;
         }
         Ok(set)
     }

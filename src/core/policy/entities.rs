@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use cedar_policy::{Entities, Entity, EntityUid, EvalResult, RestrictedExpression};
 use jiff::Timestamp;
 
+use super::authorize::NoAnswer;
 use super::{names, schema::schema};
 use crate::model::{Agreement, FunctionRef, Model, Organisation, WorkloadIndex};
 use crate::terms;
@@ -205,7 +206,7 @@ impl EntityStore {
         orgs: impl IntoIterator<Item = &'a str>,
         agreement: &Linked,
         named: impl IntoIterator<Item = EntityUid>,
-    ) -> Result<Entities, String> {
+    ) -> Result<Entities, NoAnswer> {
         self.slice([agreement.clone()], orgs.into_iter().map(names::org).chain(named))
     }
 
@@ -216,7 +217,7 @@ impl EntityStore {
         products: &BTreeSet<&ObjectRef>,
         agreement: &Linked,
         named: impl IntoIterator<Item = EntityUid>,
-    ) -> Result<Entities, String> {
+    ) -> Result<Entities, NoAnswer> {
         let functions = functions.iter().copied().map(names::function);
         let products = products.iter().copied().map(names::product);
         self.slice([agreement.clone()], functions.chain(products).chain(named))
@@ -230,7 +231,7 @@ impl EntityStore {
         agreement: &Linked,
         onward: Option<&str>,
         named: impl IntoIterator<Item = EntityUid>,
-    ) -> Result<Entities, String> {
+    ) -> Result<Entities, NoAnswer> {
         let asked = [principal.clone(), names::product(product)];
         let onward = onward.map(names::org);
         self.slice([agreement.clone()], asked.into_iter().chain(onward).chain(named))
@@ -260,7 +261,7 @@ impl EntityStore {
         &self,
         given: impl IntoIterator<Item = Linked>,
         roots: impl IntoIterator<Item = EntityUid>,
-    ) -> Result<Entities, String> {
+    ) -> Result<Entities, NoAnswer> {
         let mut open: Vec<EntityUid> = roots.into_iter().collect();
         let mut found: HashMap<EntityUid, Entity> = HashMap::new();
         for Linked { entity, links } in given {
@@ -286,7 +287,7 @@ impl EntityStore {
             found.insert(uid, linked.entity.clone());
         }
         Entities::from_entities(found.into_values().chain(ACTIONS.iter().cloned()), None)
-            .map_err(|error| error.to_string())
+            .map_err(NoAnswer::refused)
     }
 
     /// A workload's entity: it speaks for a function.
@@ -386,9 +387,6 @@ fn product_entity(reference: &ObjectRef, spec: &DataProductSpec) -> Option<Linke
         Vec::new(),
     )
 }
-
-/// What is said where an agreement has no entity.
-pub(super) const UNWRITABLE: &str = "the agreement's terms cannot be written for Cedar";
 
 /// Who stands signed in an agreement, and for which purposes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

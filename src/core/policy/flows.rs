@@ -8,11 +8,11 @@ use jiff::Timestamp;
 
 use super::annotations::Asked;
 use super::assessment::{Assessment, ClosedFlow, Flow, FlowPurpose};
-use super::authorize::{Outcome, Question};
+use super::authorize::{NoAnswer, Outcome, Question};
 use super::broken_rule::{BrokenRule, Lapse};
 use super::context::AccessContext;
 use super::dates::dates_read;
-use super::entities::{self, EntityStore};
+use super::entities::EntityStore;
 use super::exceptions::{About, Lifts};
 use super::framework::{Framework, RuleSet};
 use super::names;
@@ -40,13 +40,13 @@ struct Listed<'a> {
 struct Ceiling<'a> {
     rules: &'a RuleSet,
     lifts: Lifts<'a>,
-    entities: Result<Entities, String>,
+    entities: Result<Entities, NoAnswer>,
     /// A question for each purpose and moment, of one of its flows.
     questions: Mutex<FlowQuestions<'a>>,
 }
 
 /// Questions by purpose and moment.
-type FlowQuestions<'a> = BTreeMap<(&'a str, Timestamp), Result<Arc<Question>, String>>;
+type FlowQuestions<'a> = BTreeMap<(&'a str, Timestamp), Result<Arc<Question>, NoAnswer>>;
 
 /// One purpose of one listed flow.
 #[derive(Clone, Copy)]
@@ -139,7 +139,7 @@ impl<'a> Flows<'a> {
             Some(entity) => {
                 store.flows_slice(&functions, &products, entity, framework.literals.iter().cloned())
             }
-            None => Err(entities::UNWRITABLE.to_owned()),
+            None => Err(NoAnswer::Terms),
         };
         Ceiling {
             rules: framework.rules_of(Asked::Flow),
@@ -154,8 +154,8 @@ impl<'a> Flows<'a> {
         &self,
         Path { purpose, product, recipient }: Path<'_>,
         now: Timestamp,
-    ) -> Result<Question, String> {
-        let action = purpose.actions.first().copied().ok_or("the purpose lists no action")?;
+    ) -> Result<Question, NoAnswer> {
+        let action = purpose.actions.first().copied().ok_or(NoAnswer::NoAction)?;
         let context = AccessContext {
             agreement: &self.agreement.reference,
             framework: self.framework,
@@ -196,7 +196,7 @@ impl<'a> Flows<'a> {
             let question = question.alike(names::function(recipient), names::product(&product.reference))?;
             let about = About::Path { controller: &product.spec.controller, recipient: &recipient.org };
             let rules = rules.without(&lifts.lifted(about, at));
-            Ok::<_, String>(question.ask(&rules, entities.as_ref().map_err(Clone::clone)?))
+            Ok::<_, NoAnswer>(question.ask(&rules, entities.as_ref().map_err(Clone::clone)?))
         })()
         .unwrap_or_else(Outcome::Error);
         match outcome {

@@ -11,7 +11,7 @@ use cedar_policy::{Entities, EntityUid};
 use jiff::{SignedDuration, Timestamp};
 
 use super::annotations::Asked;
-use super::authorize::{Outcome, Question};
+use super::authorize::{NoAnswer, Outcome, Question};
 use super::broken_rule::BrokenRule;
 use super::dates::{add_months, dates_read};
 use super::entities::{DataFlags, Value, flag, long, moment, text};
@@ -122,7 +122,7 @@ impl QuestionCache {
         stated: &Stated,
         principal: EntityUid,
         resource: EntityUid,
-    ) -> Result<Question, String> {
+    ) -> Result<Question, NoAnswer> {
         let mut forms = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match forms.entry((framework.reference.clone(), calendar, stated.clone())) {
             Entry::Occupied(form) => form.get().alike(principal, resource),
@@ -142,7 +142,7 @@ pub(super) struct Gatekeeper<'a> {
     pub(super) model: &'a Model,
     pub(super) agreement: &'a Agreement,
     pub(super) framework: &'a Framework,
-    pub(super) entities: &'a Result<Entities, String>,
+    pub(super) entities: &'a Result<Entities, NoAnswer>,
     pub(super) forms: &'a QuestionCache,
 }
 
@@ -167,7 +167,7 @@ impl Gatekeeper<'_> {
             let calendar = Calendar::at(agreement, framework, now);
             let resource = names::agreement(&agreement.reference);
             let form = forms.question(framework, calendar, stated, principal, resource)?;
-            Ok::<_, String>(form.ask(&rules.without(&lifts.lifted(about, now)), entities))
+            Ok::<_, NoAnswer>(form.ask(&rules.without(&lifts.lifted(about, now)), entities))
         })()
         .unwrap_or_else(Outcome::Error);
         match outcome {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::assess::assess;
-use super::authorize::Question;
+use super::authorize::{NoAnswer, Question};
 use super::context::AccessContext;
 use super::entities::{EntityStore, Linked};
 use super::schema::SCHEMA_TEXT;
@@ -194,7 +194,7 @@ fn hold(
     world: &World,
     question: &Question,
     rules: &[Policy],
-    slice: impl Fn(Vec<EntityUid>) -> Result<Entities, String>,
+    slice: impl Fn(Vec<EntityUid>) -> Result<Entities, NoAnswer>,
 ) -> usize {
     let mut fired = 0;
     for rule in rules {

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 
 use super::assessment::Assessments;
+use super::authorize::NoAnswer;
 use super::decide::{decide, matching_rules};
 use super::local::LocalPolicy;
 use super::near_miss::closest_phase;
@@ -91,7 +92,7 @@ pub(super) fn run(
 fn compare(
     answer: &AccessAnswer,
     expected: &Expectation,
-    fired: Result<BTreeSet<String>, String>,
+    fired: Result<BTreeSet<String>, NoAnswer>,
 ) -> (Vec<String>, BTreeSet<String>) {
     let Expectation { decision, tier, rule, agreement, fires } = expected;
     let mut mismatches = Vec::new();
