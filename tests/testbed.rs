@@ -134,6 +134,25 @@ fn testbed_leaves_nothing_running_when_it_is_killed() {
     assert_eq!(stopped_by("KILL"), (None, Some(9)));
 }
 
+/// What a newcomer types first. It starts a control plane of its own, as it does for them.
+#[test]
+fn the_demonstration_shows_what_opens_and_closes_and_leaves_nothing() {
+    if !ours() {
+        return;
+    }
+    let mut demo = Command::new(built("demo"));
+    demo.env_remove(KUBECONFIG_VARIABLE).env_remove("KUBECONFIG").stdin(Stdio::null());
+    let (code, text) = said(&demo.output().unwrap());
+    assert_eq!(code, Some(0), "{text}");
+    let shown =
+        ["everything is written after", "closed after", "everything that this demonstration made is gone"];
+    let places: Vec<Option<usize>> = shown.iter().map(|words| text.find(words)).collect();
+    assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{places:?}: {text}");
+    let pid =
+        text.split("the operator runs as process ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    assert!(!runs(pid.unwrap().parse().unwrap()), "the operator still runs");
+}
+
 /// Sends a signal to a testbed whose command has started another, and waits until all of them have ended.
 fn stopped_by(signal: &str) -> (Option<i32>, Option<i32>) {
     let kubeconfig = tempfile::NamedTempFile::new().unwrap();
@@ -174,12 +193,17 @@ fn version(kubeconfig: &Path) -> k8s_openapi::apimachinery::pkg::version::Info {
     })
 }
 
-/// `cargo test` has built it next to us. It gets a kubeconfig, and so starts nothing of its own.
+/// An example that `cargo test` has built next to us.
+fn built(example: &str) -> PathBuf {
+    let examples = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples");
+    let program = examples.join(example);
+    assert!(program.is_file(), "first run `cargo build --example {example}`");
+    program
+}
+
+/// The test bed. It gets a kubeconfig, and so starts nothing of its own.
 fn testbed(kubeconfig: &str, arguments: &[&str]) -> Command {
-    let program: PathBuf =
-        std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/testbed");
-    assert!(program.is_file(), "first run `cargo build --example testbed`");
-    let mut command = Command::new(program);
+    let mut command = Command::new(built("testbed"));
     command.args(arguments).env(KUBECONFIG_VARIABLE, kubeconfig).stdin(Stdio::null());
     command
 }

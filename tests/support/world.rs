@@ -15,8 +15,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use concordat_api::{
-    AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, ObjectRef,
-    PartnerOrg, Phase, PlaceFootprint, PolicyFramework, custom_resource_definitions,
+    AgreementSignature, DataAccessGrant, DataAccessGrantSpec, DataProduct, DataSharingAgreement,
+    FrameworkException, ObjectRef, PartnerOrg, Phase, PlaceFootprint, PolicyFramework,
+    custom_resource_definitions,
 };
 use concordat_core::evaluate::Judgement;
 use concordat_core::plan::{PART, Plan, PlannedObject};
@@ -25,7 +26,7 @@ use concordat_core::snapshot::{ClusterView, Snapshot, Sourced};
 use concordat_source::cluster::{Incoming, Stores};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Event, Namespace};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -45,6 +46,9 @@ pub async fn connect() -> Client {
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
     Client::try_from(config).unwrap()
 }
+
+/// Specs of policies, and of grants.
+type Effects = (BTreeMap<ObjectRef, Option<NetworkPolicySpec>>, BTreeMap<ObjectRef, DataAccessGrantSpec>);
 
 /// A council that controls bins and contacts, a primary care network and a charity that receive them.
 pub struct World {
@@ -366,8 +370,19 @@ impl World {
         Judgement::new(&self.snapshot(), Timestamp::now()).plan()
     }
 
-    /// Compares whole specs, and that nothing else is there.
+    /// Compares whole specs, and that nothing else is there. The writes of one round are seen one after the other.
     pub fn is_as_planned(&self, plan: &Plan) {
+        let began = Instant::now();
+        let (mut stands, planned) = self.effects_beside(plan);
+        while stands != planned && began.elapsed() < SOON {
+            std::thread::sleep(Duration::from_millis(30));
+            (stands, _) = self.effects_beside(plan);
+        }
+        assert_eq!(stands, planned);
+    }
+
+    /// The specs of what stands, and of what is planned.
+    fn effects_beside(&self, plan: &Plan) -> (Effects, Effects) {
         let mut planned_policies = BTreeMap::new();
         let mut planned_grants = BTreeMap::new();
         for object in &plan.objects {
@@ -385,10 +400,9 @@ impl World {
             }
         }
         let policies: BTreeMap<_, _> = self.policies().into_iter().map(|it| (place(&it), it.spec)).collect();
-        assert_eq!(policies, planned_policies);
         let grants: BTreeMap<_, _> =
             self.mine::<DataAccessGrant>().into_iter().map(|it| (place(&it), it.spec)).collect();
-        assert_eq!(grants, planned_grants);
+        ((policies, grants), (planned_policies, planned_grants))
     }
 
     /// The operator's policies of this world.
