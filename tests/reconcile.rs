@@ -657,6 +657,7 @@ fn it_says_that_it_is_alive_and_ready() {
         "PartnerOrg",
         "PlaceFootprint",
         "PolicyFramework",
+        "judging",
         "loop",
     ]
     .map(|name| format!("{name}: ok"))

@@ -1,6 +1,6 @@
-//! What has changed since the loop last looked, without the events of its own writes.
+//! What has changed since the cluster was last judged, without the events of its own writes.
 //!
-//! Each write of the operator comes back through a watch, and must not wake the loop as if somebody else had made
+//! Each write of the operator comes back through a watch, and must not wake the judging as if somebody else had made
 //! it. The executor says which versions it has written, the watches say which they have seen; what is in both is a
 //! write of its own, whichever comes first.
 
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use kube::core::ObjectMeta;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch as signal};
 use tokio::time::{sleep, timeout};
 
 use concordat_core::finding::ObjectKey;
@@ -39,7 +39,7 @@ impl Version {
     }
 }
 
-/// Shared by the watches, the executor and the loop.
+/// Shared by the watches, the executor, the judging and the leading.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Changes(Arc<Shared>);
 
@@ -48,8 +48,8 @@ struct Shared {
     state: Mutex<State>,
     /// Something that others did.
     foreign: Notify,
-    /// An event of its own.
-    own_event: Notify,
+    /// An event of its own, for everybody who waits for one.
+    own_event: signal::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -60,8 +60,26 @@ struct State {
     seen: BTreeSet<Version>,
     /// Written here, and not seen yet.
     awaited: BTreeMap<Version, Instant>,
+    /// How many writes have begun.
+    writes: u64,
     /// Objects that are being written, and how often: whose version a watch sees meanwhile is told by the answer.
     under_way: BTreeMap<Name, usize>,
+}
+
+impl State {
+    fn is_foreign(&self) -> bool {
+        let is_claimed = |version: &Version| self.under_way.contains_key(version.name());
+        self.anything || !self.seen.iter().all(is_claimed)
+    }
+}
+
+/// What will be found in the stores.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Taken {
+    /// Whether others have changed something.
+    pub(super) foreign: bool,
+    /// How many writes of this replica: all that have begun, or none while some are under way.
+    pub(super) writes: Option<u64>,
 }
 
 /// A write under way, until it is dropped.
@@ -113,7 +131,10 @@ impl Changes {
     /// The executor begins to write an object.
     pub(super) fn writing(&self, object: &ObjectKey) -> UnderWay {
         let name = name_of(object);
-        *self.state().under_way.entry(name.clone()).or_default() += 1;
+        let mut state = self.state();
+        state.writes += 1;
+        *state.under_way.entry(name.clone()).or_default() += 1;
+        drop(state);
         UnderWay { changes: self.clone(), name }
     }
 
@@ -131,12 +152,19 @@ impl Changes {
         }
     }
 
+    /// How many writes have begun.
+    pub(super) fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
     /// Forgets what has been seen: the stores are about to be read. What is being written has yet to be claimed.
-    pub(super) fn take(&self) {
+    pub(super) fn take(&self) -> Taken {
         let mut state = self.state();
-        let State { anything, seen, awaited: _, under_way } = &mut *state;
+        let foreign = state.is_foreign();
+        let State { anything, seen, awaited, writes, under_way } = &mut *state;
         *anything = false;
         seen.retain(|version| under_way.contains_key(version.name()));
+        Taken { foreign, writes: (under_way.is_empty() && awaited.is_empty()).then_some(*writes) }
     }
 
     /// Waits until others have changed something, and for the end of the burst that it belongs to.
@@ -153,18 +181,25 @@ impl Changes {
         }
     }
 
-    /// Waits until every write has come back, but not longer than `most`.
+    /// Waits until every write has come back, but not longer than `most`, and not while more is being written.
     pub(super) async fn own_events(&self, most: Duration) {
         // an apply that changed nothing has no event of its own; nobody waits for it twice, and should one come after all, it is
         // looked at as if others had made it
-        let _some_may_be_missing = timeout(most, self.back()).await;
+        let back = self.until(|state| state.awaited.is_empty() || !state.under_way.is_empty());
+        let _some_may_be_missing = timeout(most, back).await;
         self.state().awaited.retain(|_, at| at.elapsed() < most);
     }
 
     /// Waits until every write has come back.
     pub(super) async fn back(&self) {
-        while !self.state().awaited.is_empty() {
-            self.0.own_event.notified().await;
+        self.until(|state| state.awaited.is_empty()).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&State) -> bool) {
+        let mut news = self.0.own_event.subscribe();
+        while !is_so(&self.state()) {
+            // the sender is here
+            let _event = news.changed().await;
         }
     }
 
@@ -178,15 +213,13 @@ impl Changes {
     }
 
     fn is_foreign(&self) -> bool {
-        let state = self.state();
-        let is_claimed = |version: &Version| state.under_way.contains_key(version.name());
-        state.anything || !state.seen.iter().all(is_claimed)
+        self.state().is_foreign()
     }
 
     fn see(&self, version: Version) {
         let mut state = self.state();
         if state.awaited.remove(&version).is_some() {
-            self.0.own_event.notify_one();
+            self.0.own_event.send_replace(());
         } else {
             state.seen.insert(version);
             self.0.foreign.notify_one();

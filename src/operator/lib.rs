@@ -1,9 +1,9 @@
 //! The operator: watches the cluster, carries out the plan, and says what has become of it.
 //!
 //! It adds nothing to what the core says. The watches fill the stores; any change, or the next moment that the plan
-//! names, wakes one loop; the loop reads the stores as a snapshot, judges it, and carries out the steps that lead
-//! from what stands to what is planned. The plan is the one that `concordat plan` prints. Nothing is written when
-//! nothing has changed, and nothing before every kind has been read once.
+//! names, wakes the judging, which reads the stores as a snapshot, judges it and publishes that; the leader carries out
+//! the steps that lead from what stands to what is planned. The plan is the one that `concordat plan` prints. Nothing is
+//! written when nothing has changed, and nothing before every kind has been read once.
 
 mod backoff;
 mod call;
@@ -11,6 +11,7 @@ mod changes;
 mod events;
 mod execute;
 mod health;
+mod judging;
 mod lease;
 mod logs;
 mod metrics;
@@ -22,7 +23,6 @@ mod written_meta;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
@@ -169,12 +169,30 @@ pub async fn run_until(
         }
     };
 
-    // whoever does not lead watches, and waits in the loop
+    // whoever does not lead watches and judges, and writes nothing
     let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
-    let source =
-        reconcile::Source { stores, view, changes, relist, metrics, judge: Arc::new(Judge::new(dns)) };
-    let reconcile = reconcile::Loop::new(executor, source, heartbeats.add("loop"), leadership, stopping);
-    let reconcile = reconcile.run();
+    let (judging, judgements) = judging::Judging::new(
+        stores.clone(),
+        view,
+        changes.clone(),
+        metrics.clone(),
+        heartbeats.add("judging"),
+        Judge::new(dns),
+    );
+    tasks.spawn(judging.run());
+    let heartbeat = heartbeats.add("loop");
+    let leader = reconcile::Leader {
+        judgements,
+        executor,
+        stores,
+        changes,
+        relist,
+        leadership,
+        stopping,
+        heartbeat,
+        metrics,
+    };
+    let reconcile = leader.run();
     tokio::pin!(reconcile, end);
     tokio::select! {
         () = &mut reconcile => {}

@@ -84,15 +84,9 @@ impl Metrics {
         *self.numbers().writes.entry((kind.to_owned(), result)).or_default() += 1;
     }
 
-    /// Whether this replica leads. One that does not knows nothing of agreements.
+    /// Whether this replica leads.
     pub(super) fn lead(&self, leading: bool) {
-        let mut numbers = self.numbers();
-        numbers.leading = leading;
-        if !leading {
-            numbers.findings.clear();
-            numbers.phases.clear();
-            numbers.undecodable.clear();
-        }
+        self.numbers().leading = leading;
     }
 
     /// The page. `heard` is how long ago each watch was last answered; nothing, if never.
@@ -113,15 +107,16 @@ impl Metrics {
             page.line("concordat_writes_total", &[("kind", kind), ("result", result)], number(*count));
         }
         page.head("concordat_findings", "gauge", "what is wrong or worth knowing, by code");
-        for ((code, severity), count) in findings {
+        // every replica judges; told by each, everything would count several times
+        for ((code, severity), count) in findings.iter().filter(|_| *leading) {
             page.line("concordat_findings", &[("code", code), ("severity", severity)], number(*count));
         }
         page.head("concordat_agreements", "gauge", "agreements, by phase");
-        for (phase, count) in phases {
+        for (phase, count) in phases.iter().filter(|_| *leading) {
             page.line("concordat_agreements", &[("phase", phase)], number(*count));
         }
         page.head("concordat_undecodable", "gauge", "objects that cannot be decoded, by kind");
-        for (kind, count) in undecodable {
+        for (kind, count) in undecodable.iter().filter(|_| *leading) {
             page.line("concordat_undecodable", &[("kind", kind)], number(*count));
         }
         page.head("concordat_heard_seconds", "gauge", "how long ago the API server was last heard, by watch");
@@ -208,5 +203,7 @@ mod tests {
                 "concordat_heard_seconds{watch=\"LocalPolicy\"} +Inf",
             ]
         );
+        metrics.lead(false);
+        assert!(!metrics.page(&heard).contains("PartnerOrg"), "who leads tells of it");
     }
 }

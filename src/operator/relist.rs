@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch as signal;
 
-/// Shared by the watches and the loop.
+/// Shared by the watches and the leader.
 #[derive(Clone, Debug)]
 pub(super) struct Relist(Arc<Shared>);
 

@@ -1,6 +1,6 @@
 //! One plan after another, each in the light of the one before.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
@@ -12,7 +12,7 @@ use crate::snapshot::Snapshot;
 #[derive(Debug, Default)]
 pub struct Judge {
     dns: Dns,
-    last: Mutex<Option<(Judgement, PlanCache)>>,
+    last: Mutex<Option<(Arc<Judgement>, PlanCache)>>,
 }
 
 impl Judge {
@@ -21,16 +21,22 @@ impl Judge {
         Self { dns, last: Mutex::default() }
     }
 
-    /// What ought to exist, as [`Judgement::plan`] says it, in less time.
-    pub fn plan(&self, snapshot: &Snapshot, at: Timestamp) -> Plan {
+    /// How a snapshot stands, and what ought to exist, as [`Judgement::new`] and [`Judgement::plan`] say it, in less time.
+    pub fn judge(&self, snapshot: &Snapshot, at: Timestamp) -> (Arc<Judgement>, Plan) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // taken out for as long: should judging fail, the next starts from nothing
         let (judgement, drafts) = match last.take() {
             Some((earlier, drafts)) => (earlier.again(snapshot, at), drafts),
             None => (Judgement::new(snapshot, at), PlanCache::default()),
         };
+        let judgement = Arc::new(judgement);
         let (plan, drafts) = plan(&judgement, &self.dns, &drafts);
-        *last = Some((judgement, drafts));
-        plan
+        *last = Some((Arc::clone(&judgement), drafts));
+        (judgement, plan)
+    }
+
+    /// What ought to exist.
+    pub fn plan(&self, snapshot: &Snapshot, at: Timestamp) -> Plan {
+        self.judge(snapshot, at).1
     }
 }
