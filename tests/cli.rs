@@ -904,11 +904,41 @@ fn a_cluster_that_does_not_answer_is_given_up() {
     snapshot!(text);
 }
 
+/// Of a cluster that serves nothing of ours.
+const NOT_FOUND: &str = "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 19\r\n\r\n404 page not found\n";
+
 #[test]
 fn a_cluster_without_the_definitions_is_told_what_it_lacks() {
-    snapshot!(check_cluster(Some(
-        "HTTP/1.1 404 Not Found\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: 19\r\n\r\n404 page not found\n"
-    )));
+    snapshot!(check_cluster(Some(NOT_FOUND)));
+}
+
+#[cfg(unix)]
+#[test]
+fn an_operator_that_can_read_nothing_ends_when_it_is_told_to() {
+    use std::io::BufRead as _;
+    let (_folder, kubeconfig, _port) = server(Some(NOT_FOUND));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_concordat"));
+    command.args(["run", "--health-addr=127.0.0.1:0", "--kubeconfig", &kubeconfig]).env_remove("RUST_LOG");
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.next().is_some_and(|line| line.contains("starting")));
+    // it tries, and waits for kinds that do not come
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let rest = std::thread::spawn(move || lines.collect::<Vec<_>>());
+    let told = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+    assert!(told.unwrap().success());
+    let began = std::time::Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if began.elapsed() > std::time::Duration::from_secs(10) {
+            child.kill().unwrap();
+            panic!("it still runs: {:?}", rest.join().unwrap());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    assert!(status.success(), "{status}");
 }
 
 /// Runs the command under another name, as kubectl runs a plugin.

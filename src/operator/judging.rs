@@ -68,46 +68,55 @@ impl Judgements {
         matches!(&*self.published.borrow(), Published::Judged(_))
     }
 
-    /// A judgement of how things stand from now on.
-    pub(super) async fn fresh(&mut self) -> Result<Arc<Judged>, Broken> {
+    /// Asks for a judgement of how things stand from now on.
+    pub(super) fn ask(&self) -> u64 {
         self.asked.send_modify(|asked| *asked += 1);
-        let asked = *self.asked.borrow();
-        self.first(|judged| judged.asked >= asked).await
+        *self.asked.borrow()
+    }
+
+    /// Waits for what was asked for.
+    pub(super) async fn answer(&self, asked: u64) -> Result<Arc<Judged>, Broken> {
+        first(&mut self.published.clone(), |judged| judged.asked >= asked).await
     }
 
     /// The first that is later than one, whatever becomes of those in between.
-    pub(super) async fn later(&mut self, number: u64) -> Arc<Judged> {
+    pub(super) async fn later(&self, number: u64) -> Arc<Judged> {
         self.sooner_or_later(|judged| judged.number > number).await
     }
 
     /// The first with more news, likewise.
-    pub(super) async fn news(&mut self, news: u64) -> Arc<Judged> {
+    pub(super) async fn news(&self, news: u64) -> Arc<Judged> {
         self.sooner_or_later(|judged| judged.news > news).await
     }
 
-    async fn sooner_or_later(&mut self, is_it: impl Fn(&Judged) -> bool) -> Arc<Judged> {
+    async fn sooner_or_later(&self, is_it: impl Fn(&Judged) -> bool) -> Arc<Judged> {
+        let mut published = self.published.clone();
         loop {
-            if let Ok(judged) = self.first(&is_it).await {
+            if let Ok(judged) = first(&mut published, &is_it).await {
                 return judged;
             }
-            if self.published.changed().await.is_err() {
+            if published.changed().await.is_err() {
                 // nobody judges any more, and that comes when the process ends
                 std::future::pending::<()>().await;
             }
         }
     }
+}
 
-    async fn first(&mut self, is_it: impl Fn(&Judged) -> bool) -> Result<Arc<Judged>, Broken> {
-        let ends = |published: &Published| match published {
-            Published::Nothing => false,
-            Published::Broken => true,
-            Published::Judged(judged) => is_it(judged),
-        };
-        // an error means that nobody judges any more
-        match self.published.wait_for(ends).await.as_deref() {
-            Ok(Published::Judged(judged)) => Ok(Arc::clone(judged)),
-            Ok(Published::Nothing | Published::Broken) | Err(_) => Err(Broken),
-        }
+/// Waits for the first that is it, or until judging fails.
+async fn first(
+    published: &mut signal::Receiver<Published>,
+    is_it: impl Fn(&Judged) -> bool,
+) -> Result<Arc<Judged>, Broken> {
+    let ends = |published: &Published| match published {
+        Published::Nothing => false,
+        Published::Broken => true,
+        Published::Judged(judged) => is_it(judged),
+    };
+    // an error means that nobody judges any more
+    match published.wait_for(ends).await.as_deref() {
+        Ok(Published::Judged(judged)) => Ok(Arc::clone(judged)),
+        Ok(Published::Nothing | Published::Broken) | Err(_) => Err(Broken),
     }
 }
 

@@ -90,9 +90,9 @@ impl Leader {
     /// Carries out one judgement after the other, as long as a term lasts.
     async fn lead(&mut self, term: u64) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let mut number = 0;
+        let mut last = None;
         // of how things stand after all that an earlier leader has written
-        let mut next = self.judgements.fresh().await;
+        let mut next = self.next(term, None, Some(Duration::ZERO)).await;
         while !self.is_over(term) {
             self.heartbeat.turn();
             // how soon there has to be another, whether anything changes or not
@@ -106,7 +106,7 @@ impl Leader {
                     Some(Duration::ZERO)
                 }
                 Ok(judged) => {
-                    number = judged.number;
+                    last = Some(judged.number);
                     let began = Instant::now();
                     let outcome = self.carry_out(term, &judged).await;
                     self.metrics.round(outcome.name(), began.elapsed());
@@ -130,25 +130,30 @@ impl Leader {
                     }
                 }
             };
-            next = self.next(term, number, again).await;
+            next = self.next(term, last, again).await;
         }
     }
 
-    /// The next judgement to carry out: any that is later, or after a while one of how things stand then.
-    async fn next(&mut self, term: u64, number: u64, again: Option<Duration>) -> Result<Arc<Judged>, Broken> {
-        if again == Some(Duration::ZERO) {
-            return self.judgements.fresh().await;
-        }
+    /// The next judgement to carry out: any that is later than the last, or after a while one of how things stand then.
+    async fn next(
+        &mut self,
+        term: u64,
+        last: Option<u64>,
+        again: Option<Duration>,
+    ) -> Result<Arc<Judged>, Broken> {
         let due = again.map(|wait| Moment::now() + wait);
+        let mut asked = None;
         while !self.is_over(term) {
             let Self { judgements, leadership, stopping, heartbeat, .. } = self;
             tokio::select! {
-                () = sleep_until(due.unwrap_or_else(|| Moment::now() + TURN)) => match due {
-                    Some(_) => return judgements.fresh().await,
-                    None => heartbeat.turn(),
-                },
-                judged = judgements.later(number) => return Ok(judged),
+                () = sleep_until(due.unwrap_or_else(Moment::now)), if due.is_some() && asked.is_none() => {
+                    asked = Some(judgements.ask());
+                }
+                judged = judgements.answer(asked.unwrap_or_default()), if asked.is_some() => return judged,
+                judged = judgements.later(last.unwrap_or_default()), if last.is_some() => return Ok(judged),
+                () = sleep(TURN) => heartbeat.turn(),
                 () = leadership.changed() => {}
+                // an error means that nobody is left to say so, which is the same
                 _ = stopping.changed() => {}
             }
         }
