@@ -94,6 +94,9 @@ pub struct ExplainedParty {
     pub needed: Option<String>,
     /// The signature that would do, where one is needed, ready to be applied by an account of its namespace.
     pub signature: Option<AgreementSignature>,
+    /// The purposes that it has to name, where that is not all.
+    #[serde(skip)]
+    pub signs_for: Option<Vec<String>>,
 }
 
 /// A path that is open.
@@ -321,13 +324,13 @@ fn party(
     let roles: BTreeSet<(PartyRole, Option<&str>)> =
         rows.map(|row| (row.role, row.function.as_deref())).collect();
     let needed = Needed::of(model, agreement, org, state);
-    let signature = match &needed {
+    let (signature, signs_for) = match &needed {
         Some(Needed::Signature { purposes, again: _ }) => {
             let mut request = SignatureRequest::new(agreement.reference.clone(), org.to_owned());
             request.purposes.clone_from(purposes);
-            sign::signature(snapshot, &request).ok()
+            (sign::signature(snapshot, &request).ok(), purposes.clone())
         }
-        _ => None,
+        _ => (None, None),
     };
     ExplainedParty {
         org: org.to_owned(),
@@ -343,6 +346,7 @@ fn party(
         terms_hash: state.terms_hash.clone(),
         needed: needed.map(|it| it.text(&agreement.reference, org)),
         signature,
+        signs_for,
     }
 }
 

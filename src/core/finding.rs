@@ -59,6 +59,7 @@ codes! {
     Encrypted "CON016" Error "a file of ours is encrypted";
     IgnoredManifest "CON017" Warning "`.concordatignore` names a file in which our group occurs, and which is read all the same";
     IgnorePattern "CON018" Warning "a line of `.concordatignore` cannot be used";
+    BeingDeleted "CON019" Warning "a file holds an object that is being deleted, and gives no access by it";
 
     OrgNotFound "CON101" Error "no such organisation";
     FunctionNotFound "CON102" Error "the organisation has no such function";

@@ -70,10 +70,11 @@ impl Needed {
                  signed may count again"
             ),
             Self::OneOf => "has two signatures, so that neither counts: delete one".to_owned(),
-            Self::Word => format!(
-                "has said something that cannot be used, and may have withdrawn: fix it; or, to sign, delete it and run {}",
-                command(&None)
-            ),
+            Self::Word => {
+                "has said something that cannot be used, and may have withdrawn: fix it; or delete it and sign again, for no \
+                 more than it covered"
+                    .to_owned()
+            }
             Self::InPart => {
                 "has signed other terms, until a date or for purposes that are gone: read what changed, and sign again for \
                  what is to go on"

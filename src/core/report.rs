@@ -150,7 +150,7 @@ pub fn agreement_status(
     let (superseded_by, superseded_for) = if in_doubt {
         (agreement.remembered.superseded_by.clone(), agreement.remembered.superseded_for.clone())
     } else {
-        (assessment.succession.by.clone(), superseded_for(&assessment.succession))
+        (assessment.succession.shown.clone(), superseded_for(&assessment.succession))
     };
     // a grant stands where its product does
     DataSharingAgreementStatus {
@@ -188,8 +188,10 @@ fn superseded_for(succession: &Succession) -> Vec<SupersededFor> {
 
 /// `signed/needed`: organisations that stand signed, of those that are parties and have not withdrawn.
 fn parties_column(assessment: &Assessment) -> String {
-    let needed = assessment.parties.values().filter(|party| !party.standing.is_out()).count();
-    format!("{}/{needed}", assessment.signed.orgs.len())
+    let needed = || assessment.parties.iter().filter(|(_, party)| !party.standing.is_out());
+    // in an emergency somebody may count for a part of what it has said no to
+    let signed = needed().filter(|(org, _)| assessment.signed.orgs.contains(*org));
+    format!("{}/{}", signed.count(), needed().count())
 }
 
 /// The status of an agreement that cannot be used, from its findings.
@@ -288,7 +290,12 @@ fn joined(findings: &[&&Finding]) -> String {
 }
 
 /// `Valid` and `Ready` of a kind that is read, judged and otherwise left alone.
-pub fn simple_conditions(generation: Option<i64>, deleting: bool, findings: &[&Finding]) -> Vec<Condition> {
+pub fn simple_conditions(
+    kind: &str,
+    generation: Option<i64>,
+    deleting: bool,
+    findings: &[&Finding],
+) -> Vec<Condition> {
     let errors: Vec<&&Finding> = findings.iter().filter(|finding| finding.is_error()).collect();
     let warnings: Vec<&&Finding> = findings.iter().filter(|finding| !finding.is_error()).collect();
     let (status, reason, message) = match errors.first() {
@@ -298,7 +305,12 @@ pub fn simple_conditions(generation: Option<i64>, deleting: bool, findings: &[&F
     };
     let valid = condition(generation, "Valid", status, reason, message.clone());
     let ready = if deleting {
-        let message = "it is being deleted, and opens nothing any more";
+        let message = match kind {
+            "PlaceFootprint" | "PolicyFramework" => {
+                "it is being deleted; until it is gone it counts as before"
+            }
+            _ => "it is being deleted, and opens nothing any more",
+        };
         condition(generation, "Ready", ConditionStatus::False, "Terminating", message)
     } else {
         condition(generation, "Ready", status, reason, message)

@@ -437,7 +437,7 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
         let other = it.meta.name.as_ref();
         other != name && other.is_none_or(|other| !others.contains(other))
     });
-    if let Some(broken) = beside {
+    if let Some(broken) = &beside {
         remarks.push(format!(
             "{} cannot be used, and may be a word of `{party}` too: delete it, or neither counts",
             broken.key()
@@ -452,6 +452,9 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
             "the signature that this replaces could not be used, and may have signed: then a withdrawal is meant, {}",
             again("--withdraw")
         )),
+        (SignatureState::Signed, None) if replaced.is_some() || beside.is_some() => remarks.push(
+            "what it has said already cannot be read: if that was for fewer purposes, or a withdrawal, this widens it".to_owned(),
+        ),
         (SignatureState::Withdrawn, None | Some(SignatureState::Declined)) => remarks.push(format!(
             "what was read holds no signature of `{party}` that could be withdrawn; to say no to what was never \
              signed: {}",

@@ -187,6 +187,42 @@ fn a_successor_that_all_have_signed_closes_the_old_one_also_where_what_it_replac
 }
 
 #[test]
+fn a_successor_that_cannot_have_its_name_may_be_any_that_its_namespace_has_signed() {
+    let called = |meta: Value, signed: &[&str]| {
+        let mut world = broken_successor(signed, &|_| {});
+        world.0.unreadable[0].meta = serde_json::from_value(meta).unwrap();
+        world.now().open()
+    };
+    for meta in [
+        json!({ "namespace": "board", "name": "Care-2" }),
+        json!({ "namespace": "board" }),
+        json!({ "namespace": "board", "generateName": "care-" }),
+    ] {
+        assert_eq!(called(meta.clone(), &EVERYBODY), nothing(), "{meta}");
+        assert_eq!(called(meta, &["ash-practice", "hospital"]), ALL, "not signed by all");
+    }
+    let elsewhere = json!({ "namespace": "hospital", "name": "Care-2" });
+    assert_eq!(called(elsewhere, &EVERYBODY), ALL, "nobody has signed anything there");
+}
+
+#[test]
+fn what_an_agreement_says_of_its_own_end_is_remembered_by_nothing_but_its_spec() {
+    let by = json!({ "namespace": "board", "name": "typo" });
+    let said = World::signed().with("/spec/supersededBy", by);
+    let judged = said.now();
+    assert_eq!((judged.phase(), judged.open()), (Phase::Superseded, nothing()));
+    let plan = judged.0.plan();
+    let status = plan.statuses.iter().find(|it| it.object.name == "care").unwrap();
+    let StatusBody::Agreement(status) = &*status.status else { panic!("it is one of an agreement") };
+    assert_eq!(status.superseded_by, None);
+    // and what objects show is, whatever it says
+    let both = World::signed().followed_and_signed_from(START);
+    let both = both.with("/spec/supersededBy", json!({ "namespace": "board", "name": "typo" }));
+    let shown = both.now().0.assessments.agreements[&care()].succession.shown.clone();
+    assert_eq!(shown, Some(care_2()));
+}
+
+#[test]
 fn who_has_withdrawn_from_a_successor_has_whatever_becomes_of_that_one() {
     let withdrawn = |world: World| {
         let mut signature = world.signature(&care_2(), "ash-practice");

@@ -93,6 +93,34 @@ fn a_signature_that_is_proposed_drops_no_end_that_was_written_down() {
     assert_eq!(proposed(&World::signed().without_signature_of("hospital")), (true, true, false));
 }
 
+#[test]
+fn nobody_is_counted_as_signed_who_is_not_asked() {
+    let delegation = json!([{ "to": "board", "purposes": ["DirectCare"], "until": "2026-12-30T00:00:00Z" }]);
+    let world = emergency(&["ash-practice", "birch-practice", "board"]);
+    let world = world.with_org("hospital", "/spec/delegatedSigning", delegation);
+    let mut no = world.signature(&care(), "hospital");
+    no.spec.state = Some(SignatureState::Withdrawn);
+    no.metadata.namespace = Some("board".to_owned());
+    let plan = world.putting(no).now().0.plan();
+    let found = plan.statuses.iter().find(|it| it.object.name == "care").unwrap();
+    assert_eq!(serde_json::to_value(&found.status).unwrap()["parties"], "3/3");
+}
+
+/// A delegate's word is repeated for the purposes that it covered, too.
+#[test]
+fn sign_again_repeats_what_a_delegate_had_signed_for() {
+    let delegation =
+        json!([{ "to": "board", "purposes": ["DirectCare", "Planning"], "until": "2026-12-30T00:00:00Z" }]);
+    let world = World::signed().with_org("hospital", "/spec/delegatedSigning", delegation);
+    let mut signature = world.signature(&care(), "hospital");
+    signature.metadata.namespace = Some("board".to_owned());
+    signature.spec.purposes = Some(vec!["DirectCare".to_owned()]);
+    let world =
+        world.without_signature_of("hospital").putting(signature).with("/spec/retention/days", json!(31));
+    let needed = world.now().needed("hospital").unwrap();
+    assert!(needed.ends_with("--party hospital --purposes DirectCare"), "{needed}");
+}
+
 /// What would help the hospital to read, and who could do it.
 fn help(world: &World) -> (String, String) {
     let request: AccessRequest = serde_json::from_value(json!({

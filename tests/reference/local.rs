@@ -171,6 +171,8 @@ pub fn reach(model: &Model<'_>, footprint: &str, asked: &Asked<'_>, agreement: &
         && of_recipient
             .iter()
             .filter(|it| places(agreement).any(|place| model.lies_in(it, place)))
+            // a county that is named beside one of its places is no other place
+            .filter(|it| !of_recipient.iter().any(|other| other != *it && model.lies_in(other, it)))
             .all(|it| model.lies_in(it, footprint));
     if around || inside { Reach::Hands } else { Reach::Nothing }
 }

@@ -185,7 +185,8 @@ fn parties_of(
     }
     let paint = printer.stdout_paint();
     heading(printer, "parties");
-    for ExplainedParty { org, roles, standing, purposes, terms_hash, needed, signature } in parties {
+    for ExplainedParty { org, roles, standing, purposes, terms_hash, needed, signature, signs_for } in parties
+    {
         let word = match standing {
             Standing::Signed => paint.green("has signed"),
             Standing::Withdrawn => paint.red("has withdrawn"),
@@ -212,14 +213,14 @@ fn parties_of(
             (Some(signature), _) => {
                 let from = input.as_typed();
                 // who signs again signs for no more than before
-                let again = signature.spec.purposes.as_deref().filter(|_| *standing == Standing::OtherTerms);
-                let again = again.map_or(String::new(), |it| format!(" --purposes {}", it.join(",")));
+                let some =
+                    signs_for.as_ref().map_or(String::new(), |it| format!(" --purposes {}", it.join(",")));
                 let namespace = signature.namespace().unwrap_or_default();
                 line(printer, 4, &format!("it has to sign {terms_hash}"));
                 line(printer, 4, &format!("somebody who may write in namespace `{namespace}` runs"));
                 // one line, so that it can be copied
                 printer.stdout(format!(
-                    "      concordat sign{from} --agreement {agreement} --party {org}{again} | kubectl apply -f -"
+                    "      concordat sign{from} --agreement {agreement} --party {org}{some} | kubectl apply -f -"
                 ));
             }
             (None, Some(needed)) => line(printer, 4, needed),

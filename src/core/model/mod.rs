@@ -174,10 +174,22 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// The purposes that its one signature names, whether it counts or not: what "sign again" repeats.
-    pub fn named(&self) -> Option<&BTreeSet<String>> {
-        match self.words.own.as_slice() {
-            [Word::Said(said)] if said.state == SignatureState::Signed => said.purposes.as_ref(),
+    /// The purposes that it was signed for, whether that counts or not: what "sign again" repeats. None means all.
+    pub fn named(&self) -> Option<BTreeSet<String>> {
+        let Words { own, delegated } = &self.words;
+        match own.as_slice() {
+            [Word::Said(said)] if said.state == SignatureState::Signed => said.purposes.clone(),
+            [] if !delegated.is_empty() => {
+                let signed = delegated.iter().filter_map(|it| match &it.word {
+                    Word::Said(said) if said.state == SignatureState::Signed => Some((it, said)),
+                    Word::Said(_) | Word::Unknown => None,
+                });
+                let covered = signed.flat_map(|(it, said)| {
+                    let may = it.delegations.iter().flat_map(|it| &it.purposes);
+                    may.filter(|code| said.purposes.as_ref().is_none_or(|own| own.contains(*code)))
+                });
+                Some(covered.cloned().collect()).filter(|it: &BTreeSet<String>| !it.is_empty())
+            }
             _ => None,
         }
     }

@@ -186,12 +186,12 @@ fn statuses(judgement: &Judgement, drafts: &PlanCache, findings: &[Finding]) -> 
                     .get(&reference)
                     .map(|policy| policy.text.clone())
                     .or_else(|| looked.remembered.loaded.clone()),
-                conditions: report::simple_conditions(generation, looked.deleting, findings),
+                conditions: report::simple_conditions(&key.kind, generation, looked.deleting, findings),
             })
             .into(),
             _ => StatusBody::Simple(ObjectStatus {
                 observed_generation: generation,
-                conditions: report::simple_conditions(generation, looked.deleting, findings),
+                conditions: report::simple_conditions(&key.kind, generation, looked.deleting, findings),
             })
             .into(),
         };

@@ -129,22 +129,23 @@ impl Bound {
 
 /// Whether a place's forbids bind its own people under an agreement: where the agreement lies in the place, or the place
 /// in the agreement's and the recipient is nowhere else in it. So a charity of five places does not carry each place's
-/// rules everywhere, and naming the county sheds none.
+/// rules everywhere, and naming the county sheds none: neither in the agreement nor beside the place in the recipient.
 fn binds_people(model: &Model, place: &str, agreement: &Agreement, recipient: &str) -> bool {
     let Some(recipient) = model.orgs.get(recipient) else {
         return false;
     };
     let Model { footprints, .. } = model;
+    let named = &recipient.spec.footprints;
+    // a county is no other place than those in it that are named beside it
+    let is_around = |outer: &String| named.iter().any(|it| it != outer && footprints.lies_in(it, outer));
     let in_agreement =
         |inner: &str| Footprints::of_agreement(&agreement.spec).any(|outer| footprints.lies_in(inner, outer));
     footprints.org_lies_in(&recipient.spec, place)
         && (footprints.agreement_lies_in(&agreement.spec, place)
             || in_agreement(place)
-                && recipient
-                    .spec
-                    .footprints
+                && named
                     .iter()
-                    .filter(|inner| in_agreement(inner))
+                    .filter(|inner| in_agreement(inner) && !is_around(inner))
                     .all(|inner| footprints.lies_in(inner, place)))
 }
 

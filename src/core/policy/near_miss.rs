@@ -190,9 +190,10 @@ pub(super) fn closest_agreement(
         .max_by_key(|(_, assessment)| assessment.phase);
     if let Some((reference, assessment)) = both {
         if let Some((org, ended)) = assessment.ended(model, &asked.product.reference, &asked.function) {
-            let wants = format!("a path that is open, or one under `{}`", ended.by());
+            let wants = format!("open, or one under `{}`", ended.by());
             let who = "the parties, in the agreement that replaces it";
-            let mut near_miss = miss("the path", ended.reason(&org), wants, who);
+            let saw = format!("closed, as {}", ended.reason(&org));
+            let mut near_miss = miss("the path", saw, wants, who);
             near_miss.agreement = Some(reference.to_string());
             return near_miss;
         }

@@ -15,8 +15,11 @@ use concordat_api::{ObjectRef, OrgState, PartyRole, SignatureState, Standing, Su
 /// What is left of an agreement after its successors.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Succession {
-    /// The agreement that has replaced it as a whole.
+    /// The agreement that has replaced it as a whole, or of which it says so itself.
     pub by: Option<ObjectRef>,
+    /// The same as objects show it or have shown it, which its status remembers: not what it says itself, which closes as
+    /// long as it stands.
+    pub shown: Option<ObjectRef>,
     /// The Controllers whose flows have ended here, each with the agreement that it has gone over to.
     pub ended: BTreeMap<String, ObjectRef>,
     /// The Controllers that have withdrawn from a successor, each with that one. It closes what they share here, and what
@@ -100,8 +103,7 @@ pub(super) fn succession(
     in_force: &InForce<'_>,
 ) -> Succession {
     let Remembered { superseded_by, superseded_for, loaded: _ } = &old.remembered;
-    let by = old.spec.superseded_by.clone().or_else(|| superseded_by.clone());
-    let mut found = Succession { by, ..Succession::default() };
+    let mut found = Succession { by: superseded_by.clone(), ..Succession::default() };
     for SupersededFor { org, by, withdrawn } in superseded_for {
         if !withdrawn {
             found.ended.insert(org.clone(), by.clone());
@@ -145,6 +147,8 @@ pub(super) fn succession(
             found.by.get_or_insert_with(|| successor.reference.clone());
         }
     }
+    found.shown.clone_from(&found.by);
+    found.by = old.spec.superseded_by.clone().or(found.by);
     found
 }
 

@@ -10,7 +10,9 @@ use super::check::Check;
 use super::{Checked, listed, reference as key};
 use crate::finding::Code;
 use crate::model::{Agreement, Model, Remembered, Successor, Words};
+use crate::names::is_subdomain;
 use crate::policy::Framework;
+use crate::report::agreement_key;
 use crate::snapshot::{Snapshot, Unreadable};
 use concordat_api::{
     DataSharingAgreement, DataSharingAgreementSpec, ObjectRef, OrgState, PartyRole, Purpose, RecipientRef,
@@ -249,7 +251,7 @@ fn replaced_by(
             && !(old.spec.accession && may_have_accession(it))
             && may_supersede(it, own)
             && it.start().is_none_or(|start| start <= now)
-            && all_may_have_signed(&it.reference())
+            && names_of(model, it).iter().any(&all_may_have_signed)
     });
     if let Some(unreadable) = unreadable {
         return Some(format!("{} cannot be read", unreadable.key()));
@@ -262,6 +264,19 @@ fn replaced_by(
             && all_may_have_signed(&it.reference)
     });
     refused.next().map(|it| format!("{KIND} {} cannot be used", it.reference))
+}
+
+/// What an agreement that cannot be read may be called: its name, or where that is none each that signatures of its namespace
+/// give to what is not there.
+fn names_of(model: &Model, unreadable: &Unreadable) -> Vec<ObjectRef> {
+    let own = unreadable.reference();
+    if is_subdomain(&own.name) {
+        return vec![own];
+    }
+    let signed: BTreeSet<&ObjectRef> = model.words.keys().map(|(agreement, _)| agreement).collect();
+    let is_absent =
+        |it: &&ObjectRef| it.namespace == own.namespace && !model.objects.contains_key(&agreement_key(it));
+    signed.into_iter().filter(is_absent).cloned().collect()
 }
 
 /// Whether an agreement that cannot be read may replace another one: what it names may be that one, or its field is

@@ -17,6 +17,11 @@ impl ShapeProblem {
         Self { field: field.into(), code, message: message.into(), help: None }
     }
 
+    /// Whether a field that has to be there is not.
+    pub fn is_missing(&self) -> bool {
+        self.code == Code::InvalidField && self.message.ends_with(" is missing")
+    }
+
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self

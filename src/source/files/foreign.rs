@@ -3,8 +3,12 @@
 
 use std::rc::Rc;
 
+use serde_json::Value;
+
 use super::node::{Content, Node};
 use concordat_api::GROUP;
+use concordat_core::finding::Code;
+use concordat_core::validate::shape;
 
 /// Whether a text that is not YAML is a template of Helm or its kin.
 pub(super) fn is_template(text: &str) -> bool {
@@ -22,6 +26,29 @@ pub(super) fn is_kustomization(file: &str, root: &Node) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     version.starts_with("kustomize.config.k8s.io/")
         || matches!(name, "kustomization.yaml" | "kustomization.yml" | "Kustomization")
+}
+
+/// Whether a kustomization changes objects of a kind.
+pub(super) fn patches(root: &Node, kind: &str) -> bool {
+    const PATCHES: [&str; 4] = ["patches", "patchesStrategicMerge", "patchesJson6902", "replacements"];
+    PATCHES.iter().filter_map(|field| root.get(field)).any(|patch| patch.value().to_string().contains(kind))
+}
+
+/// Whether an agreement that cannot be used may have said that it replaces another one, where its spec does not say so: the
+/// field stands elsewhere, or twice, or under another name, or the text has been cut off.
+pub(super) fn may_hide_a_successor(root: &Node, value: &Value) -> bool {
+    fn is_hidden(node: &Node) -> bool {
+        match &node.content {
+            Content::List(items) => items.iter().any(|item| is_hidden(item)),
+            Content::Map(entries) => entries.iter().any(|(key, value)| {
+                let key = key.text.to_lowercase();
+                key == "<<" || strsim::osa_distance(&key, "supersedes") <= 2 || is_hidden(value)
+            }),
+            Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => false,
+        }
+    }
+    let problems = shape::problems("DataSharingAgreement", value);
+    is_hidden(root) || problems.iter().any(|it| it.code == Code::UnknownField || it.is_missing())
 }
 
 /// Whether a document says something, and not what kind of object it is.

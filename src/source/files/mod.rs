@@ -76,9 +76,28 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
         report.stdin = report.stdin.or(stdin);
     }
     let objects::Loader { mut snapshot, mut findings, objects, skipped, kustomizations, encrypted } = loader;
+    // whatever was not read may hold a no, and nothing is allowed beside it
+    for finding in findings.iter().filter(|it| it.origin.object.is_none() && leaves_out(it.code)) {
+        if !snapshot.unknown_texts.contains(&finding.origin) {
+            snapshot.unknown_texts.push(finding.origin.clone());
+        }
+    }
     placing::place(&mut snapshot);
     finding::sort(&mut findings);
     (snapshot, findings, FilesReport { objects, skipped, kustomizations, encrypted, ..report })
+}
+
+/// Whether a finding about no object says that something was not read at all.
+pub fn leaves_out(code: Code) -> bool {
+    matches!(
+        code,
+        Code::UnreadableFile
+            | Code::InvalidYaml
+            | Code::TooLarge
+            | Code::OtherMeaning
+            | Code::WrappedObject
+            | Code::Encrypted
+    )
 }
 
 /// What one file holds.

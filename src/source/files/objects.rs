@@ -163,6 +163,16 @@ impl Loader {
             Identity::Other(kind) => {
                 if foreign::is_kustomization(within.file, node) {
                     self.kustomizations += 1;
+                    if KINDS.iter().any(|(kind, _)| foreign::patches(node, kind)) {
+                        let origin = source(within.file, node).origin(None, "");
+                        let message =
+                            "Kustomize patches objects of ours here, and what is applied is not what is read";
+                        self.findings.push(
+                            Finding::new(Code::OtherMeaning, origin, message).help(
+                                "render it and check that: `kustomize build FOLDER | concordat check -`",
+                            ),
+                        );
+                    }
                 } else {
                     self.skip(&kind);
                 }
@@ -325,6 +335,12 @@ impl Loader {
         {
             self.snapshot.unknown_texts.push(source.origin(key(kind, &value), ""));
         }
+        if kind == "DataSharingAgreement" && foreign::may_hide_a_successor(node, &value) {
+            // a field that says nothing may have named any
+            if let Some(spec) = value.get_mut("spec").and_then(Value::as_object_mut) {
+                spec.entry("supersedes").or_insert(Value::Null);
+            }
+        }
         let spec = Unreadable::legible(value.get("spec").cloned().unwrap_or_default());
         self.snapshot.unreadable.push(Unreadable { kind: kind.to_owned(), meta, error, spec, source });
     }
@@ -368,6 +384,16 @@ impl Loader {
         if let Some(error) = self.findings.iter().skip(before).find(|finding| finding.is_error()) {
             let error = error.message.clone();
             return self.hold(node, kind, namespaced, error, source);
+        }
+        if value.pointer("/metadata").is_some_and(|meta| meta.get(DELETED).is_some_and(|it| !it.is_null())) {
+            let message =
+                "the object is being deleted: by it nothing is opened, and a signature signs nothing";
+            let origin = source.origin(key.clone(), &format!("metadata.{DELETED}"));
+            self.findings.push(
+                Finding::new(Code::BeingDeleted, origin, message).help(
+                    "take the field out if it is to count: from what is applied the API server drops it",
+                ),
+            );
         }
         if let (Some(status), Some(fields)) = (status, value.as_object_mut()) {
             fields.insert("status".to_owned(), status);

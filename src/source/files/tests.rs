@@ -538,3 +538,75 @@ fn a_request_beside_an_object_is_no_part_that_was_cut_off() {
     let (_, findings, _) = read_text(format!("{PLACE}\n---\nspec: {{tier: Place}}\n"));
     assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::OtherMeaning]);
 }
+
+#[test]
+fn a_manifest_that_is_passed_over_for_its_ending_is_held_and_what_only_shows_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).unwrap();
+        let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
+        fs::remove_file(folder.path().join(name)).unwrap();
+        (findings.iter().map(|it| it.code).collect::<Vec<_>>(), snapshot.unknown_texts.len())
+    };
+    let json = r#"{ "apiVersion": "concordat.dev/v1alpha1", "kind": "AgreementSignature" }"#;
+    for (name, text) in [
+        ("a.txt", PLACE),
+        ("a.yaml.bak", PLACE),
+        ("a", PLACE),
+        ("a.yaml.j2", PLACE),
+        ("a.tpl", PLACE),
+        ("a.gotmpl", PLACE),
+        ("a.kyaml", json),
+        ("a.jsonc", json),
+    ] {
+        assert_eq!(file(name, text), (vec![Code::OtherMeaning], 1), "{name}");
+    }
+    for name in ["README.md", "a.rs", "a.py"] {
+        assert_eq!(file(name, PLACE), (vec![], 0), "{name}");
+    }
+    let patch = "resources: [a.yaml]\npatches: [{target: {kind: DataSharingAgreement}, patch: \"spec: {suspend: true}\"}]\n";
+    assert_eq!(file("kustomization.yaml", patch), (vec![Code::OtherMeaning], 1));
+    assert_eq!(file("kustomization.yaml", "resources: [a.yaml]\nnamePrefix: a-\n"), (vec![], 0));
+}
+
+#[test]
+fn what_is_not_there_to_be_read_may_hold_anything() {
+    let (snapshot, findings, _) = read(&[std::path::PathBuf::from("nowhere")]);
+    assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::UnreadableFile]);
+    assert_eq!(snapshot.unknown_texts.len(), 1);
+}
+
+#[test]
+fn an_object_that_is_being_deleted_is_told_of() {
+    let deleted =
+        PLACE.replace("{name: chorley}", "{name: chorley, deletionTimestamp: \"2026-01-01T00:00:00Z\"}");
+    let (snapshot, findings, _) = read_text(deleted);
+    assert_eq!(findings.iter().map(|it| it.code).collect::<Vec<_>>(), [Code::BeingDeleted]);
+    assert_eq!(snapshot.footprints.len(), 1);
+}
+
+#[test]
+fn a_broken_agreement_that_may_have_said_what_it_replaces_says_that_it_may_replace_any() {
+    let agreement = |spec: &str| {
+        let meta = "metadata: {namespace: board, name: care}";
+        let (snapshot, _, _) = read_text(format!(
+            "apiVersion: concordat.dev/v1alpha1\nkind: DataSharingAgreement\n{meta}\n{spec}\n"
+        ));
+        let [unreadable] = snapshot.unreadable.as_slice() else {
+            panic!("{spec}: {:?}", snapshot.unreadable)
+        };
+        unreadable.spec.get("supersedes").cloned()
+    };
+    let other = "{namespace: board, name: old}";
+    for spec in [
+        format!("spec: {{title: x, replaces: {other}}}"),
+        format!("spec: {{title: x, outcomeMeasures: [{{supersedes: {other}}}]}}"),
+        format!("spec: {{title: x, supersedes: {other}, supersedes: {other}}}"),
+        format!("spec: {{title: x}}\nsupersedes: {other}"),
+        format!("x: &m {{supersedes: {other}}}\nspec: {{title: x, <<: *m}}"),
+    ] {
+        assert_eq!(agreement(&spec), Some(serde_json::Value::Null), "{spec}");
+    }
+    let named = agreement(&format!("spec: {{title: 7, supersedes: {other}}}"));
+    assert_eq!(named, Some(serde_json::json!({ "namespace": "board", "name": "old" })));
+}

@@ -176,17 +176,44 @@ pub(super) fn unreadable(name: &str, error: &io::Error) -> Finding {
     Finding::new(Code::UnreadableFile, file(name), message).help(help)
 }
 
-/// Whether a file that kubectl passes over for its ending holds a manifest of ours, as an editor or a download leaves one
-/// behind.
+/// Whether a file that kubectl passes over for its ending holds a manifest of ours: as an editor or a download leaves one
+/// behind, as a template, or under another name for YAML and JSON. Documents and sources show manifests, and hold none.
 fn is_put_aside(path: &Path) -> bool {
-    const ASIDE: [&str; 9] = ["", "txt", "text", "bak", "old", "orig", "save", "swp", "yaml~"];
+    const SHOW: [&str; 24] = [
+        "adoc",
+        "c",
+        "cc",
+        "cedar",
+        "cedarschema",
+        "cpp",
+        "go",
+        "htm",
+        "html",
+        "java",
+        "js",
+        "kt",
+        "log",
+        "lua",
+        "md",
+        "markdown",
+        "mdx",
+        "py",
+        "rb",
+        "rs",
+        "rst",
+        "sh",
+        "snap",
+        "ts",
+    ];
     const MOST: u64 = 1 << 20;
     let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    if !ASIDE.contains(&ending) || fs::metadata(path).map_or(true, |it| it.len() > MOST) {
+    if SHOW.contains(&ending) || fs::metadata(path).map_or(true, |it| it.len() > MOST) {
         return false;
     }
     let is_ours = |line: &str| {
-        line.strip_prefix("apiVersion:")
+        line.trim_start_matches(['-', ' ', '\t', '{', '"', '\''])
+            .strip_prefix("apiVersion")
+            .and_then(|rest| rest.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':'))
             .is_some_and(|version| version.trim_start_matches([' ', '"', '\'']).starts_with(GROUP))
     };
     fs::read_to_string(path).is_ok_and(|text| text.lines().any(is_ours))
