@@ -222,4 +222,17 @@ fn an_earlier_text_forbids_until_the_new_one_loads() {
     let judgement = Judgement::new(&snapshot, at());
     assert!(!judgement.model.policies[&reference].rules.is_empty());
     assert_eq!(judgement.model.policies_in_doubt.len(), 1);
+    // and where it bound, whatever place the new one names
+    let before = judgement.model.policies[&reference].footprints.clone();
+    let mut elsewhere = snapshot.footprints[0].clone();
+    elsewhere.object.metadata.name = Some("elsewhere".to_owned());
+    for namespaces in [vec![], vec![reference.namespace.clone()]] {
+        elsewhere.object.spec.policy_namespaces = namespaces;
+        let mut moved = snapshot.clone();
+        moved.footprints.push(elsewhere.clone());
+        self::policy(&mut moved).spec.footprint = "elsewhere".to_owned();
+        let judgement = Judgement::new(&moved, at());
+        let kept = &judgement.model.policies[&reference];
+        assert!(before.iter().all(|place| kept.footprints.contains(place)), "{:?}", kept.footprints);
+    }
 }

@@ -292,19 +292,9 @@ impl<'s> Loading<'s> {
         let (key, spec) = (sourced.key(), &sourced.object.spec);
         let accepted = model.accepted(&key);
         let reference = ObjectRef { namespace: key.namespace.unwrap_or_default(), name: key.name };
-        let footprints = footprints(model, &reference.namespace, Some(&spec.footprint));
-        if footprints.is_empty() {
-            return;
-        }
-        let policy = |text: &str, rules: Vec<LocalRule>, permits_disabled: Option<String>| LocalPolicy {
-            reference: reference.clone(),
-            footprints: footprints.clone(),
-            rules,
-            text: text.to_owned(),
-            permits_disabled,
-            tests: spec.tests.clone(),
-        };
+        let named = footprints(model, &reference.namespace, Some(&spec.footprint));
         match parse(&spec.cedar) {
+            Ok(_) if named.is_empty() => {}
             Ok(text) => {
                 let mut permits_disabled = permits_disabled(in_use, sourced, &text, now, findings);
                 if !accepted {
@@ -313,20 +303,33 @@ impl<'s> Loading<'s> {
                 if permits_disabled.is_none() {
                     self.whole.insert(reference.clone(), sourced);
                 }
-                let rules = rules(&reference, &text, permits_disabled.is_none());
-                self.add(policy(&spec.cedar, rules, permits_disabled));
+                self.add(LocalPolicy {
+                    rules: rules(&reference, &text, permits_disabled.is_none()),
+                    reference,
+                    footprints: named,
+                    text: spec.cedar.clone(),
+                    permits_disabled,
+                    tests: spec.tests.clone(),
+                });
             }
             Err(Unloadable { problems, may_forbid }) => {
-                findings.extend(problems.into_iter().map(|problem| text_finding(sourced, problem)));
-                if let Some((text, earlier)) = earlier_text(sourced) {
-                    let why = Some("a later text cannot be loaded".to_owned());
+                if !named.is_empty() {
+                    findings.extend(problems.into_iter().map(|problem| text_finding(sourced, problem)));
+                }
+                // where the earlier text bound is not remembered, and may have been each place that it could be for
+                let earlier = footprints(model, &reference.namespace, None);
+                if let Some((text, kept)) = earlier_text(sourced).filter(|_| !earlier.is_empty()) {
                     self.add(LocalPolicy {
+                        reference: reference.clone(),
+                        footprints: earlier,
+                        rules: rules(&reference, &kept, false),
+                        text: text.to_owned(),
+                        permits_disabled: Some("a later text cannot be loaded".to_owned()),
                         tests: Vec::new(),
-                        ..policy(text, rules(&reference, &earlier, false), why)
                     });
                 }
                 if may_forbid {
-                    self.doubt(reference, footprints);
+                    self.doubt(reference, named);
                 }
             }
         }

@@ -285,8 +285,9 @@ pub fn read_request(path: &PathBuf) -> Result<ReadRequest, Vec<Finding>> {
         problems.iter().map(|problem| objects::finding(&entry.name, problem, None)).collect();
     findings.extend(shape::problems(concordat_api::POLICY_TEST_KIND, &test).into_iter().map(|problem| {
         let field = problem.field.strip_prefix(WITHIN).unwrap_or(&problem.field).trim_start_matches('.');
-        let mut finding = Finding::new(problem.code, source.origin(None, field), problem.message);
-        finding.help = problem.help;
+        let own = |text: String| text.replace(&format!("{WITHIN}."), "");
+        let mut finding = Finding::new(problem.code, source.origin(None, field), own(problem.message));
+        finding.help = problem.help.map(own);
         finding
     }));
     if findings.is_empty() {
