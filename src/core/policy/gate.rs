@@ -18,7 +18,7 @@ use super::entities::{DataFlags, Value, flag, long, moment, text};
 use super::exceptions::{About, Lifts};
 use super::framework::{Framework, RuleSet};
 use super::names;
-use crate::model::{Agreement, Model, Product};
+use crate::model::{Agreement, FunctionRef, Model, Product};
 use concordat_api::{FrameworkRef, OrgState, Party, PartyRole, Purpose};
 
 /// One question of the agreement gate. With `accession` it is asked for some controllers' products, which hold the same.
@@ -260,6 +260,8 @@ pub(super) struct Members<'a> {
     orgs: BTreeSet<&'a str>,
     /// What the products of each purpose that count hold, by controller: with `accession`, those of members that are in.
     held: Vec<BTreeMap<&'a str, DataFlags>>,
+    /// The functions that receive for each purpose.
+    receivers: Vec<BTreeSet<FunctionRef>>,
 }
 
 impl<'a> Members<'a> {
@@ -289,8 +291,10 @@ impl<'a> Members<'a> {
             }
             held
         };
-        let held = agreement.spec.purposes.iter().map(held_for).collect();
-        Self { model, agreement, framework, now, orgs, held }
+        let purposes = agreement.spec.purposes.iter();
+        let receivers = purposes.clone().map(|purpose| agreement.recipients(purpose, &model.orgs)).collect();
+        let held = purposes.map(held_for).collect();
+        Self { model, agreement, framework, now, orgs, held, receivers }
     }
 
     /// Without those that are out.
@@ -304,19 +308,20 @@ impl<'a> Members<'a> {
     /// The questions about each party and each row.
     pub(super) fn of_parties(&self) -> Vec<GateQuestion> {
         let mut questions = Vec::new();
-        for org in &self.orgs {
-            let rows = self.rows().filter(|(_, row)| row.org == *org);
-            let held = rows.map(|(_, row)| self.held_by(row)).reduce(|mut all, held| {
-                for (controller, flags) in held {
-                    all.entry(controller).or_default().add(flags);
-                }
-                all
-            });
+        let mut by_org: BTreeMap<&str, BTreeMap<&str, DataFlags>> =
+            self.orgs.iter().map(|org| (*org, BTreeMap::new())).collect();
+        for (_, row) in self.rows() {
+            let all = by_org.entry(row.org.as_str()).or_default();
+            for (controller, flags) in self.held_by(row) {
+                all.entry(controller).or_default().add(flags);
+            }
+        }
+        for (org, held) in by_org {
             let anybody = Stated::of(None, DataFlags::default(), None, DataFlags::default());
-            for (controllers, data) in self.apart(held.unwrap_or_default()) {
+            for (controllers, data) in self.apart(held) {
                 questions.push(GateQuestion {
                     kind: Kind::Of(Asked::Party),
-                    org: Some((*org).to_owned()),
+                    org: Some(org.to_owned()),
                     row: None,
                     purpose: None,
                     controllers,
@@ -417,12 +422,13 @@ impl<'a> Members<'a> {
     /// The products that a row controls or receives, by controller; a Processor's are all.
     fn held_by(&self, row: &Party) -> BTreeMap<&'a str, DataFlags> {
         let mut all: BTreeMap<&str, DataFlags> = BTreeMap::new();
-        for (purpose, held) in self.agreement.spec.purposes.iter().zip(&self.held) {
+        let function = row.function.clone().unwrap_or_default();
+        let first = FunctionRef { org: row.org.clone(), function };
+        for (held, receivers) in self.held.iter().zip(&self.receivers) {
+            // the first from there on: of the row's function, or of any where it names none
             let receives = || {
-                self.agreement.recipients(purpose, &self.model.orgs).into_iter().any(|recipient| {
-                    recipient.org == row.org
-                        && row.function.as_ref().is_none_or(|function| *function == recipient.function)
-                })
+                let found = receivers.range(&first..).next().filter(|it| it.org == row.org);
+                found.is_some_and(|it| row.function.as_ref().is_none_or(|own| *own == it.function))
             };
             match row.role {
                 PartyRole::Controller => {
