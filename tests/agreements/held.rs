@@ -21,10 +21,7 @@ const START: &str = "2026-11-01T00:00:00Z";
 
 /// In an emergency, so that nothing but a no of the hospital's closes what it receives.
 fn emergency() -> World {
-    World::written()
-        .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
-        .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
-        .signed_by(&["ash-practice", "birch-practice"])
+    World::emergency().signed_by(&["ash-practice", "birch-practice"])
 }
 
 fn without_the_hospital() -> [String; 2] {
@@ -374,10 +371,7 @@ fn in_an_emergency_nobody_waits_for_a_recipient_and_what_one_has_said_is_told() 
     };
     let world = emergency();
     assert!(world.now().open().len() == ALL.len() && waits(&world).is_empty(), "{:?}", waits(&world));
-    let controller = World::written()
-        .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
-        .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
-        .signed_by(&["ash-practice"]);
+    let controller = World::emergency().signed_by(&["ash-practice"]);
     assert_eq!(waits(&controller), ["birch-practice"]);
     assert_eq!(waits(&unread(of_hospital(&world, &|_| {}))), ["hospital"], "it may have said no");
 }

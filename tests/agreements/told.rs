@@ -1,6 +1,6 @@
 //! What is told of parties: what they have said, what is still asked of them, and why a path is closed.
 
-use concordat_api::{AccessRequest, SignatureEnd, SignatureState};
+use concordat_api::{SignatureEnd, SignatureState};
 use concordat_core::endings::endings;
 use concordat_core::evaluate::Judgement;
 use concordat_core::explain::explain;
@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 use super::world::{EVERYBODY, NOW, World, care, care_2, moment};
 
 fn emergency(signed_by: &[&str]) -> World {
-    World::written()
-        .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
-        .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
-        .signed_by(signed_by)
+    World::emergency().signed_by(signed_by)
 }
 
 /// The status and message of the condition `Signed`.
@@ -66,11 +63,10 @@ fn a_path_that_is_closed_by_what_was_signed_is_not_said_to_be_unsigned() {
     assert_eq!(closed(&other, "hospital"), ["`hospital` has signed other terms"]);
 }
 
-fn ending(mut world: World, on: &str) -> World {
+fn ending(world: World, on: &str) -> World {
     let mut signature = world.signature(&care(), "hospital");
     signature.spec.ends = vec![SignatureEnd { purpose: None, on: moment(on) }];
-    world = world.putting(signature);
-    world
+    world.putting(signature)
 }
 
 #[test]
@@ -123,16 +119,7 @@ fn sign_again_repeats_what_a_delegate_had_signed_for() {
 
 /// What would help the hospital to read, and who could do it.
 fn help(world: &World) -> (String, String) {
-    let request: AccessRequest = serde_json::from_value(json!({
-        "subject": { "type": "OrgFunction", "id": "hospital/emergency" },
-        "action": { "name": "readRecord" },
-        "resource": { "type": "DataProduct", "id": "ash-practice/record" },
-        "context": {
-            "purpose": "DirectCare", "roles": ["Clinician"], "legitimateRelationship": true, "region": "GB",
-        },
-    }))
-    .unwrap();
-    let near = world.now().0.explain(&request).answer.context.near_miss.unwrap();
+    let near = world.now().near_miss();
     (near.saw, near.who)
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use concordat_api::{AgreementSignature, ObjectRef, Phase, SignatureState};
+use concordat_api::{AccessRequest, AgreementSignature, NearMiss, ObjectRef, Phase, SignatureState};
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{Code, Finding};
 use concordat_core::shared::Shared;
@@ -76,6 +76,13 @@ impl World {
     /// Nobody has signed.
     pub fn written() -> Self {
         Self(WRITTEN.clone())
+    }
+
+    /// An emergency, which nobody has signed.
+    pub fn emergency() -> Self {
+        Self::written()
+            .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))
+            .with("/spec/term/start", json!("2026-11-20T00:00:00Z"))
     }
 
     /// Everybody has signed.
@@ -236,6 +243,22 @@ impl Judged {
     pub fn told(&self, code: Code) -> String {
         let found = self.0.findings.iter().find(|finding| finding.code == code).unwrap();
         format!("{}; {}", found.message, found.help.as_deref().unwrap_or_default())
+    }
+
+    /// What would help the hospital to read a record in an emergency department, which is denied.
+    pub fn near_miss(&self) -> NearMiss {
+        let request: AccessRequest = serde_json::from_value(json!({
+            "subject": { "type": "OrgFunction", "id": "hospital/emergency" },
+            "action": { "name": "readRecord" },
+            "resource": { "type": "DataProduct", "id": "ash-practice/record" },
+            "context": {
+                "purpose": "DirectCare", "roles": ["Clinician"], "legitimateRelationship": true, "region": "GB",
+            },
+        }))
+        .unwrap();
+        let answer = self.0.explain(&request).answer;
+        assert!(!answer.decision);
+        answer.context.near_miss.unwrap()
     }
 
     /// What the status says that a party still has to do.
