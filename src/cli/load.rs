@@ -74,15 +74,10 @@ fn notes(report: &FilesReport) -> Vec<String> {
     .collect()
 }
 
-/// Whether a finding says that something was not read at all.
-fn is_left_out(finding: &Finding) -> bool {
-    finding.origin.object.is_none() && files::leaves_out(finding.code)
-}
-
 impl Loaded {
     /// Whether something was not read at all, so that what is found may be wrong and what is not found there.
     pub(super) fn is_partial(&self) -> bool {
-        self.findings.iter().any(is_left_out)
+        self.findings.iter().any(files::is_left_out)
     }
 
     /// Whether there is nothing to judge, and nothing wrong to speak of instead. Says so.
@@ -111,7 +106,7 @@ impl Loaded {
     /// Shows errors in the files on stderr, and reminds of `check` where the core has found more.
     pub(super) fn report_errors(&mut self, judged: &[Finding], printer: &mut Printer) {
         let paint = printer.stderr_paint();
-        let is_told = |finding: &&Finding| finding.is_error() || is_left_out(finding);
+        let is_told = |finding: &&Finding| finding.is_error() || files::is_left_out(finding);
         let broken: Vec<&Finding> = self.findings.iter().filter(is_told).collect();
         if !broken.is_empty() {
             let text = report::render(&broken, &mut self.texts, paint, printer.width());

@@ -168,7 +168,7 @@ impl Judging {
             let (wait, at_the_end) = match self.judge(number, &mut news, cause).await {
                 Ok(None) => (LOOK_AGAIN, Cause::Look),
                 Ok(Some(judged)) => {
-                    if number == 1 || matches!(&*self.published.borrow(), Published::Nothing) {
+                    if matches!(&*self.published.borrow(), Published::Nothing) {
                         info!(agreements = judged.judgement.model.agreements.len(), "every kind is read");
                     }
                     let wait = until(judged.plan.next);

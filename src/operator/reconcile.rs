@@ -4,6 +4,7 @@
 //! Judging goes on beside it. As soon as there is a judgement with news the writes stop, and once they have come back the
 //! newest is carried out, its closings first. So a withdrawal does not wait for the end of a long round of openings.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -162,7 +163,7 @@ impl Leader {
 
     /// Whether another replica may lead by now, or the operator ends.
     fn is_over(&self, term: u64) -> bool {
-        *self.stopping.borrow() || self.leadership.term() != Some(term)
+        is_over(&self.stopping, &self.leadership, term)
     }
 
     /// Carries one judgement out, and says so in the statuses, unless one with news is there first.
@@ -184,18 +185,17 @@ impl Leader {
         let Judged { plan, observed, .. } = &**judged;
         let superseded = AtomicBool::new(false);
         // a judgement of an earlier term is void: another replica may have led in between
-        let is_over = || *stopping.borrow() || leadership.term() != Some(term);
-        let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over();
+        let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over(stopping, leadership, term);
         let work = async {
             let failures = executor.carry_out(&steps, observed, heartbeat, is_cut_short).await;
             // what was refused has no effect to wait for: the next try waits for its back-off
             let done = || steps.iter().filter(|step| !failures.contains_key(&step.object()));
             // what has been written is there before anybody says so
             let mut wrote = done().next().is_some();
-            let mut seen = observed.clone();
+            let mut seen = Cow::Borrowed(observed);
             if wrote && come_back(changes, is_cut_short).await {
                 let (policies, grants) = stores.effects();
-                seen = seen.with_effects(policies, grants);
+                seen = Cow::Owned(observed.clone().with_effects(policies, grants));
                 // what is gone may let go of more
                 wrote = done().any(Step::takes_away);
             }
@@ -236,6 +236,10 @@ impl Outcome {
             Self::CutShort => "cut short",
         }
     }
+}
+
+fn is_over(stopping: &signal::Receiver<bool>, leadership: &Leadership, term: u64) -> bool {
+    *stopping.borrow() || leadership.term() != Some(term)
 }
 
 /// The writes between what ought to be and what is; none where that has failed, which is said.

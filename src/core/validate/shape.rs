@@ -261,8 +261,7 @@ fn structural(error: &jsonschema::ValidationError<'_>) -> ShapeProblem {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
             let missing = if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") };
-            ShapeProblem::new(Code::InvalidField, missing.clone(), format!("`{missing}` is missing"))
-                .help(format!("add `{name}`, which is required here"))
+            ShapeProblem::missing(missing).help(format!("add `{name}`, which is required here"))
         }
         ValidationErrorKind::Enum { options } => {
             let options: Vec<&str> =

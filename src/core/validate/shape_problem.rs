@@ -10,16 +10,19 @@ pub struct ShapeProblem {
     pub code: Code,
     pub message: String,
     pub help: Option<String>,
+    /// Whether it is that a field is not there.
+    pub is_missing: bool,
 }
 
 impl ShapeProblem {
     pub(super) fn new(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { field: field.into(), code, message: message.into(), help: None }
+        Self { field: field.into(), code, message: message.into(), help: None, is_missing: false }
     }
 
-    /// Whether a field that has to be there is not.
-    pub fn is_missing(&self) -> bool {
-        self.code == Code::InvalidField && self.message.ends_with(" is missing")
+    /// A field that has to be there is not.
+    pub(super) fn missing(field: String) -> Self {
+        let message = format!("`{field}` is missing");
+        Self { is_missing: true, ..Self::new(Code::InvalidField, field, message) }
     }
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {

@@ -281,20 +281,11 @@ fn uncounted(
         for sourced in used.iter().filter(|it| it.object.spec.terms_hash != terms_hash) {
             // "sign again" never widens what was signed
             let spec = &sourced.object.spec;
-            let is_listed = |code: &&String| {
-                let mut purposes = listed.iter().flat_map(|it| &it.purposes);
-                purposes.any(|purpose| purpose.code == **code)
-            };
-            let named = spec.purposes.as_ref().map(|named| named.iter().filter(is_listed).cloned());
-            let named: Option<Vec<String>> = named.map(Iterator::collect);
-            let is_plain = spec.ends.is_empty() && named.as_ref().is_none_or(|named| !named.is_empty());
-            let help = if is_plain {
-                let command = sign::command(agreement, party, named.as_deref());
+            let help = if spec.ends.is_empty() {
+                let command = sign::command(agreement, party, spec.purposes.as_deref());
                 format!("{first}: `{command}` (the hash of the terms is {terms_hash})")
             } else {
-                format!(
-                    "{first} for what is to go on: it had signed until a date, or for purposes that are gone"
-                )
+                format!("{first} for what is to go on: it had signed until a date")
             };
             let mut check = Check::new(sourced);
             check

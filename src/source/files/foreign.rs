@@ -48,7 +48,7 @@ pub(super) fn may_hide_a_successor(root: &Node, value: &Value) -> bool {
         }
     }
     let problems = shape::problems("DataSharingAgreement", value);
-    is_hidden(root) || problems.iter().any(|it| it.code == Code::UnknownField || it.is_missing())
+    is_hidden(root) || problems.iter().any(|it| it.code == Code::UnknownField || it.is_missing)
 }
 
 /// Whether a document says something, and not what kind of object it is.

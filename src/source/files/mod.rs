@@ -77,7 +77,7 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
     }
     let objects::Loader { mut snapshot, mut findings, objects, skipped, kustomizations, encrypted } = loader;
     // whatever was not read may hold a no, and nothing is allowed beside it
-    for finding in findings.iter().filter(|it| it.origin.object.is_none() && leaves_out(it.code)) {
+    for finding in findings.iter().filter(|it| is_left_out(it)) {
         if !snapshot.unknown_texts.contains(&finding.origin) {
             snapshot.unknown_texts.push(finding.origin.clone());
         }
@@ -87,17 +87,18 @@ pub fn read(paths: &[PathBuf]) -> (Snapshot, Vec<Finding>, FilesReport) {
     (snapshot, findings, FilesReport { objects, skipped, kustomizations, encrypted, ..report })
 }
 
-/// Whether a finding about no object says that something was not read at all.
-pub fn leaves_out(code: Code) -> bool {
-    matches!(
-        code,
-        Code::UnreadableFile
-            | Code::InvalidYaml
-            | Code::TooLarge
-            | Code::OtherMeaning
-            | Code::WrappedObject
-            | Code::Encrypted
-    )
+/// Whether a finding says that something was not read at all, so that not even the object is known.
+pub fn is_left_out(finding: &Finding) -> bool {
+    finding.origin.object.is_none()
+        && matches!(
+            finding.code,
+            Code::UnreadableFile
+                | Code::InvalidYaml
+                | Code::TooLarge
+                | Code::OtherMeaning
+                | Code::WrappedObject
+                | Code::Encrypted
+        )
 }
 
 /// What one file holds.
@@ -157,7 +158,6 @@ fn file(entry: &walk::Entry) -> File {
             return file;
         }
         let origin = walk::file(&entry.name);
-        file.loader.snapshot.unknown_texts.push(origin.clone());
         let message = "kubectl passes over this file of the folder: its ending is in capitals";
         file.loader.findings.push(
             Finding::new(Code::OtherMeaning, origin, message)
@@ -188,7 +188,6 @@ fn file(entry: &walk::Entry) -> File {
         for root in kindless.filter(|it| !foreign::is_request(it)) {
             let (line, column) = root.at;
             let origin = Origin { line: Some(line), column: Some(column), ..walk::file(&entry.name) };
-            file.loader.snapshot.unknown_texts.push(origin.clone());
             file.loader.findings.push(
                 Finding::new(Code::OtherMeaning, origin, NO_KIND_HERE).help(
                     "if it belongs to the object above, take out the line `---` or `...` between them; else move it to a \
