@@ -33,7 +33,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::networking::v1::{NetworkPolicy, NetworkPolicySpec};
-use kube::api::{DeleteParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use support::world::{SOON, World, connect};
@@ -367,28 +367,62 @@ struct HouseRule<'w> {
 
 impl<'w> HouseRule<'w> {
     fn no_deletes_in(world: &'w World, namespace: &str) -> Self {
-        let name = format!("{namespace}.no-deletes.example");
+        let api: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), namespace);
+        let policy =
+            world.policies().into_iter().find(|it| it.namespace().as_deref() == Some(namespace)).unwrap();
+        let is_refused = || {
+            let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+            world.block(api.delete(&policy.name_any(), &dry)).is_err()
+        };
         let rule = json!({"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["networkpolicies"]});
+        let there = format!("request.namespace == '{namespace}'");
+        Self::new(
+            world,
+            &format!("{namespace}.no-deletes.example"),
+            (&rule, &there, "nobody deletes a network policy here"),
+            is_refused,
+        )
+    }
+
+    /// Nobody writes the status of the world's own agreement.
+    fn no_status(world: &'w World) -> Self {
+        let ObjectRef { namespace, name } = world.agreement();
+        let api: Api<DataSharingAgreement> = Api::namespaced(world.client.clone(), &namespace);
+        let is_refused = || {
+            let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+            let touched = json!({"status": {"grants": 77}});
+            world.block(api.patch_status(&name, &dry, &Patch::Merge(touched))).is_err()
+        };
+        let rule = json!({"apiGroups": ["concordat.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["datasharingagreements/status"]});
+        let there = format!("request.namespace == '{namespace}' && request.name == '{name}'");
+        Self::new(
+            world,
+            &format!("{namespace}.no-status.example"),
+            (&rule, &there, "nobody writes this status"),
+            is_refused,
+        )
+    }
+
+    fn new(
+        world: &'w World,
+        name: &str,
+        (rule, there, message): (&Value, &str, &str),
+        is_refused: impl Fn() -> bool,
+    ) -> Self {
         world.apply::<ValidatingAdmissionPolicy>(json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
             "spec": {
                 "failurePolicy": "Fail", "matchConstraints": {"resourceRules": [rule]},
-                "matchConditions": [{"name": "there", "expression": format!("request.namespace == '{namespace}'")}],
-                "validations": [{"expression": "false", "message": "nobody deletes a network policy here"}],
+                "matchConditions": [{"name": "there", "expression": there}],
+                "validations": [{"expression": "false", "message": message}],
             },
         }));
         world.apply::<ValidatingAdmissionPolicyBinding>(json!({
             "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
             "spec": {"policyName": name, "validationActions": ["Deny"]},
         }));
-        let api: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), namespace);
-        let policy =
-            world.policies().into_iter().find(|it| it.namespace().as_deref() == Some(namespace)).unwrap();
-        world.until("the rule is in effect", || {
-            let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
-            world.block(api.delete(&policy.name_any(), &dry)).is_err()
-        });
-        Self { world, name }
+        world.until("the rule is in effect", is_refused);
+        Self { world, name: name.to_owned() }
     }
 }
 
@@ -442,6 +476,32 @@ fn deleting_the_agreement_closes_first_and_then_lets_it_go() {
     });
     assert_eq!(world.parts(), BTreeMap::from([("isolation".to_owned(), 3)]));
     assert_eq!(world.grants(), []);
+}
+
+#[test]
+fn what_has_replaced_an_agreement_goes_only_when_that_is_written_down() {
+    let world = open("remembers");
+    let (council, old) = (world.ns("council"), world.agreement());
+    let new = ObjectRef { name: "sharing-2".to_owned(), ..old.clone() };
+    let rule = HouseRule::no_status(&world);
+    world.apply_manifest(&world.successor());
+    world.signatures_of_successor().iter().for_each(|it| world.apply_manifest(it));
+    // what replaces opens nothing before it is written down
+    world.until("the old one is closed", || world.grants().is_empty());
+    let is_held = || {
+        let found = world.get::<DataSharingAgreement>(&council, &new.name);
+        found.is_some_and(|it| it.finalizers().contains(&"concordat.dev/grants".to_owned()))
+    };
+    world.until("the new one is held", is_held);
+    world.delete::<DataSharingAgreement>(&council, &new.name);
+    std::thread::sleep(SILENCE);
+    assert!(is_held(), "it goes, and nothing would show any more that it was there");
+    assert_eq!(world.grants(), []);
+    drop(rule);
+    world.until("the new one is gone", || world.get::<DataSharingAgreement>(&council, &new.name).is_none());
+    world.phase(Phase::Superseded);
+    assert_eq!(world.get_agreement().status.and_then(|it| it.superseded_by), Some(new));
+    world.closed();
 }
 
 #[test]

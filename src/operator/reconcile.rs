@@ -196,8 +196,8 @@ impl Leader {
             if wrote && come_back(changes, is_cut_short).await {
                 let (policies, grants) = stores.effects();
                 seen = Cow::Owned(observed.clone().with_effects(policies, grants));
-                // what is gone may let go of more
-                wrote = done().any(Step::takes_away);
+                // what is gone or written down may let go of more
+                wrote = done().any(Step::may_release);
             }
             if is_cut_short() {
                 return Outcome::CutShort;

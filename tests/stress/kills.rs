@@ -1,6 +1,6 @@
 //! An operator that is killed: after each of its writes, one by one, before it learns of it; and started again.
 
-use concordat_api::{DataProduct, DataSharingAgreement, ObjectRef, PartnerOrg};
+use concordat_api::{DataProduct, DataSharingAgreement, PartnerOrg};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use kube::api::DeleteParams;
@@ -90,8 +90,8 @@ fn scenarios() -> Vec<Scenario<'static>> {
         scenario("the team is Managed no longer", everything(), move |world| egress(world, "Unmanaged")),
         scenario("the team is Managed again", everything(), move |world| egress(world, "Managed")),
         scenario("another agreement takes its place", everything(), |world| {
-            world.apply_manifest(&successor(world));
-            for signature in signatures_of_successor(world) {
+            world.apply_manifest(&world.successor());
+            for signature in world.signatures_of_successor() {
                 world.apply_manifest(&signature);
             }
         }),
@@ -118,7 +118,7 @@ fn scenarios() -> Vec<Scenario<'static>> {
             world.namespace(&name);
         }),
         scenario("the charity signs in it", everything(), |world| {
-            for signature in signatures_of_successor(world) {
+            for signature in world.signatures_of_successor() {
                 world.apply_manifest(&signature);
             }
         }),
@@ -131,26 +131,6 @@ fn scenarios() -> Vec<Scenario<'static>> {
             }
         })),
     ]
-}
-
-/// The same terms in an agreement that takes the place of the world's own.
-pub fn successor(world: &World) -> Value {
-    let mut successor = json!(world.get_agreement());
-    let number = successor["spec"]["reference"].as_str().unwrap().to_owned();
-    successor["apiVersion"] = json!("concordat.dev/v1alpha1");
-    successor["kind"] = json!("DataSharingAgreement");
-    successor["metadata"] = json!({"namespace": world.ns("council"), "name": "sharing-2"});
-    // no world's own has so low a number
-    successor["spec"]["reference"] = json!(format!("{}000", &number[..number.len() - 5]));
-    successor["spec"]["supersedes"] = json!(world.agreement());
-    successor.as_object_mut().unwrap().remove("status");
-    successor
-}
-
-fn signatures_of_successor(world: &World) -> Vec<Value> {
-    let snapshot = world.snapshot();
-    let agreement = ObjectRef { namespace: world.ns("council"), name: "sharing-2".to_owned() };
-    ["council", "pcn", "charity"].map(|of| world.signature_on(&snapshot, &agreement, of, false)).to_vec()
 }
 
 #[test]

@@ -14,7 +14,6 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomRe
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams};
 
-use super::kills::successor;
 use super::lists::{rich, rich_whole};
 use super::*;
 
@@ -298,7 +297,7 @@ fn an_agreement_that_cannot_be_read_is_told_of_and_may_have_taken_anothers_place
         world.sign_all();
     });
     let lax = Lax::begin(&world);
-    let readable = successor(&world);
+    let readable = world.successor();
     let mut all = world.manifests(json!({}));
     all.retain(|it| it["kind"] != "DataSharingAgreement");
     all.extend([json!(world.get_agreement()), readable.clone()]);

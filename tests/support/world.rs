@@ -306,6 +306,26 @@ impl World {
         signature
     }
 
+    /// The same terms in an agreement that takes the place of the world's own.
+    pub fn successor(&self) -> Value {
+        let mut successor = json!(self.get_agreement());
+        let number = successor["spec"]["reference"].as_str().unwrap().to_owned();
+        successor["apiVersion"] = json!("concordat.dev/v1alpha1");
+        successor["kind"] = json!("DataSharingAgreement");
+        successor["metadata"] = json!({"namespace": self.ns("council"), "name": "sharing-2"});
+        // no world's own has so low a number
+        successor["spec"]["reference"] = json!(format!("{}000", &number[..number.len() - 5]));
+        successor["spec"]["supersedes"] = json!(self.agreement());
+        successor.as_object_mut().unwrap().remove("status");
+        successor
+    }
+
+    pub fn signatures_of_successor(&self) -> Vec<Value> {
+        let snapshot = self.snapshot();
+        let agreement = ObjectRef { namespace: self.ns("council"), name: "sharing-2".to_owned() };
+        ["council", "pcn", "charity"].map(|of| self.signature_on(&snapshot, &agreement, of, false)).to_vec()
+    }
+
     /// Manifests as a source of files would give them.
     pub fn snapshot_of(&self, manifests: &[Value]) -> Snapshot {
         fn of<K: Resource<DynamicType = ()> + DeserializeOwned>(manifests: &[Value]) -> Vec<Sourced<K>> {

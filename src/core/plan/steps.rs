@@ -9,7 +9,8 @@
 //!    A policy of which some flows go and some come is first cut down to the flows that stay. One that a finalizer
 //!    would keep alive is emptied before it is deleted: an object that is held by a finalizer gives no access.
 //! 3. **Revoke**: delete the grants behind them, and write those that grant less than they did.
-//! 4. **Hold**: put the finalizer on agreements, before anything stands that would have to be taken away.
+//! 4. **Hold**: put the finalizer on agreements, before anything stands that would have to be taken away, and on those that
+//!    have replaced others, until that is remembered.
 //! 5. **Remember**: write into the status of an agreement what has replaced it, before anything opens under that one: what
 //!    is signed may be gone a moment later, and the fact stays.
 //! 6. **Grant**: write the grants, which own the ingress policies beside them.
@@ -20,7 +21,7 @@
 //!    more than absence from the plan: a function whose organisation has become invalid or unreadable, and so has
 //!    left the plan, stays isolated.
 //! 9. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing stands
-//!    that names them.
+//!    that names them, and what they have replaced is remembered.
 //! 10. **Report**: write the statuses ([`report`]), knowing what failed.
 //!
 //! Closing waits for nothing. What opens names in [`Step::after`] the isolation, the finalizer, the memory and the grant that
@@ -107,14 +108,12 @@ impl Step {
         }
     }
 
-    /// Whether something is gone afterwards.
-    pub fn takes_away(&self) -> bool {
+    /// Whether an agreement may be let go of afterwards: something is gone, or written down.
+    pub fn may_release(&self) -> bool {
         match &self.act {
             Act::Delete { .. } | Act::Unlabel { .. } => true,
-            Act::ApplyPolicy { .. }
-            | Act::ApplyGrant(_)
-            | Act::SetFinalizers { .. }
-            | Act::SetStatus { .. } => false,
+            Act::SetStatus { .. } => self.stage == Stage::Remember,
+            Act::ApplyPolicy { .. } | Act::ApplyGrant(_) | Act::SetFinalizers { .. } => false,
         }
     }
 
@@ -130,13 +129,14 @@ pub fn steps(plan: &Plan, observed: &Observed) -> Vec<Step> {
     isolate(&wanted, observed, &mut steps);
     close(&wanted, observed, &mut steps);
     revoke(&wanted, observed, &mut steps);
-    hold(plan, &wanted, observed, &mut steps);
-    remember(plan, observed, &mut steps);
+    let memories = memories(plan, observed);
+    hold(plan, &wanted, observed, &memories, &mut steps);
+    remember(memories, &mut steps);
     let dependencies = Dependencies::on(&steps);
     grant(&wanted, observed, &dependencies, &mut steps);
     open(&wanted, observed, &dependencies, &mut steps);
     retire(&wanted, observed, &dependencies, &mut steps);
-    release(plan, &wanted, observed, &mut steps);
+    release(plan, &wanted, observed, &dependencies, &mut steps);
     steps
 }
 
@@ -361,14 +361,15 @@ struct Dependencies {
     functions: BTreeMap<String, BTreeSet<ObjectKey>>,
     /// Agreements that are getting the finalizer, by `namespace/name`.
     held: BTreeMap<String, ObjectKey>,
-    /// Agreements into whose statuses it is being written that another has replaced them, by that one's `namespace/name`.
-    replaced: BTreeMap<String, BTreeSet<ObjectKey>>,
+    /// Agreements into whose statuses it is being written what another has taken from them, by that one's `namespace/name`.
+    remembered: BTreeMap<String, BTreeSet<ObjectKey>>,
 }
 
 impl Dependencies {
     fn on(steps: &[Step]) -> Self {
         let (products, functions) = (BTreeMap::new(), BTreeMap::new());
-        let mut dependencies = Self { products, functions, held: BTreeMap::new(), replaced: BTreeMap::new() };
+        let mut dependencies =
+            Self { products, functions, held: BTreeMap::new(), remembered: BTreeMap::new() };
         for step in steps {
             match (&step.act, step.stage) {
                 (Act::ApplyPolicy { policy, .. }, Stage::Isolate) => {
@@ -384,9 +385,8 @@ impl Dependencies {
                     dependencies.held.insert(agreement.to_string(), step.object());
                 }
                 (Act::SetStatus { status: StatusBody::Agreement(status), .. }, Stage::Remember) => {
-                    let over = status.superseded_for.iter().filter(|it| !it.withdrawn).map(|it| &it.by);
-                    for by in status.superseded_by.iter().chain(over) {
-                        dependencies.replaced.entry(by.to_string()).or_default().insert(step.object());
+                    for by in successors(status) {
+                        dependencies.remembered.entry(by.to_string()).or_default().insert(step.object());
                     }
                 }
                 _ => {}
@@ -407,8 +407,8 @@ impl Dependencies {
         let function = self.functions.get(&object.namespace().unwrap_or_default());
         let agreement = annotations.get(AGREEMENT);
         let held = agreement.and_then(|agreement| self.held.get(agreement));
-        let replaced = agreement.and_then(|agreement| self.replaced.get(agreement));
-        products.chain(function).chain(replaced).flatten().chain(held).cloned().collect()
+        let remembered = agreement.and_then(|agreement| self.remembered.get(agreement));
+        products.chain(function).chain(remembered).flatten().chain(held).cloned().collect()
     }
 
     /// The isolation that is being written in a namespace.
@@ -418,10 +418,21 @@ impl Dependencies {
     }
 }
 
-/// Writes what has replaced an agreement into its status, and nothing else of it yet.
-fn remember(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
-    let held: BTreeSet<ObjectKey> =
-        steps.iter().filter(|step| step.stage == Stage::Hold).map(Step::object).collect();
+/// The agreements that have taken something from the one with this status.
+fn successors(status: &DataSharingAgreementStatus) -> impl Iterator<Item = &ObjectRef> {
+    status.superseded_by.iter().chain(status.superseded_for.iter().map(|it| &it.by))
+}
+
+/// What has replaced an agreement and its status does not say yet: that status, and nothing else of it changed.
+struct Memory {
+    object: ObjectKey,
+    uid: Option<String>,
+    status: Box<DataSharingAgreementStatus>,
+    was: Option<StatusBody>,
+}
+
+fn memories(plan: &Plan, observed: &Observed) -> Vec<Memory> {
+    let mut memories = Vec::new();
     for PlannedStatus { object, status } in &plan.statuses {
         let (StatusBody::Agreement(planned), Some(present)) = (&**status, observed.statuses.get(object))
         else {
@@ -444,14 +455,23 @@ fn remember(plan: &Plan, observed: &Observed, steps: &mut Vec<Step>) {
         let mut status = known;
         status.superseded_by = planned.superseded_by.clone().or(status.superseded_by);
         status.superseded_for.extend(more);
-        let act = Act::SetStatus {
+        memories.push(Memory {
             object: object.clone(),
             uid: present.uid.clone(),
-            status: StatusBody::Agreement(Box::new(status)),
+            status: Box::new(status),
             was: present.status.clone(),
-        };
+        });
+    }
+    memories
+}
+
+fn remember(memories: Vec<Memory>, steps: &mut Vec<Step>) {
+    let held: BTreeSet<ObjectKey> =
+        steps.iter().filter(|step| step.stage == Stage::Hold).map(Step::object).collect();
+    for Memory { object, uid, status, was } in memories {
         // one object has one outcome in a round
-        let after = held.get(object).cloned().into_iter().collect();
+        let after = held.get(&object).cloned().into_iter().collect();
+        let act = Act::SetStatus { object, uid, status: StatusBody::Agreement(status), was };
         steps.push(Step { stage: Stage::Remember, act, after });
     }
 }
@@ -556,8 +576,10 @@ fn revoke(wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
     }
 }
 
-fn hold(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
-    for at in plan.finalizers.iter().filter(|at| !wanted.recreated.contains(&at.to_string())) {
+fn hold(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, memories: &[Memory], steps: &mut Vec<Step>) {
+    let opens = plan.finalizers.iter().filter(|at| !wanted.recreated.contains(&at.to_string()));
+    let replaces = memories.iter().flat_map(|it| successors(&it.status));
+    for at in opens.chain(replaces).collect::<BTreeSet<_>>() {
         let Some(present) = observed.agreements.get(at) else {
             continue;
         };
@@ -692,7 +714,13 @@ fn left(isolation: &NetworkPolicy, wanted: &Wanted<'_>, observed: &Observed) -> 
     }
 }
 
-fn release(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Vec<Step>) {
+fn release(
+    plan: &Plan,
+    wanted: &Wanted<'_>,
+    observed: &Observed,
+    dependencies: &Dependencies,
+    steps: &mut Vec<Step>,
+) {
     // what somebody else's finalizer holds, and lets nothing through, is closed
     let policies = observed.policies.values().filter(|it| !is_closed_for_good(it));
     let policies = policies.filter_map(|it| it.annotations().get(AGREEMENT).cloned());
@@ -702,7 +730,8 @@ fn release(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, steps: &mut Ve
         let holds = present.finalizers.iter().any(|it| it == FINALIZER);
         let name = at.to_string();
         let needed = plan.finalizers.contains(at) && !present.deleting && !wanted.recreated.contains(&name);
-        if !holds || needed || named.contains(&name) {
+        let is_remembered = !dependencies.remembered.contains_key(&name);
+        if !holds || needed || named.contains(&name) || !is_remembered {
             continue;
         }
         let finalizers = present.finalizers.iter().filter(|it| *it != FINALIZER).cloned().collect();

@@ -783,3 +783,46 @@ fn what_an_agreement_replaces_is_written_down_before_anything_opens_under_it() {
     let found = steps(&plan, &observed);
     assert!(found.iter().all(|step| step.stage != Stage::Remember && !step.after.contains(&old)));
 }
+
+#[test]
+fn what_has_replaced_an_agreement_is_kept_until_that_is_remembered() {
+    let old = ObjectKey::new("DataSharingAgreement", Some("council"), "old");
+    let status = |for_one: bool, by: Option<ObjectRef>| {
+        let mut status = DataSharingAgreementStatus::default();
+        if for_one {
+            let one = |by| SupersededFor { org: "council".to_owned(), by, withdrawn: true };
+            status.superseded_for.extend(by.map(one));
+        } else {
+            status.superseded_by = by;
+        }
+        StatusBody::Agreement(Box::new(status))
+    };
+    for for_one in [false, true] {
+        // in force no more: it opens nothing, and needs no finalizer for that
+        let mut plan = closed_plan();
+        plan.statuses
+            .push(PlannedStatus { object: old.clone(), status: status(for_one, Some(bins())).into() });
+        let mut observed = bare();
+        let known = |by: Option<ObjectRef>| ObservedStatus {
+            uid: Some("uid-old".to_owned()),
+            generation: Some(1),
+            status: Some(status(for_one, by)),
+        };
+        observed.statuses.insert(old.clone(), known(None));
+        let finalizers = |found: Vec<Step>| -> Vec<(Stage, Vec<String>)> {
+            let set = found.into_iter().filter_map(|step| match step.act {
+                Act::SetFinalizers { finalizers, .. } => Some((step.stage, finalizers)),
+                _ => None,
+            });
+            set.collect()
+        };
+        let held = vec![FINALIZER.to_owned()];
+        assert_eq!(finalizers(steps(&plan, &observed)), [(Stage::Hold, held.clone())]);
+        // somebody deletes it, and the status is still refused
+        let present = observed.agreements.get_mut(&bins()).unwrap();
+        (present.finalizers, present.deleting) = (held, true);
+        assert_eq!(finalizers(steps(&plan, &observed)), []);
+        observed.statuses.insert(old.clone(), known(Some(bins())));
+        assert_eq!(finalizers(steps(&plan, &observed)), [(Stage::Release, vec![])]);
+    }
+}
