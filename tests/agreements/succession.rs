@@ -25,6 +25,17 @@ fn with_state(mut world: World, party: &str, state: SignatureState) -> World {
     world
 }
 
+/// The signature of a party on the successor is being deleted, and a finalizer keeps it.
+fn unsigning(mut world: World, party: &str) -> World {
+    let found = world
+        .0
+        .signatures
+        .iter_mut()
+        .find(|it| it.object.spec.agreement == care_2() && it.object.spec.party == party);
+    set(&mut found.unwrap().object, "/metadata/deletionTimestamp", json!("2026-11-21T00:00:00Z"));
+    world
+}
+
 /// Flows of the old agreement alone.
 fn old_flows(judged: &Judged) -> usize {
     judged.0.assessments.agreements[&care()].flows.len()
@@ -59,6 +70,16 @@ fn nothing_that_becomes_of_the_successor_revives_the_old_one() {
                 );
                 it
             }),
+        ),
+        ("a controller's signature is being deleted", Box::new(|it| unsigning(it, "birch-practice"))),
+        ("a recipient's signature is being deleted", Box::new(|it| unsigning(it, "hospital"))),
+        (
+            "all signatures are being deleted",
+            Box::new(|it| EVERYBODY.iter().fold(it, |it, party| unsigning(it, party))),
+        ),
+        (
+            "its terms have changed and a signature is being deleted",
+            Box::new(|it| unsigning(it.with_next("/spec/title", json!("Care, and more")), "birch-practice")),
         ),
         ("its footprint is unknown", Box::new(|it| it.with_next("/spec/footprint", json!("nowhere")))),
         (

@@ -110,7 +110,8 @@ impl<'a> Judged<'a> {
         if self.model.as_signed {
             return true;
         }
-        self.at < review
+        !policy.deleted
+            && self.at < review
             && review <= limit
             && policy.spec.tests.iter().all(|test| {
                 let signed = Model { as_signed: true, ..Model::new(self.model.world, &self.model.framework) };

@@ -261,10 +261,8 @@ fn no_field_of_an_object_that_keeps_something_closed_opens_it_when_it_is_broken(
         let world = World::new(name, manifests, requests, generated.at, number % 2 == 0);
         // what would be open if the object had not been written is where it shows whether a broken one counts as none
         let closes = |index: usize| {
-            // question 24: what a successor was is not known any more where what it rests on cannot be used
             let kind = manifests[index]["kind"].as_str().unwrap();
-            let rests_on = ["PartnerOrg", "DataProduct", "PlaceFootprint", "FrameworkException"];
-            if rests_on.contains(&kind) && has_successors(manifests) {
+            if RESTS_ON.contains(&kind) && has_successors(manifests) {
                 return false;
             }
             let mut fewer = manifests.clone();
@@ -278,6 +276,36 @@ fn no_field_of_an_object_that_keeps_something_closed_opens_it_when_it_is_broken(
     assert!(closing > 10, "{closing}");
     breaking.done();
 }
+
+/// Somebody has deleted it, and a finalizer keeps it: neither its going nor what it said opens anything.
+#[test]
+fn an_object_that_is_being_deleted_opens_nothing() {
+    let (mut tried, mut wrong) = (0, Vec::new());
+    for (number, case) in cases(60).enumerate() {
+        let Case { generated, manifests, requests, .. } = &case;
+        let is_folder = number % 2 == 0;
+        let world =
+            World::new(format!("seed {}", generated.seed), manifests, requests, generated.at, is_folder);
+        for (index, object) in manifests.iter().enumerate() {
+            // question 24
+            let kind = object["kind"].as_str().unwrap();
+            if RESTS_ON.contains(&kind) && has_successors(manifests) {
+                continue;
+            }
+            let mut changed = manifests.clone();
+            changed[index]["metadata"]["deletionTimestamp"] = json!(generated.at);
+            changed[index]["metadata"]["finalizers"] = json!(["example.org/keep"]);
+            tried += 1;
+            if let Some(opened) = world.opened(&changed) {
+                wrong.push(format!("{} {is_folder}: {} opened {opened}", world.name, name(object)));
+            }
+        }
+    }
+    assert!(wrong.is_empty() && tried > 500, "{} of {tried}:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// What a successor rests on, so that it is not known any more what it was where one of these cannot be used (question 24).
+const RESTS_ON: [&str; 4] = ["PartnerOrg", "DataProduct", "PlaceFootprint", "FrameworkException"];
 
 #[test]
 fn an_object_of_which_nothing_can_be_read_and_one_that_is_there_twice_open_nothing() {

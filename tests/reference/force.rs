@@ -82,7 +82,10 @@ impl<'a> Model<'a> {
         let orgs: BTreeSet<&str> = agreement.spec.parties.iter().map(|it| it.org.as_str()).collect();
         let mut standings = Standings::new();
         for org in orgs {
-            let mut standing = self.standing(agreement, org, at);
+            let mut standing = match view {
+                View::Now => self.standing(agreement, org, at),
+                View::Past => self.standing_then(agreement, org, at),
+            };
             if view == View::Past && (standing.kind == Kind::Withdrawn || standing.doubt) {
                 standing.kind = Kind::Signed;
                 standing.purposes = agreement.spec.purposes.iter().map(|it| it.code.clone()).collect();

@@ -109,7 +109,16 @@ pub fn generate(seed: u64, national: &National) -> Generated {
             random.pick(&["PartnerOrg care", "PartnerOrg birch", "DataProduct notes", "DataProduct bins"]);
         manifests.retain(|it| format!("{} {}", text(&it["kind"]), text(&it["metadata"]["name"])) != lost);
     }
-    let signatures = signatures(random, &mut manifests, national);
+    let mut signatures = signatures(random, &mut manifests, national);
+    if random.chance(12) {
+        // half of the time what somebody has said of an agreement
+        let going = if random.chance(50) { &mut signatures } else { &mut manifests };
+        if !going.is_empty() {
+            let index = random.below(going.len());
+            going[index]["metadata"]["deletionTimestamp"] = json!(days(-1));
+            going[index]["metadata"]["finalizers"] = json!(["example.org/keep"]);
+        }
+    }
     manifests.extend(signatures);
     let at = if random.chance(70) { middle() } else { beside_a_date(random, &manifests) };
     Generated { seed, at, manifests, rules }

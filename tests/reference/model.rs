@@ -35,7 +35,11 @@ impl<'a> Model<'a> {
             footprints: BTreeMap::new(),
             orgs: BTreeMap::new(),
             products: BTreeMap::new(),
-            framework: world.frameworks.first().map_or_else(|| built_in.clone(), |it| it.spec.clone()),
+            framework: world
+                .frameworks
+                .iter()
+                .find(|it| !it.deleted)
+                .map_or_else(|| built_in.clone(), |it| it.spec.clone()),
             invalid: BTreeSet::new(),
             as_signed: false,
         };
@@ -47,10 +51,10 @@ impl<'a> Model<'a> {
     }
 
     fn find_footprints(&mut self) {
-        let all: BTreeMap<&str, &Object<Footprint>> =
-            self.world.footprints.iter().map(|it| (it.key.name.as_str(), it)).collect();
+        let standing = self.world.footprints.iter().filter(|it| !it.deleted);
+        let all: BTreeMap<&str, &Object<Footprint>> = standing.map(|it| (it.key.name.as_str(), it)).collect();
         for (name, footprint) in &all {
-            if !footprint.deleted && reaches_only_what_is(&all, name, &mut vec![]) {
+            if reaches_only_what_is(&all, name, &mut vec![]) {
                 self.footprints.insert(name, footprint);
             }
         }
@@ -84,7 +88,7 @@ impl<'a> Model<'a> {
 
     fn find_products(&mut self) {
         let by_key: BTreeMap<&Ref, &Object<Product>> =
-            self.world.products.iter().map(|it| (&it.key, it)).collect();
+            self.world.products.iter().filter(|it| !it.deleted).map(|it| (&it.key, it)).collect();
         for product in &self.world.products {
             let spec = &product.spec;
             let flags_agree = (!spec.confidential_patient_info || spec.special_category)

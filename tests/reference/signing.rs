@@ -74,18 +74,32 @@ enum Delegates {
     AsTheyWere,
 }
 
+/// Whether a signature that is being deleted is asked for what it says or for what it once said.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Deleted {
+    /// It signs nothing, and its no is still one.
+    Going,
+    /// That it had signed is a fact.
+    AsItWas,
+}
+
 /// What a delegate may speak for.
 type Limit = BTreeSet<String>;
 
 impl Model<'_> {
     /// How an organisation stands in an agreement, by today's signatures as they count at a moment.
     pub fn standing(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
-        self.standing_by(agreement, org, at, Delegates::Active)
+        self.standing_by(agreement, org, at, (Delegates::Active, Deleted::Going))
+    }
+
+    /// How it stood, by signatures that are being deleted too.
+    pub fn standing_then(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
+        self.standing_by(agreement, org, at, (Delegates::Active, Deleted::AsItWas))
     }
 
     /// How it stood, if delegates that are not active now were.
     pub fn standing_once(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
-        self.standing_by(agreement, org, at, Delegates::AsTheyWere)
+        self.standing_by(agreement, org, at, (Delegates::AsTheyWere, Deleted::AsItWas))
     }
 
     /// Whether it has signed by a delegate that is not active any more, since when is not known.
@@ -100,7 +114,7 @@ impl Model<'_> {
         agreement: &Object<Agreement>,
         org: &str,
         at: Timestamp,
-        which: Delegates,
+        (which, deleted): (Delegates, Deleted),
     ) -> Standing {
         let spec = &agreement.spec;
         if !spec.parties.iter().any(|it| it.org == org) {
@@ -123,7 +137,8 @@ impl Model<'_> {
             ([], []) => Standing::new(Kind::NotSigned),
             ([Some(own)], _) => {
                 let standing = stands(&own.spec, &codes, at);
-                self.counted(agreement, org, standing, assumed)
+                let is_going = own.deleted && deleted == Deleted::Going;
+                self.counted(agreement, org, standing, is_going, assumed)
             }
             (own, _) if !own.is_empty() => Standing::doubt(own.iter(), &codes, at),
             ([], delegates) if assumed => {
@@ -143,20 +158,26 @@ impl Model<'_> {
             }
             ([], [(Some(said), limit)]) => {
                 let standing = stands(&said.spec, &codes.intersection(limit).cloned().collect(), at);
-                self.counted(agreement, org, standing, false)
+                let is_going = said.deleted && deleted == Deleted::Going;
+                self.counted(agreement, org, standing, is_going, false)
             }
             (_, delegates) => Standing::doubt(delegates.iter().map(|(said, _)| said), &codes, at),
         }
     }
 
-    /// A signature counts on the current terms alone, unless it is a no or the party is assumed to have signed.
+    /// A signature counts on the current terms alone, and while it is not being deleted, unless it is a no or the party is
+    /// assumed to have signed.
     fn counted(
         &self,
         agreement: &Object<Agreement>,
         org: &str,
         standing: Standing,
+        is_going: bool,
         assumed: bool,
     ) -> Standing {
+        if standing.kind == Kind::Signed && is_going && !assumed {
+            return Standing::new(Kind::NotSigned);
+        }
         let current = || terms::hash(agreement, org, &|it| self.products.get(it).map(|it| (*it).clone()));
         if standing.kind != Kind::Signed || assumed || standing.hash == current() {
             return standing;
@@ -172,11 +193,8 @@ impl Model<'_> {
         at: Timestamp,
         which: Delegates,
     ) -> (Vec<Said<'_>>, Vec<(Said<'_>, Limit)>) {
-        let whole = self
-            .world
-            .signatures
-            .iter()
-            .filter(|it| !it.deleted && it.spec.agreement == *agreement && it.spec.party == org);
+        let whole =
+            self.world.signatures.iter().filter(|it| it.spec.agreement == *agreement && it.spec.party == org);
         let whole = whole.map(|it| (it.key.namespace.as_str(), is_whole(&it.spec).then_some(it)));
         let broken = self.world.broken.iter().filter(|it| may_be_about(it, agreement, org));
         let broken = broken.map(|it| (it.key.namespace.as_str(), None));
@@ -218,9 +236,9 @@ impl Model<'_> {
         let Some(party) = self.orgs.get(org) else { return };
         let about = |it: &&Object<Signature>| it.spec.agreement == agreement.key && it.spec.party == org;
         let whole = self.world.signatures.iter().filter(about).filter(|it| is_whole(&it.spec));
-        let whole = whole.map(|it| (&it.key.namespace, it.deleted, Some(&it.spec)));
+        let whole = whole.map(|it| (&it.key.namespace, Some(&it.spec)));
         let broken = self.world.broken.iter().filter(|it| may_be_about(it, &agreement.key, org));
-        for (namespace, deleted, said) in whole.chain(broken.map(|it| (&it.key.namespace, false, None))) {
+        for (namespace, said) in whole.chain(broken.map(|it| (&it.key.namespace, None))) {
             let to = |it: &str| {
                 let home = self.world.orgs.iter().find(|org| org.key.name == it);
                 home.is_some_and(|org| org.spec.home_namespace == *namespace)
@@ -236,7 +254,7 @@ impl Model<'_> {
                 .iter()
                 .filter(|it| to(&it.to))
                 .filter(in_its_time)
-                .partition(|it| at < it.until && self.is_active(&it.to, at) && !deleted);
+                .partition(|it| at < it.until && self.is_active(&it.to, at));
             if valid.is_empty() {
                 let limit: Limit = lapsed.iter().flat_map(|it| it.purposes.iter().cloned()).collect();
                 let kept = said.map(|it| stands(it, codes, at).purposes).unwrap_or_default();

@@ -113,7 +113,7 @@ impl Model<'_> {
     ) {
         let was = self.in_old(old, controllers, at);
         let signed: BTreeSet<&str> =
-            was.iter().copied().filter(|it| self.standing(new, it, at).has_signed()).collect();
+            was.iter().copied().filter(|it| self.standing_then(new, it, at).has_signed()).collect();
         let apart = old.spec.accession && new.spec.accession;
         let is_lost = self.invalid.contains(&new.key) || self.lacks_something(new);
         if is_lost || self.terms_have_changed(old, new, &was, at) {
@@ -162,7 +162,7 @@ impl Model<'_> {
 
     /// Whether an organisation has signed other terms than today's, or by a delegate that is not active any more.
     fn has_changed_for(&self, new: &Object<Agreement>, org: &str, at: Timestamp) -> bool {
-        self.standing(new, org, at).kind == Kind::OtherTerms || self.rests_on_inactive(new, org, at)
+        self.standing_then(new, org, at).kind == Kind::OtherTerms || self.rests_on_inactive(new, org, at)
     }
 
     /// Whether an organisation or product is not there, or cannot be used.
@@ -234,8 +234,13 @@ impl Model<'_> {
         found.closed.extend(withdrawn.map(|it| (*it).to_owned()));
         if old.spec.accession && accession {
             found.ended_for.extend(signed.iter().map(|it| (*it).to_owned()));
-        } else if !was.is_empty() && was == signed {
-            found.held = true;
+        } else {
+            // whoever has said no to the old one has no say; who has not signed it yet may have signed this one
+            let carries_on = |org: &str| self.orgs.get(org).is_some_and(|it| !is_over(&it.spec, now));
+            let left =
+                controllers.iter().filter(|it| carries_on(it) && !self.standing(old, it, now).is_out());
+            let left: Vec<&&str> = left.collect();
+            found.held |= !left.is_empty() && left.iter().all(|it| said(it).0);
         }
     }
 

@@ -38,8 +38,16 @@ pub struct Said {
     /// The purposes that it covers; none means all.
     pub purposes: Option<BTreeSet<String>>,
     pub ends: Vec<SignatureEnd>,
-    /// Whether the object is being deleted: it signs nothing any more, and still says no to what it said no to.
+    /// Whether the object is being deleted: it signs nothing any more, and still says no to what it said no to. That it had
+    /// signed is a fact.
     pub leaving: bool,
+}
+
+/// Whether what is being deleted is asked for what it says or for what it once said.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tense {
+    Present,
+    Past,
 }
 
 /// One signature object by a delegate.
@@ -108,10 +116,19 @@ impl Voice {
 impl Words {
     /// What it comes to at `at`, for an agreement with these purposes and these current terms.
     pub fn at(&self, at: Timestamp, all: &BTreeSet<String>, terms_hash: &str) -> Voice {
+        self.heard(at, all, terms_hash, Tense::Present)
+    }
+
+    /// What it came to at `at`: the same, but a signature that is being deleted had signed.
+    pub fn was_at(&self, at: Timestamp, all: &BTreeSet<String>, terms_hash: &str) -> Voice {
+        self.heard(at, all, terms_hash, Tense::Past)
+    }
+
+    fn heard(&self, at: Timestamp, all: &BTreeSet<String>, terms_hash: &str, tense: Tense) -> Voice {
         let Self { own, delegated } = self;
         match own.as_slice() {
-            [] => delegates(delegated, at, all, terms_hash),
-            [Word::Said(said)] => said.at(at, all, all, terms_hash),
+            [] => delegates(delegated, at, all, terms_hash, tense),
+            [Word::Said(said)] => said.heard(at, all, all, terms_hash, tense),
             [Word::Unknown] => Voice::unclear(all.clone(), false),
             _ => Voice::unclear(all.clone(), true),
         }
@@ -150,7 +167,7 @@ impl Words {
             _ => return None,
         };
         match word {
-            Word::Said(said) if said.state != SignatureState::Declined && !said.leaving => Some(said),
+            Word::Said(said) if said.state != SignatureState::Declined => Some(said),
             Word::Said(_) | Word::Unknown => None,
         }
     }
@@ -192,7 +209,9 @@ impl Words {
         voice.standing == Standing::Withdrawn
             || (voice.in_doubt
                 && self.own.iter().chain(delegated.map(|it| &it.word)).any(|word| match word {
-                    Word::Said(said) => said.at(at, all, all, "").standing == Standing::Withdrawn,
+                    Word::Said(said) => {
+                        said.heard(at, all, all, "", Tense::Past).standing == Standing::Withdrawn
+                    }
                     Word::Unknown => true,
                 }))
     }
@@ -202,7 +221,7 @@ impl Words {
         let Self { own, delegated } = self;
         let words = own.iter().chain(delegated.iter().map(|it| &it.word));
         words.into_iter().any(|word| match word {
-            Word::Said(said) => said.state != SignatureState::Declined && !said.leaving,
+            Word::Said(said) => said.state != SignatureState::Declined,
             Word::Unknown => true,
         })
     }
@@ -210,7 +229,14 @@ impl Words {
 
 impl Said {
     /// What it comes to, said by somebody who may speak for the purposes of `may`.
-    fn at(&self, at: Timestamp, all: &BTreeSet<String>, may: &BTreeSet<String>, terms_hash: &str) -> Voice {
+    fn heard(
+        &self,
+        at: Timestamp,
+        all: &BTreeSet<String>,
+        may: &BTreeSet<String>,
+        terms_hash: &str,
+        tense: Tense,
+    ) -> Voice {
         let Self { state, terms_hash: hash, purposes, ends, leaving } = self;
         let out = |standing| Voice { standing, against: may.clone(), ..Voice::silent() };
         match state {
@@ -239,7 +265,7 @@ impl Said {
         let against = may.difference(&signed).cloned().collect();
         let ended = may.iter().filter(covered).filter(over).cloned().collect();
         let voice = Voice { against, ended, ..Voice::silent() };
-        if *leaving {
+        if *leaving && tense == Tense::Present {
             voice
         } else if hash != terms_hash || terms_hash.is_empty() {
             Voice { standing: Standing::OtherTerms, ..voice }
@@ -251,7 +277,13 @@ impl Said {
 
 /// What delegates say together. Of several none counts. Once a delegation has ended, its yes is over and its no stays; what
 /// cannot be read may have been a no.
-fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, terms_hash: &str) -> Voice {
+fn delegates(
+    words: &[DelegatedWord],
+    at: Timestamp,
+    all: &BTreeSet<String>,
+    terms_hash: &str,
+    tense: Tense,
+) -> Voice {
     let mut said: Vec<(&Said, BTreeSet<String>)> = Vec::new();
     let mut unknown: BTreeSet<String> = BTreeSet::new();
     let mut lapsed: BTreeSet<String> = BTreeSet::new();
@@ -274,7 +306,7 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
             }
             // no passing of time takes a no away, to the whole or to a part
             Word::Said(word) => {
-                let Voice { standing, against, .. } = word.at(at, all, &of(false), "");
+                let Voice { standing, against, .. } = word.heard(at, all, &of(false), "", tense);
                 lapsed.extend(against);
                 has_left |= standing.is_out();
             }
@@ -288,7 +320,7 @@ fn delegates(words: &[DelegatedWord], at: Timestamp, all: &BTreeSet<String>, ter
     let doubled = in_one.values().any(|count| *count > 1);
     match said.as_slice() {
         [(word, may)] if !doubled => {
-            let mut voice = word.at(at, all, may, terms_hash);
+            let mut voice = word.heard(at, all, may, terms_hash, tense);
             if !unknown.is_empty() {
                 voice.purposes.retain(|purpose| !unknown.contains(purpose));
                 voice.against.extend(unknown);

@@ -18,7 +18,8 @@ pub enum Signing {
     Assumed,
     /// Likewise, but what has replaced what is as signed: a draft that nobody has signed replaces nothing.
     AssumedInPlace,
-    /// Signatures as they are, but who has withdrawn counts as having signed: for whether an agreement was in force once.
+    /// Signatures as they were: who has withdrawn since, or is deleting a signature, had signed. For whether an agreement was
+    /// in force once.
     Past,
 }
 
@@ -60,7 +61,10 @@ pub(super) fn party_state(agreement: &Agreement, org: &str, signing: Signing, at
     if matches!(signing, Signing::Assumed | Signing::AssumedInPlace) {
         return signed(terms_hash);
     }
-    let voice = signer.map(|signer| signer.words.at(at, &all, &terms_hash));
+    let voice = signer.map(|signer| match signing {
+        Signing::Past => signer.words.was_at(at, &all, &terms_hash),
+        _ => signer.words.at(at, &all, &terms_hash),
+    });
     let voice = voice.unwrap_or_else(Voice::silent);
     let Voice { standing, purposes, against, ended, twice, in_doubt } = voice;
     // what cannot be read may have signed, or withdrawn since

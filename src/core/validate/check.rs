@@ -1,6 +1,6 @@
 //! The findings of one object, gathered as its fields are looked at.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -126,16 +126,21 @@ pub(super) fn name_what_exists<'a>(
             wrong.entry(object.clone()).or_insert_with(|| finding.message.clone());
         }
     }
-    for key in going {
-        wrong.entry(key.clone()).or_insert_with(|| "it is being deleted".to_owned());
+    let going: BTreeSet<&ObjectKey> = going.collect();
+    for key in &going {
+        wrong.entry((*key).clone()).or_insert_with(|| "it is being deleted".to_owned());
     }
     for finding in findings {
-        let Some(error) = finding.missing.as_ref().and_then(|missing| wrong.get(missing)) else { continue };
+        let Some(missing) = &finding.missing else { continue };
+        let Some(error) = wrong.get(missing) else { continue };
         let Some(what) = finding.message.strip_prefix("there is no ") else { continue };
         // the name is in backticks, and what follows it says that there is none
         let end = what.match_indices('`').nth(1).map(|(at, _)| at + 1);
         let what = end.and_then(|end| what.get(..end)).unwrap_or(what);
         finding.message = format!("{what} exists, but cannot be used: {error}");
+        if going.contains(missing) {
+            finding.help = Some("create it anew once it is gone, or no longer name it".to_owned());
+        }
         // another of nearly that name is not what was meant
         if finding.help.as_ref().is_some_and(|help| help.starts_with("did you mean")) {
             finding.help = Some("fix that object".to_owned());

@@ -86,12 +86,11 @@ fn examine(snapshot: &Snapshot, now: Timestamp, earlier: Option<&Model>) -> (Mod
     (model, findings)
 }
 
-/// Kinds of which an object that is being deleted counts as gone.
-const GONE_WHEN_DELETED: [&str; 4] =
-    ["AgreementSignature", "DataProduct", "FrameworkException", "PartnerOrg"];
-
+/// Whether an object of a kind counts as gone from the moment at which it is being deleted: what a finalizer holds is as
+/// good as gone where it could give access (CVE-2023-34091). Of an agreement there is something to take away, of a local
+/// policy there are forbids to keep, and of a signature a no, so that they are looked at all the same.
 fn is_gone_when_deleted(kind: &str) -> bool {
-    GONE_WHEN_DELETED.contains(&kind)
+    !["AgreementSignature", "DataSharingAgreement", "LocalPolicy"].contains(&kind)
 }
 
 /// The model as far as it has been built, with the findings so far.
@@ -111,9 +110,7 @@ struct Shape {
 }
 
 impl Checked<'_> {
-    /// Starts the checks of an object; none where an earlier step has refused it, or where it is being deleted and
-    /// could give access: what a finalizer holds is as good as gone (CVE-2023-34091). An agreement and a local
-    /// policy are looked at all the same, as there is something to take away, and forbids to keep.
+    /// Starts the checks of an object; none where an earlier step has refused it, or where it counts as gone.
     fn start<'a, T>(&self, sourced: &'a Sourced<T>) -> Option<Check<'a, T>>
     where
         T: Resource<DynamicType = ()>,

@@ -8,7 +8,7 @@ use super::check::Check;
 use super::{Checked, listed};
 use crate::finding::Code;
 use crate::model::Footprints;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, Sourced};
 use concordat_api::{Geography, PlaceFootprint, PlaceFootprintSpec, Tier};
 
 /// The usual population of a tier. Source: NHS England on neighbourhoods and places; The King's Fund on systems.
@@ -44,8 +44,9 @@ fn areas_once(check: &mut Check<'_, PlaceFootprint>) {
 }
 
 pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
+    let stands = |it: &&Sourced<PlaceFootprint>| it.object.metadata.deletion_timestamp.is_none();
     let names: BTreeSet<String> =
-        snapshot.footprints.iter().map(|footprint| footprint.object.name_any()).collect();
+        snapshot.footprints.iter().filter(stands).map(|footprint| footprint.object.name_any()).collect();
     let orgs: BTreeSet<String> = snapshot.orgs.iter().map(|org| org.object.name_any()).collect();
     let mut specs: BTreeMap<String, PlaceFootprintSpec> = BTreeMap::new();
     for sourced in &snapshot.footprints {
