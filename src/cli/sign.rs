@@ -13,7 +13,7 @@ use super::load;
 use super::output::{Printer, report};
 use concordat_api::{ActingRole, ObjectRef};
 use concordat_core::finding::Finding;
-use concordat_core::sign::{SignatureRequest, once_each, remarks, signature};
+use concordat_core::sign::{SignatureRequest, in_vain, once_each, remarks, signature};
 use concordat_core::snapshot::ClusterView;
 
 #[derive(Debug, clap::Args)]
@@ -67,6 +67,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let Some(mut loaded) = load::load(input, ClusterView::Any, printer) else {
         return Exit::Unknown;
     };
+    let signed = signed_on.unwrap_or_else(now);
     let request = SignatureRequest {
         agreement: agreement.clone(),
         party: party.clone(),
@@ -75,7 +76,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         decline: *decline,
         on: *on,
         acting_role: *acting_role,
-        signed_on: Some(signed_on.unwrap_or_else(now)),
+        signed_on: Some(signed),
     };
     let signature = match signature(&loaded.snapshot, &request) {
         Ok(signature) => signature,
@@ -137,7 +138,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         let what = end.purpose.as_ref().map_or_else(String::new, |purpose| format!(" for `{purpose}`"));
         printer.note(format!("it ends{what} on {} already, and still does", end.on));
     }
-    for remark in remarks(&loaded.snapshot, &signature) {
+    let in_vain = in_vain(&loaded.snapshot, &signature, signed);
+    for remark in remarks(&loaded.snapshot, &signature).into_iter().chain(in_vain) {
         let remark = with_what_was_read(&remark, input);
         // what it widens is said to whoever wants quiet, too
         printer.say(format!("{} {remark}", printer.stderr_paint().yellow("note:")));

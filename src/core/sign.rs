@@ -6,14 +6,16 @@ use jiff::Timestamp;
 use kube::ResourceExt as _;
 use thiserror::Error;
 
+use super::evaluate::Judgement;
+use super::explain::{Explanation, explain};
 use super::finding::ObjectKey;
 use super::names::is_subdomain;
-use super::snapshot::{Snapshot, Unreadable, reference as reference_of};
+use super::snapshot::{Snapshot, Sourced, Unreadable, reference as reference_of};
 use super::terms::{self, NO_TERMS, TermsError};
 use super::validate::shape::{is_beyond_clocks, nearest};
 use concordat_api::{
     ActingRole, AgreementSignature, AgreementSignatureSpec, DataProductSpec, DataSharingAgreement, ObjectRef,
-    PartnerOrgSpec, SignatureEnd, SignatureState,
+    PartnerOrgSpec, Phase, SignatureEnd, SignatureState,
 };
 
 /// What is to be signed, by whom.
@@ -58,16 +60,16 @@ pub enum SignError {
     AgreementUnreadable { agreement: ObjectRef, error: String },
     #[error("`{agreement}` was read {count} times")]
     AgreementTwice { agreement: ObjectRef, count: usize },
-    #[error("`{party}` is not a party of `{agreement}`; its parties are {parties}")]
-    NotAParty { party: String, agreement: ObjectRef, parties: String },
+    #[error("`{party}` is not a party of `{agreement}`; its parties are {parties}{}", did_you_mean(.near.as_deref()))]
+    NotAParty { party: String, agreement: ObjectRef, parties: String, near: Option<Box<str>> },
     #[error("there is no organisation `{party}`, so its home namespace is not known")]
     OrgNotFound { party: String },
     #[error("organisation `{party}` exists, but its home namespace cannot be read: {error}")]
     OrgUnreadable { party: String, error: String },
     #[error("organisation `{party}` was read several times, with the home namespaces {homes}")]
     SeveralHomes { party: String, homes: String },
-    #[error("`{agreement}` has no purpose `{purpose}`; its purposes are {purposes}")]
-    PurposeNotFound { agreement: ObjectRef, purpose: String, purposes: String },
+    #[error("`{agreement}` has no purpose `{purpose}`; its purposes are {purposes}{}", did_you_mean(.near.as_deref()))]
+    PurposeNotFound { agreement: ObjectRef, purpose: String, purposes: String, near: Option<Box<str>> },
     #[error("a withdrawal that counts at once is from the whole agreement and takes no purposes")]
     WithdrawnWithPurposes { instead: String },
     #[error("who declines takes no part in the whole agreement, so `--decline` takes no purposes")]
@@ -154,8 +156,9 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
         .filter(|_| !says_no || own.is_none())
         .map(|spec| spec.parties.iter().map(|party| party.org.as_str()).collect::<Vec<_>>());
     if let Some(parties) = parties.filter(|parties| !parties.contains(&party.as_str())) {
-        let parties = listed(parties.iter().copied());
-        return Err(SignError::NotAParty { party: party.clone(), agreement: reference.clone(), parties });
+        let near = nearest(party, parties.iter().copied()).map(Box::from);
+        let (party, agreement) = (party.clone(), reference.clone());
+        return Err(SignError::NotAParty { party, agreement, parties: listed(parties.into_iter()), near });
     }
     if purposes.as_ref().is_some_and(Vec::is_empty) {
         return Err(SignError::NoPurposes);
@@ -171,6 +174,7 @@ pub fn signature(snapshot: &Snapshot, request: &SignatureRequest) -> Result<Agre
             agreement: reference.clone(),
             purpose: unknown.clone(),
             purposes: listed(codes.iter().copied()),
+            near: nearest(unknown, codes.iter().copied()).map(Box::from),
         });
     }
     if on.is_some() && !*withdraw {
@@ -494,6 +498,23 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
         _ => {}
     }
     remarks
+}
+
+/// Why what is signed at a moment opens nothing, with this signature too: the agreement is over, suspended, replaced, refused or cannot be
+/// used. A no needs no agreement that is in force.
+pub fn in_vain(snapshot: &Snapshot, signature: &AgreementSignature, at: Timestamp) -> Option<String> {
+    let AgreementSignatureSpec { agreement, state, .. } = &signature.spec;
+    if state.unwrap_or_default() != SignatureState::Signed {
+        return None;
+    }
+    let mut signed = snapshot.clone();
+    let place = |it: &AgreementSignature| (it.namespace(), it.name_any());
+    signed.signatures.retain(|it| place(&it.object) != place(signature));
+    signed.signatures.push(Sourced::live(signature.clone()));
+    let Explanation { phase, reason, .. } = explain(&signed, &Judgement::new(&signed, at), agreement).ok()?;
+    let waits =
+        matches!(phase, Phase::AwaitingSignatures | Phase::Scheduled | Phase::Active | Phase::Withdrawn);
+    (!waits).then(|| format!("`{agreement}` is {phase:?}, so that this opens nothing: {reason}"))
 }
 
 fn find_agreement<'a>(
