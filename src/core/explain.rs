@@ -382,7 +382,7 @@ fn open(judgement: &Judgement, agreement: &Agreement, assessment: &Assessment) -
 fn closed(model: &Model, agreement: &Agreement, assessment: &Assessment) -> Vec<ClosedPath> {
     if assessment.in_force() {
         let closed = assessment.closed.iter().map(|flow| {
-            let ClosedFlow { product, recipient, purpose, org, reason } = flow.clone();
+            let ClosedFlow { product, recipient, purpose, org, rule: _, reason } = flow.clone();
             ClosedPath { product, recipient: recipient.to_string(), purpose, org: Some(org), reason }
         });
         return closed.collect();

@@ -113,6 +113,7 @@ codes! {
     SupersedesItself "CON415" Error "an agreement names itself as the one that it replaces";
     NotSaidReplaced "CON416" Warning "an agreement has been replaced, and does not say by which";
     SuccessorNotInForce "CON417" Warning "an agreement says that it has been replaced, by one that is not there or not in force";
+    PathClosed "CON418" Warning "a national rule closes paths of an agreement that no rule refuses";
     EmergencySupersedes "CON440" Error "an emergency agreement says that it replaces another one";
     EndsSoon "CON441" Warning "an agreement, a path of it, or what a local policy permits ends soon by itself";
 

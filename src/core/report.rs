@@ -5,12 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::finding::{Code, Finding, ObjectKey, Severity};
 use super::model::{Agreement, Model, Remembered};
 use super::needed::{Needed, is_asked};
-use super::policy::{Assessment, Assessments, BrokenRule, Succession, exception_over};
-use super::snapshot::Snapshot;
+use super::policy::{Assessment, Assessments, BrokenRule, ClosedFlow, Succession, exception_over};
+use super::snapshot::{Snapshot, Sourced};
 use super::text::visible;
 use concordat_api::{
-    Condition, ConditionStatus, DataSharingAgreementSpec, DataSharingAgreementStatus, ObjectRef, OrgState,
-    PartyStanding, Phase, Purpose, Standing, SupersededFor,
+    Condition, ConditionStatus, DataSharingAgreement, DataSharingAgreementSpec, DataSharingAgreementStatus,
+    ObjectRef, OrgState, PartyStanding, Phase, Purpose, Standing, SupersededFor,
 };
 
 /// The condition that makes an agreement's phase what it is.
@@ -50,16 +50,7 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
             let over = over(&broken.rule).map_or(String::new(), |over| format!("; {over}"));
             format!("{}{over}", broken_text(broken))
         };
-        // what an exception lifted until now closes a path, and no rule refuses the agreement
-        let closed: BTreeSet<&str> =
-            assessment.closed.iter().filter_map(|flow| Some(flow.reason.split_once(": ")?.0)).collect();
-        for (rule, over) in closed.into_iter().filter_map(|rule| Some((rule, over(rule)?))) {
-            let message = format!("rule {rule} closes paths of the agreement: {over}");
-            findings.push(sourced.finding(Code::ExceptionOver, "spec.purposes", message).help(
-                "meet the rule, or ask the national body for a further exception; `concordat explain --agreement` \
-                 shows the paths",
-            ));
-        }
+        findings.extend(closed_by_rules(sourced, model, assessment, &over));
         for broken in &assessment.broken {
             let (field, help) = mend(model, &sourced.object.spec, broken);
             let code =
@@ -76,6 +67,50 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
         }
     }
     findings
+}
+
+/// A warning for each rule that closes paths of an agreement which no rule refuses.
+fn closed_by_rules(
+    sourced: &Sourced<DataSharingAgreement>,
+    model: &Model,
+    assessment: &Assessment,
+    over: &dyn Fn(&str) -> Option<String>,
+) -> Vec<Finding> {
+    let spec = &sourced.object.spec;
+    let framework = model.frameworks.get(&spec.framework);
+    let told = |rule: &str| assessment.kept_out.iter().chain(&assessment.broken).any(|it| it.rule == rule);
+    // that its framework never allows a purpose is said of the purpose
+    let is_prohibited =
+        |code: &str| framework.and_then(|it| it.purpose(code)).is_some_and(|it| it.prohibited);
+    let mut by_rule: BTreeMap<&str, Vec<&ClosedFlow>> = BTreeMap::new();
+    for flow in assessment.closed.iter().filter(|it| !is_prohibited(&it.purpose)) {
+        if let Some(rule) = flow.rule.as_deref().filter(|rule| !told(rule)) {
+            by_rule.entry(rule).or_default().push(flow);
+        }
+    }
+    let finding = |(rule, flows): (&str, Vec<&ClosedFlow>)| {
+        // an exception lifted it until now
+        if let Some(over) = over(rule) {
+            let message = format!("rule {rule} closes paths of the agreement: {over}");
+            return sourced.finding(Code::ExceptionOver, "spec.purposes", message).help(
+                "meet the rule, or ask the national body for a further exception; `concordat explain --agreement` \
+                 shows the paths",
+            );
+        }
+        let recipients: BTreeSet<String> = flows.iter().map(|it| format!("`{}`", it.recipient)).collect();
+        let reason = flows.first().map_or("", |it| it.reason.as_str());
+        let (count, are) = (flows.len(), if flows.len() == 1 { "path is" } else { "paths are" });
+        let recipients = recipients.into_iter().collect::<Vec<_>>().join(", ");
+        let message = format!("{count} {are} closed to {recipients}: {reason}");
+        let purpose = flows.first().and_then(|it| spec.purposes.iter().position(|of| of.code == it.purpose));
+        let field = purpose.map_or("spec.purposes".to_owned(), |index| format!("spec.purposes[{index}]"));
+        let text = framework.and_then(|framework| framework.rules.get(rule));
+        let help = text.map(|text| text.help.as_str()).filter(|help| !help.is_empty());
+        sourced
+            .finding(Code::PathClosed, &field, message)
+            .help(help.unwrap_or("`concordat explain --agreement` shows the paths"))
+    };
+    by_rule.into_iter().map(finding).collect()
 }
 
 /// `GR-06 (party `x`): reason`.
@@ -307,7 +342,7 @@ pub fn simple_conditions(
     let ready = if deleting {
         let message = match kind {
             "PlaceFootprint" | "PolicyFramework" => {
-                "it is being deleted; until it is gone it counts as before"
+                "it is being deleted, and counts as gone: what names it opens nothing"
             }
             _ => "it is being deleted, and opens nothing any more",
         };

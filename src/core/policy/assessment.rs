@@ -129,5 +129,7 @@ pub struct ClosedFlow {
     pub purpose: String,
     /// The organisation that keeps it closed.
     pub org: String,
+    /// The national rule that does, which the reason names too.
+    pub rule: Option<String>,
     pub reason: String,
 }

@@ -73,12 +73,17 @@ impl<'a> Flows<'a> {
             {
                 for recipient in recipients {
                     let path = Path { purpose, product, recipient };
-                    if let Some((org, reason)) = self.obstacle(&ceiling, path) {
+                    if let Some(Obstacle { org, rule, reason }) = self.obstacle(&ceiling, path) {
+                        let reason = match &rule {
+                            Some(rule) => format!("{rule}: {reason}"),
+                            None => reason,
+                        };
                         closed.push(ClosedFlow {
                             product: product.reference.clone(),
                             recipient: recipient.clone(),
                             purpose: purpose.code.clone(),
                             org,
+                            rule,
                             reason,
                         });
                         continue;
@@ -108,21 +113,18 @@ impl<'a> Flows<'a> {
     }
 
     /// Who keeps a listed flow closed, and why.
-    fn obstacle(&self, ceiling: &Ceiling<'a>, path: Path<'a>) -> Option<(String, String)> {
+    fn obstacle(&self, ceiling: &Ceiling<'a>, path: Path<'a>) -> Option<Obstacle> {
         let Path { purpose, product, recipient } = path;
         if let Some(text) = self.model.unknown_texts.first() {
             let reason = format!("`{text}` cannot be read, and may hold a withdrawal");
-            return Some((product.spec.controller.clone(), reason));
+            return Some(Obstacle { org: product.spec.controller.clone(), rule: None, reason });
         }
         let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
-        if let Some(Obstacle { org, rule, reason }) =
-            parties.obstacle(self.framework, self.now, &purpose.code, product, recipient)
-        {
-            let reason = rule.map_or_else(|| reason.clone(), |rule| format!("{rule}: {reason}"));
-            return Some((org, reason));
-        }
-        let reason = self.guardrail(ceiling, path, self.now)?;
-        Some((recipient.org.clone(), reason))
+        let by_parties = parties.obstacle(self.framework, self.now, &purpose.code, product, recipient);
+        by_parties.or_else(|| {
+            let Closed { rule, reason } = self.guardrail(ceiling, path, self.now)?;
+            Some(Obstacle { org: recipient.org.clone(), rule, reason })
+        })
     }
 
     /// Whether, with `accession`, a rule of the gate closes a path.
@@ -181,7 +183,7 @@ impl<'a> Flows<'a> {
     }
 
     /// Asks the guardrails of a flow as they will be at a moment, and says which of them keeps it closed, and why.
-    fn guardrail(&self, ceiling: &Ceiling<'a>, path: Path<'a>, at: Timestamp) -> Option<String> {
+    fn guardrail(&self, ceiling: &Ceiling<'a>, path: Path<'a>, at: Timestamp) -> Option<Closed> {
         let Ceiling { rules, lifts, entities, questions } = ceiling;
         if rules.is_empty() {
             return None;
@@ -203,10 +205,13 @@ impl<'a> Flows<'a> {
             // guardrails that do not fire leave silence
             Outcome::Silent | Outcome::Allowed(_) => None,
             Outcome::Forbidden(rules) => {
-                let rule = rules.first().map_or("a guardrail", String::as_str);
-                Some(format!("{rule}: {}", self.framework.reason(rule)))
+                let rule = rules.into_iter().next();
+                let reason = rule.as_ref().map_or("a guardrail", |rule| self.framework.reason(rule));
+                Some(Closed { reason: reason.to_owned(), rule })
             }
-            Outcome::Error(error) => Some(format!("a rule could not be evaluated: {error}")),
+            Outcome::Error(error) => {
+                Some(Closed { rule: None, reason: format!("a rule could not be evaluated: {error}") })
+            }
         }
     }
 
@@ -244,11 +249,18 @@ impl<'a> Flows<'a> {
     }
 }
 
-/// Why a path is closed, whatever a guardrail says.
+/// Why a guardrail closes a path.
+struct Closed {
+    /// The rule, unless one could not be evaluated.
+    rule: Option<String>,
+    reason: String,
+}
+
+/// Why a path is closed.
 pub(super) struct Obstacle {
     /// The organisation that keeps it closed.
     pub(super) org: String,
-    /// The rule of the gate, where one does.
+    /// The national rule, where one does.
     pub(super) rule: Option<String>,
     pub(super) reason: String,
 }
