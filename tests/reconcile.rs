@@ -366,20 +366,31 @@ struct HouseRule<'w> {
 }
 
 impl<'w> HouseRule<'w> {
-    fn no_deletes_in(world: &'w World, namespace: &str) -> Self {
+    /// Of the network policies of a namespace, nobody does this.
+    fn no(operations: &[&str], world: &'w World, namespace: &str) -> Self {
         let api: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), namespace);
         let policy =
             world.policies().into_iter().find(|it| it.namespace().as_deref() == Some(namespace)).unwrap();
+        let name = policy.name_any();
         let is_refused = || {
-            let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
-            world.block(api.delete(&policy.name_any(), &dry)).is_err()
+            operations.iter().all(|it| match *it {
+                "DELETE" => {
+                    let dry = DeleteParams { dry_run: true, ..DeleteParams::default() };
+                    world.block(api.delete(&name, &dry)).is_err()
+                }
+                _ => {
+                    let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+                    let touched = json!({"metadata": {"annotations": {"example.org/touched": "yes"}}});
+                    world.block(api.patch(&name, &dry, &Patch::Merge(touched))).is_err()
+                }
+            })
         };
-        let rule = json!({"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "operations": ["DELETE"], "resources": ["networkpolicies"]});
+        let rule = json!({"apiGroups": ["networking.k8s.io"], "apiVersions": ["v1"], "operations": operations, "resources": ["networkpolicies"]});
         let there = format!("request.namespace == '{namespace}'");
         Self::new(
             world,
-            &format!("{namespace}.no-deletes.example"),
-            (&rule, &there, "nobody deletes a network policy here"),
+            &format!("{namespace}.no-{}.example", operations.join("-").to_lowercase()),
+            (&rule, &there, "nobody does that to a network policy here"),
             is_refused,
         )
     }
@@ -440,7 +451,7 @@ impl Drop for HouseRule<'_> {
 fn a_policy_that_may_not_be_deleted_is_emptied_and_tried_again_with_patience() {
     let world = open("stuck");
     let council = world.ns("council");
-    let rule = HouseRule::no_deletes_in(&world, &council);
+    let rule = HouseRule::no(&["DELETE"], &world, &council);
     let tried = || {
         let (_, lines) = answer("/metrics");
         let lines = lines.into_iter().filter(|it| it.contains("NetworkPolicy") && it.contains("Rejected"));
@@ -456,7 +467,7 @@ fn a_policy_that_may_not_be_deleted_is_emptied_and_tried_again_with_patience() {
     world.until("the status says so", || {
         world
             .message("Enforced")
-            .is_some_and(|it| it.contains("nobody deletes") && it.contains("it is emptied"))
+            .is_some_and(|it| it.contains("nobody does that") && it.contains("it is emptied"))
     });
     let before = tried();
     std::thread::sleep(Duration::from_secs(5));
@@ -464,6 +475,53 @@ fn a_policy_that_may_not_be_deleted_is_emptied_and_tried_again_with_patience() {
     assert!(times < 40.0, "{times} refused writes in five seconds");
     drop(rule);
     world.closed();
+}
+
+/// The number on a line of the metrics that has no labels.
+fn metric(name: &str) -> f64 {
+    let (_, lines) = answer("/metrics");
+    let number = lines.iter().find_map(|it| it.strip_prefix(name)?.trim().parse().ok());
+    number.unwrap_or_else(|| panic!("no {name}"))
+}
+
+#[test]
+fn a_policy_that_may_not_be_cut_down_is_deleted_and_made_anew() {
+    let world = open("uncut");
+    let rule = HouseRule::no(&["UPDATE"], &world, &world.ns("council"));
+    world.withdraw("charity");
+    world.until("what is withdrawn is closed", || !world.open_to().contains(&"charity"));
+    world.until("what is not stays open", || world.open_to() == ["pcn", "pcn"]);
+    world.ready();
+    drop(rule);
+    world.is_as_planned(&world.offline_plan());
+}
+
+#[test]
+fn a_path_that_cannot_be_closed_is_the_loudest_thing_there_is() {
+    let world = open("loud");
+    let rule = HouseRule::no(&["UPDATE", "DELETE"], &world, &world.ns("council"));
+    world.withdraw("charity");
+    let enforced = || {
+        let conditions = world.get_agreement().status.unwrap().conditions;
+        conditions.into_iter().find(|it| it.type_ == "Enforced").map(|it| (it.reason, it.message))
+    };
+    world.until("the status says so", || {
+        enforced().is_some_and(|(reason, message)| {
+            let names = ["NetworkPolicy", "lets through what should be closed", "nobody does that"];
+            reason == "StillOpen" && names.iter().all(|it| message.contains(it))
+        })
+    });
+    world.not_ready();
+    world.until("an event says so", || world.events().iter().any(|(reason, _)| reason == "StillOpen"));
+    assert!(metric("concordat_still_open") >= 1.0);
+    // the rest of the agreement is suspended too, and cannot be closed either
+    world.change(json!({"suspend": true}));
+    world.phase(Phase::Suspended);
+    world.until("it is still said", || enforced().is_some_and(|(reason, _)| reason == "StillOpen"));
+    drop(rule);
+    world.closed();
+    world.until("it is said no more", || enforced().is_some_and(|(reason, _)| reason == "NotInForce"));
+    world.until("and not counted", || metric("concordat_still_open") < 1.0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use tracing::{debug, info};
 use super::call::{chain, deadline};
 use concordat_api::{API_VERSION, Condition, ConditionStatus, Phase};
 use concordat_core::finding::ObjectKey;
-use concordat_core::plan::{FIELD_MANAGER, StatusBody};
+use concordat_core::plan::{FIELD_MANAGER, STILL_OPEN, StatusBody};
 use concordat_core::report::explaining_condition;
 use concordat_core::snapshot::Unreadable;
 use concordat_core::text::{masked, visible};
@@ -52,7 +52,7 @@ impl EventPublisher {
         was: Option<&StatusBody>,
         is: &StatusBody,
     ) {
-        if let Some(news) = news(was, is) {
+        for news in still_open(was, is).into_iter().chain(news(was, is)) {
             info!(%object, reason = news.reason, "{}", news.note);
             let _nobody_may_hear =
                 self.publish(object, API_VERSION.to_owned(), uid.map(str::to_owned), news).await;
@@ -105,6 +105,18 @@ fn undecodable(object: &Unreadable) -> News {
             error = masked(error)
         ),
     }
+}
+
+/// That something should be closed and is not, which nothing else is louder than.
+fn still_open(was: Option<&StatusBody>, is: &StatusBody) -> Option<News> {
+    let told = |status: &StatusBody| match status {
+        StatusBody::Agreement(status) => {
+            status.conditions.iter().find(|it| it.reason == STILL_OPEN).map(|it| it.message.clone())
+        }
+        StatusBody::Policy(_) | StatusBody::Simple(_) => None,
+    };
+    let note = told(is).filter(|_| was.and_then(told).is_none())?;
+    Some(News { good: false, reason: STILL_OPEN.to_owned(), note })
 }
 
 /// What there is to tell of a change of status.

@@ -238,42 +238,14 @@ impl Executor {
         let _under_way = self.changes.writing(&step.object());
         match &step.act {
             Act::ApplyPolicy { policy, owner } => {
-                let mut policy = policy.clone();
-                if let Some(at) = owner {
-                    let uid = lock(pass).grants.get(at).cloned().ok_or_else(|| Failure {
-                        reason: FailureReason::Waiting,
-                        message: format!("waits for its grant `{at}`"),
-                    })?;
-                    policy.metadata.owner_references = Some(vec![owner_reference(&at.name, &uid)]);
-                }
-                let object = step.object();
-                let was_changed = lock(&self.told).get(&object) == Some(&changed_on_the_way());
-                if was_changed && !says_the_same(&policy, &self.apply_as(&*policy, true).await?) {
-                    return Err(changed_on_the_way());
-                }
-                let present = lock(pass).present(&object);
-                let written = match self.apply(&*policy).await {
-                    // an apply keeps what others have put beside our fields, and an admission policy may refuse that
-                    // very text: then it is taken out in the same write
-                    Err(failure) if !failure.reason.passes() => match present {
-                        Some(present) => self.replace(instead_of(present, &policy)).await?,
-                        None => match self.under_the_name_of(&policy).await {
-                            Some(theirs) => self.replace(instead_of(&theirs, &policy)).await?,
-                            None => return Err(failure),
-                        },
-                    },
-                    applied => applied?,
-                };
-                if !(says_the_same(&policy, &written) && is_owned_alike(&policy, &written)) {
-                    let mut whole = NetworkPolicy { spec: policy.spec.clone(), ..written };
-                    whole.metadata.owner_references.clone_from(&policy.metadata.owner_references);
-                    let written = self.replace(whole).await?;
-                    if step.stage == Stage::Open && !says_the_same(&policy, &written) {
-                        self.delete(&object, written.uid()).await?;
-                        return Err(changed_on_the_way());
+                match self.write_policy(step, policy, owner.as_ref(), pass).await {
+                    Err(failure) if step.stage == Stage::Close => {
+                        let object = step.object();
+                        let present = lock(pass).present(&object);
+                        Err(self.delete_instead(failure, &object, present).await)
                     }
+                    outcome => outcome,
                 }
-                Ok(Written::Done)
             }
             Act::ApplyGrant(grant) => {
                 let mut written = self.apply(&**grant).await?;
@@ -327,6 +299,83 @@ impl Executor {
         }
     }
 
+    async fn write_policy(
+        &self,
+        step: &Step,
+        policy: &Shared<NetworkPolicy>,
+        owner: Option<&ObjectRef>,
+        pass: &Mutex<Pass<'_>>,
+    ) -> Result<Written, Failure> {
+        let mut policy = policy.clone();
+        if let Some(at) = owner {
+            let uid = lock(pass).grants.get(at).cloned().ok_or_else(|| Failure {
+                reason: FailureReason::Waiting,
+                message: format!("waits for its grant `{at}`"),
+            })?;
+            policy.metadata.owner_references = Some(vec![owner_reference(&at.name, &uid)]);
+        }
+        let object = step.object();
+        let was_changed = lock(&self.told).get(&object) == Some(&changed_on_the_way());
+        if was_changed && !says_the_same(&policy, &self.apply_as(&*policy, true).await?) {
+            return Err(changed_on_the_way());
+        }
+        let present = lock(pass).present(&object);
+        let written = match self.apply(&*policy).await {
+            // an apply keeps what others have put beside our fields, and an admission policy may refuse that very
+            // text: then it is taken out in the same write
+            Err(failure) if !failure.reason.passes() => match present {
+                Some(present) => self.replace(instead_of(present, &policy)).await?,
+                None => match self.under_the_name_of(&policy).await {
+                    Some(theirs) => self.replace(instead_of(&theirs, &policy)).await?,
+                    None => return Err(failure),
+                },
+            },
+            applied => applied?,
+        };
+        if !(says_the_same(&policy, &written) && is_owned_alike(&policy, &written)) {
+            let mut whole = NetworkPolicy { spec: policy.spec.clone(), ..written };
+            whole.metadata.owner_references.clone_from(&policy.metadata.owner_references);
+            let written = self.replace(whole).await?;
+            // what denies is left as it is
+            let allows = matches!(step.stage, Stage::Close | Stage::Open);
+            if allows && !says_the_same(&policy, &written) {
+                self.delete(&object, written.uid()).await?;
+                return Err(changed_on_the_way());
+            }
+        }
+        Ok(Written::Done)
+    }
+
+    /// Where a policy cannot be cut down, deletes it: what may stay open is written anew, and what may not is closed. What
+    /// passes by itself is tried once more before that.
+    async fn delete_instead(
+        &self,
+        failure: Failure,
+        object: &ObjectKey,
+        present: Option<&NetworkPolicy>,
+    ) -> Failure {
+        let Some(present) = present.filter(|it| it.metadata.deletion_timestamp.is_none()) else {
+            return failure;
+        };
+        if failure == changed_on_the_way() {
+            return failure;
+        }
+        let is_first = lock(&self.told).get(object).is_none_or(|told| told.reason != failure.reason);
+        if failure.reason == FailureReason::Unreachable || (failure.reason.passes() && is_first) {
+            return failure;
+        }
+        match self.delete(object, present.uid()).await {
+            Ok(_) => Failure {
+                message: format!(
+                    "{}; it is deleted, and written anew where that is possible",
+                    failure.message
+                ),
+                ..failure
+            },
+            Err(_) => failure,
+        }
+    }
+
     /// Where a policy cannot be deleted, takes out all that it allows, and says what came of it.
     async fn close_otherwise(&self, failure: Failure, present: Option<&NetworkPolicy>) -> Failure {
         let Some(present) = present else { return failure };
@@ -334,13 +383,11 @@ impl Executor {
             Some(empty) => self.apply(&empty).await.is_ok_and(|written| emptied(&written).is_none()),
             None => true,
         };
-        let Failure { reason, message } = failure;
-        let and = if is_closed {
-            "it is emptied, and lets nothing through"
-        } else {
-            "it still lets through what it did"
-        };
-        Failure { reason, message: format!("{message}; {and}") }
+        if !is_closed {
+            return failure;
+        }
+        let message = format!("{}; it is emptied, and lets nothing through", failure.message);
+        Failure { message, ..failure }
     }
 
     /// What somebody else has put under the name of a policy of ours, which has a digest in it and is nobody else's.

@@ -27,6 +27,7 @@ struct Numbers {
     phases: BTreeMap<&'static str, u64>,
     /// By kind.
     undecodable: BTreeMap<String, u64>,
+    still_open: u64,
     leading: bool,
 }
 
@@ -84,6 +85,11 @@ impl Metrics {
         *self.numbers().writes.entry((kind.to_owned(), result)).or_default() += 1;
     }
 
+    /// So many policies let through what should be closed.
+    pub(super) fn still_open(&self, policies: usize) {
+        self.numbers().still_open = u64::try_from(policies).unwrap_or(u64::MAX);
+    }
+
     /// Whether this replica leads.
     pub(super) fn lead(&self, leading: bool) {
         self.numbers().leading = leading;
@@ -91,8 +97,17 @@ impl Metrics {
 
     /// The page. `heard` is how long ago each watch was last answered; nothing, if never.
     pub(super) fn page(&self, heard: &BTreeMap<String, Option<Duration>>) -> String {
-        let Numbers { rounds, judged, carried_out, writes, findings, phases, undecodable, leading } =
-            &*self.numbers();
+        let Numbers {
+            rounds,
+            judged,
+            carried_out,
+            writes,
+            findings,
+            phases,
+            undecodable,
+            still_open,
+            leading,
+        } = &*self.numbers();
         let mut page = Page(String::new());
         page.head("concordat_leader", "gauge", "whether this replica writes");
         page.line("concordat_leader", &[], f64::from(u8::from(*leading)));
@@ -114,6 +129,14 @@ impl Metrics {
         page.head("concordat_agreements", "gauge", "agreements, by phase");
         for (phase, count) in phases.iter().filter(|_| *leading) {
             page.line("concordat_agreements", &[("phase", phase)], number(*count));
+        }
+        page.head(
+            "concordat_still_open",
+            "gauge",
+            "network policies that let through what should be closed, and could not be written",
+        );
+        if *leading {
+            page.line("concordat_still_open", &[], number(*still_open));
         }
         page.head("concordat_undecodable", "gauge", "objects that cannot be decoded, by kind");
         for (kind, count) in undecodable.iter().filter(|_| *leading) {
@@ -175,6 +198,7 @@ mod tests {
         metrics.round("settled", Duration::from_millis(250));
         metrics.wrote("NetworkPolicy", "done");
         metrics.wrote("NetworkPolicy", "done");
+        metrics.still_open(2);
         metrics.undecodable(&[Unreadable {
             kind: "PartnerOrg".to_owned(),
             meta: ObjectMeta::default(),
@@ -198,6 +222,7 @@ mod tests {
                 "concordat_round_seconds_sum 0.25",
                 "concordat_round_seconds_count 1",
                 "concordat_writes_total{kind=\"NetworkPolicy\",result=\"done\"} 2",
+                "concordat_still_open 2",
                 "concordat_undecodable{kind=\"PartnerOrg\"} 1",
                 "concordat_heard_seconds{watch=\"DataProduct\"} 1.5",
                 "concordat_heard_seconds{watch=\"LocalPolicy\"} +Inf",

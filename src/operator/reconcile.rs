@@ -21,7 +21,7 @@ use super::judging::{Broken, Judged, Judgements, OWN_EVENT};
 use super::lease::Leadership;
 use super::metrics::Metrics;
 use super::relist::Relist;
-use concordat_core::plan::{Step, report, steps};
+use concordat_core::plan::{Step, report, steps, still_open};
 use concordat_source::cluster::Stores;
 
 /// How often to turn where there is nothing to do.
@@ -177,7 +177,7 @@ impl Leader {
             leadership,
             stopping,
             heartbeat,
-            metrics: _,
+            metrics,
         } = self;
         let Some(steps) = steps_of(Arc::clone(judged)).await else {
             return Outcome::Done { wrote: false, settled: false };
@@ -202,6 +202,7 @@ impl Leader {
             if is_cut_short() {
                 return Outcome::CutShort;
             }
+            metrics.still_open(still_open(plan, &seen, &failures));
             let statuses = report(plan, &seen, &failures);
             let unreported = executor.carry_out(&statuses, &seen, heartbeat, is_cut_short).await;
             if is_cut_short() {

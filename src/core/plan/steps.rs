@@ -39,7 +39,7 @@ use kube::{Resource, ResourceExt};
 
 use self::narrow::{Change, GrantChange};
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
-pub use self::report::{Failure, FailureReason, Failures, report};
+pub use self::report::{Failure, FailureReason, Failures, STILL_OPEN, report, still_open};
 use super::types::{
     AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT,
     StatusBody,
@@ -218,6 +218,29 @@ impl<'a> Wanted<'a> {
     }
 
     /// Whether a planned object is there as planned, and is not being deleted.
+    /// The policies that stand, let through more than is planned, and could not be written; each with why.
+    fn still_open<'f>(
+        &'f self,
+        observed: &'f Observed,
+        failures: &'f Failures,
+    ) -> impl Iterator<Item = (&'f ObjectRef, &'f NetworkPolicy, &'f Failure)> {
+        observed.policies.iter().filter_map(|(at, present)| {
+            // after a conflict the next round is on its way
+            let failure = failures.get(&policy_key(at)).filter(|it| it.reason != FailureReason::Conflict)?;
+            let lets_more = !is_isolation(present)
+                && match self.allows.get(at) {
+                    None => present.spec.as_ref().is_some_and(narrow::allows),
+                    Some(Allowed { policy, .. }) => {
+                        matches!(
+                            spec_change(policy, present),
+                            Change::Narrower | Change::Mixed(_) | Change::Other
+                        )
+                    }
+                };
+            lets_more.then_some((at, &**present, failure))
+        })
+    }
+
     fn stands(&self, observed: &Observed, key: &PlannedKey) -> bool {
         let policy = |at| observed.policies.get(at).filter(|it| it.metadata.deletion_timestamp.is_none());
         let grant = |at| observed.grants.get(at).filter(|it| it.metadata.deletion_timestamp.is_none());

@@ -24,6 +24,9 @@ use concordat_api::{
     ObjectStatus, Phase,
 };
 
+/// The reason of `Enforced` where something that should be closed is not.
+pub const STILL_OPEN: &str = "StillOpen";
+
 /// Why a write did not succeed, by the object that was to be written.
 pub type Failures = BTreeMap<ObjectKey, Failure>;
 
@@ -143,9 +146,17 @@ struct Effect {
     leftover: usize,
     /// The first failure, by what could not be written.
     failure: Option<(ObjectKey, Failure)>,
+    /// The first policy that should be closed, or let less through, and could not be written.
+    still_open: Option<(ObjectKey, Failure)>,
 }
 
-const NOTHING: Effect = Effect { grants: 0, policies: 0, missing: 0, leftover: 0, failure: None };
+const NOTHING: Effect =
+    Effect { grants: 0, policies: 0, missing: 0, leftover: 0, failure: None, still_open: None };
+
+/// How many policies let through what they should not, because a write has failed.
+pub fn still_open(plan: &Plan, observed: &Observed, failures: &Failures) -> usize {
+    if failures.is_empty() { 0 } else { Wanted::new(plan, observed).still_open(observed, failures).count() }
+}
 
 fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Failures) -> Effects {
     let grants = Grants::new(plan);
@@ -221,6 +232,12 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
         let effect = agreements.entry(agreement).or_default();
         effect.leftover += 1;
         effect.fail(&key, failures);
+    }
+    for (at, policy, failure) in wanted.still_open(observed, failures) {
+        if let Some(agreement) = policy.annotations().get(AGREEMENT) {
+            let effect = agreements.entry(agreement.clone()).or_default();
+            effect.still_open.get_or_insert_with(|| (policy_key(at), failure.clone()));
+        }
     }
     // a finalizer that could not be set or taken off
     for key in failures.keys().filter(|key| key.kind == "DataSharingAgreement") {
@@ -381,7 +398,8 @@ fn enforce(status: &mut DataSharingAgreementStatus, effect: &Effect) {
         set(&mut status.conditions, "Ready", enforced, reason, &message);
     }
     if active || !settled {
-        let stalled = effect.failure.as_ref().is_some_and(|(_, failure)| !failure.reason.passes());
+        let failures = effect.failure.iter().chain(&effect.still_open);
+        let stalled = failures.into_iter().any(|(_, failure)| !failure.reason.passes());
         let reconciling = !enforced && !stalled;
         let quiet = |holds: bool, quiet: &'static str| {
             if holds { (reason, message.as_str()) } else { ("Settled", quiet) }
@@ -395,7 +413,10 @@ fn enforce(status: &mut DataSharingAgreementStatus, effect: &Effect) {
 
 /// Why a part of the plan is as it is, in one word and in plain English.
 fn cause(effect: &Effect, active: bool) -> (&'static str, String) {
-    let Effect { grants, policies, missing, leftover, failure } = effect;
+    let Effect { grants, policies, missing, leftover, failure, still_open } = effect;
+    if let Some((key, Failure { message, .. })) = still_open {
+        return (STILL_OPEN, format!("{key} lets through what should be closed: {message}"));
+    }
     match failure {
         Some((key, failure)) => (failure.reason.as_str(), format!("{key}: {}", failure.message)),
         None if missing + leftover == 0 && active => ("Written", written(*grants, *policies)),
