@@ -357,14 +357,13 @@ impl Executor {
         let Some(present) = present.filter(|it| it.metadata.deletion_timestamp.is_none()) else {
             return failure;
         };
-        if failure == changed_on_the_way() {
-            return failure;
-        }
         let is_first = lock(&self.told).get(object).is_none_or(|told| told.reason != failure.reason);
         if failure.reason == FailureReason::Unreachable || (failure.reason.passes() && is_first) {
             return failure;
         }
         match self.delete(object, present.uid()).await {
+            // told in the same words, it is tried without being written before it is written again
+            Ok(_) if failure == changed_on_the_way() => failure,
             Ok(_) => Failure {
                 message: format!(
                     "{}; it is deleted, and written anew where that is possible",

@@ -115,6 +115,11 @@ fn plan(phase: Phase, objects: Vec<PlannedObject>) -> Plan {
 
 /// The agreement in force: isolation at both ends, the grant, and both ways through.
 fn open_plan() -> Plan {
+    open_plan_to(&["pcn"])
+}
+
+/// The same, where the gateway lets in these namespaces.
+fn open_plan_to(recipients: &[&str]) -> Plan {
     let data = ObjectRef { namespace: "council".to_owned(), name: "bins-data".to_owned() };
     let allow = |policy, grant: Option<&str>| PlannedObject::Allow {
         policy,
@@ -125,7 +130,7 @@ fn open_plan() -> Plan {
         PlannedObject::Isolation(isolation()),
         PlannedObject::Isolation(managed_isolation()),
         PlannedObject::Grant(data_grant()),
-        allow(ingress_from(&["pcn"]), Some("bins-grant")),
+        allow(ingress_from(recipients), Some("bins-grant")),
         allow(egress(), None),
     ];
     plan(Phase::Active, objects)
@@ -747,6 +752,34 @@ fn a_transition_keeps_its_moment_while_the_status_stays() {
 fn conditions_say_which_generation_they_are_about() {
     let settled = settled(&open_plan(), bare());
     assert_eq!(condition(&settled, "Ready").unwrap().observed_generation, Some(3));
+}
+
+#[test]
+fn what_lets_through_more_than_planned_and_could_not_be_written_is_said_to_be_open() {
+    let open = settled(&open_plan(), bare());
+    let fails = |reason: FailureReason, plan: &Plan| -> Failures {
+        let refused = Failure { reason, message: "the house says no".to_owned() };
+        let closings = steps(plan, &open).into_iter().filter(|step| step.stage == Stage::Close);
+        closings.map(|step| (step.object(), refused.clone())).collect()
+    };
+    let looked = |plan: &Plan, reason: FailureReason| {
+        let failures = fails(reason, plan);
+        let told = carried_out(&open, &report(plan, &open, &failures));
+        (still_open(plan, &open, &failures), enforced(&told).1)
+    };
+    let still = || "StillOpen".to_owned();
+    assert_eq!(looked(&closed_plan(), FailureReason::Rejected), (2, still()));
+    assert_eq!(looked(&closed_plan(), FailureReason::Unreachable), (2, still()));
+    assert_eq!(looked(&closed_plan(), FailureReason::Conflict), (0, "Closing".to_owned()));
+    // one of two recipients goes
+    let both = settled(&open_plan_to(&["pcn", "charity"]), bare());
+    let failure = Failure { reason: FailureReason::Rejected, message: "the house says no".to_owned() };
+    let narrowing = steps(&open_plan(), &both).into_iter().find(|step| step.stage == Stage::Close).unwrap();
+    let failures = Failures::from([(narrowing.object(), failure.clone())]);
+    assert_eq!(still_open(&open_plan(), &both, &failures), 1);
+    // what lets through less than planned hurts, and is not open
+    let fewer = Failures::from([(narrowing.object(), failure)]);
+    assert_eq!(still_open(&open_plan_to(&["pcn", "charity"]), &open, &fewer), 0);
 }
 
 #[test]
