@@ -551,6 +551,11 @@ fn what_has_replaced_an_agreement_goes_only_when_that_is_written_down() {
         found.is_some_and(|it| it.finalizers().contains(&"concordat.dev/grants".to_owned()))
     };
     world.until("the new one is held", is_held);
+    // that it has replaced the old one is a fact, whatever becomes of its signatures
+    let signature = world.signatures_of_successor().swap_remove(0);
+    world.delete_manifest(&signature);
+    std::thread::sleep(SILENCE);
+    assert_eq!(world.grants(), []);
     world.delete::<DataSharingAgreement>(&council, &new.name);
     std::thread::sleep(SILENCE);
     assert!(is_held(), "it goes, and nothing would show any more that it was there");

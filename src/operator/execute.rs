@@ -577,7 +577,9 @@ fn refusal(status: &Status) -> Failure {
     let reason = match status.code {
         404 if no_namespace => FailureReason::NamespaceNotFound,
         403 | 409 if caused("NamespaceTerminating") => FailureReason::NamespaceTerminating,
-        401 | 403 => FailureReason::Forbidden,
+        401 => FailureReason::Forbidden,
+        // a quota or an admission rule refuses the object, and RBAC the account
+        403 if words.contains("\" cannot ") => FailureReason::Forbidden,
         409 => FailureReason::Conflict,
         429 | 500.. => FailureReason::ServerError,
         _ => FailureReason::Rejected,
@@ -589,7 +591,7 @@ fn refusal(status: &Status) -> Failure {
         FailureReason::Forbidden => format!("the operator's account may not: {words}"),
         FailureReason::Unreachable => return unreachable_server(),
         FailureReason::ServerError => format!("the API server could not: {}", without_numbers(&words)),
-        FailureReason::Rejected | FailureReason::Waiting => {
+        FailureReason::Rejected | FailureReason::Waiting | FailureReason::CannotRead => {
             format!("the API server refuses it: {words}")
         }
     };

@@ -23,6 +23,8 @@ use super::metrics::Metrics;
 
 /// Something that has not turned for this long is stuck: the loop turns every 30 s, a watch every 13 s or so.
 const STUCK: Duration = Duration::from_secs(90);
+/// A watch that was cut off is back within this time, as a rule.
+const BLINK: Duration = Duration::from_secs(1);
 /// Not having heard for this long is not being ready.
 const UNHEARD: Duration = Duration::from_secs(60);
 /// Not having heard for this long, a fresh start may help.
@@ -37,6 +39,10 @@ struct Beat {
     turned: Instant,
     heard: Option<Instant>,
     trouble: Option<String>,
+    /// Since when every attempt has failed.
+    failing: Option<Instant>,
+    /// Whether it reads what is judged.
+    reads: bool,
 }
 
 /// The heartbeat of one thing.
@@ -49,9 +55,26 @@ pub(super) struct Heartbeat {
 impl Heartbeats {
     /// A heartbeat that starts to be looked at now.
     pub(super) fn add(&self, name: &str) -> Heartbeat {
-        let beat = Beat { turned: Instant::now(), heard: None, trouble: None };
+        self.add_one(name, false)
+    }
+
+    /// That of a watch.
+    pub(super) fn add_watch(&self, kind: &str) -> Heartbeat {
+        self.add_one(kind, true)
+    }
+
+    fn add_one(&self, name: &str, reads: bool) -> Heartbeat {
+        let beat = Beat { turned: Instant::now(), heard: None, trouble: None, failing: None, reads };
         self.beats().insert(name.to_owned(), beat);
         Heartbeat { name: name.to_owned(), all: self.clone() }
+    }
+
+    /// Why something cannot be read now that is judged: what has changed there meanwhile is not known.
+    pub(super) fn unread(&self) -> Option<String> {
+        let now = Instant::now();
+        let lasts = |it: &&Beat| it.failing.is_some_and(|since| now.saturating_duration_since(since) > BLINK);
+        let beats = self.beats();
+        beats.values().filter(|it| it.reads).find(lasts).and_then(|it| it.trouble.clone())
     }
 
     fn beats(&self) -> MutexGuard<'_, BTreeMap<String, Beat>> {
@@ -87,7 +110,10 @@ impl Heartbeat {
 
     /// All is well.
     pub(super) fn ok(&self) {
-        self.beat(|beat| *beat = Beat { turned: Instant::now(), heard: Some(Instant::now()), trouble: None });
+        self.beat(|beat| {
+            (beat.turned, beat.heard) = (Instant::now(), Some(Instant::now()));
+            (beat.trouble, beat.failing) = (None, None);
+        });
     }
 
     /// An attempt has failed.
@@ -95,6 +121,7 @@ impl Heartbeat {
         self.beat(|beat| {
             beat.turned = Instant::now();
             beat.trouble = Some(trouble.to_owned());
+            beat.failing.get_or_insert_with(Instant::now);
         });
     }
 
@@ -184,6 +211,24 @@ mod tests {
         let deaf = "watch: nothing heard for 61 s: connection refused\n".to_owned();
         assert_eq!(heartbeats.report(after(61), unready), (StatusCode::SERVICE_UNAVAILABLE, deaf));
         assert_eq!(heartbeats.report(after(61), dead), (StatusCode::OK, "watch: ok\n".to_owned()));
+    }
+
+    #[test]
+    fn what_is_judged_and_cannot_be_read_for_longer_than_a_blink_is_unread() {
+        let heartbeats = Heartbeats::default();
+        let (lease, watch) = (heartbeats.add("lease"), heartbeats.add_watch("LocalPolicy"));
+        lease.fail("taken");
+        watch.fail("may not be read");
+        assert_eq!(heartbeats.unread(), None, "just now");
+        let long_ago = Instant::now().checked_sub(2 * BLINK);
+        for beat in heartbeats.beats().values_mut() {
+            beat.failing = long_ago;
+        }
+        assert_eq!(heartbeats.unread(), Some("may not be read".to_owned()));
+        watch.fail("still not");
+        assert_eq!(heartbeats.unread(), Some("still not".to_owned()), "it goes on failing");
+        watch.ok();
+        assert_eq!(heartbeats.unread(), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! names, the cluster is judged again, and the judgement is published. Who leads carries it out; whoever else wants to
 //! know how things stand reads the same value.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,10 @@ use super::backoff::Backoff;
 use super::changes::{Changes, Taken};
 use super::health::Heartbeat;
 use super::metrics::Metrics;
+use concordat_api::{DataSharingAgreement, ObjectRef, SupersededFor};
 use concordat_core::evaluate::Judgement;
-use concordat_core::plan::{Judge, Observed, Plan};
+use concordat_core::finding::ObjectKey;
+use concordat_core::plan::{Judge, Observed, Plan, PlannedStatus, StatusBody};
 use concordat_core::snapshot::{ClusterView, Snapshot, Unreadable};
 use concordat_source::cluster::Stores;
 
@@ -129,8 +132,62 @@ pub(super) struct Judging {
     heartbeat: Heartbeat,
     /// Remembers the last judgement, so that the next takes less time.
     judge: Arc<Judge>,
+    shown: Shown,
     published: signal::Sender<Published>,
     asked: signal::Receiver<u64>,
+}
+
+/// What successors have taken from agreements, as judgements have shown it: where a status may not be written, nothing is
+/// forgotten for as long as the process lives.
+#[derive(Debug, Default)]
+struct Shown(BTreeMap<ObjectKey, Succession>);
+
+/// What one has taken from an agreement.
+#[derive(Debug)]
+struct Succession {
+    /// Of the very agreement that it was taken from.
+    uid: Option<String>,
+    by: Option<ObjectRef>,
+    apart: Vec<SupersededFor>,
+}
+
+impl Shown {
+    /// Puts into a snapshot what its statuses do not say.
+    fn recall(&self, snapshot: &mut Snapshot) {
+        for sourced in &mut snapshot.agreements {
+            let Some(Succession { uid, by, apart }) = self.0.get(&sourced.key()) else { continue };
+            if sourced.object.metadata.uid != *uid {
+                continue;
+            }
+            let status = sourced.object.status.clone().unwrap_or_default();
+            let more: Vec<SupersededFor> =
+                apart.iter().filter(|it| !status.superseded_for.contains(it)).cloned().collect();
+            if more.is_empty() && (by.is_none() || status.superseded_by.is_some()) {
+                continue;
+            }
+            let mut status = status;
+            status.superseded_by = status.superseded_by.or_else(|| by.clone());
+            status.superseded_for.extend(more);
+            let agreement = DataSharingAgreement { status: Some(status), ..(*sourced.object).clone() };
+            sourced.object = agreement.into();
+        }
+    }
+
+    /// Takes from a plan what is to be remembered, and nothing of what is gone.
+    fn learn(&mut self, plan: &Plan, observed: &Observed, undecodable: &[Unreadable]) {
+        self.0.retain(|object, known| match observed.statuses.get(object) {
+            Some(present) => present.uid == known.uid,
+            None => undecodable.iter().any(|it| it.key() == *object),
+        });
+        for PlannedStatus { object, status } in &plan.statuses {
+            let StatusBody::Agreement(status) = &**status else { continue };
+            let (by, apart) = (status.superseded_by.clone(), status.superseded_for.clone());
+            if by.is_some() || !apart.is_empty() {
+                let uid = observed.statuses.get(object).and_then(|it| it.uid.clone());
+                self.0.insert(object.clone(), Succession { uid, by, apart });
+            }
+        }
+    }
 }
 
 /// Why the cluster is judged again.
@@ -154,7 +211,9 @@ impl Judging {
         let (publish, published) = signal::channel(Published::default());
         let (ask, asked) = signal::channel(0);
         let judge = Arc::new(judge);
-        let judging = Self { stores, view, changes, metrics, heartbeat, judge, published: publish, asked };
+        let shown = Shown::default();
+        let judging =
+            Self { stores, view, changes, metrics, heartbeat, judge, shown, published: publish, asked };
         (judging, Judgements { published, asked: ask })
     }
 
@@ -204,11 +263,13 @@ impl Judging {
         // what changes from here on wakes this task again
         let Taken { foreign, writes } = self.changes.take();
         *news += u64::from(foreign || cause == Cause::News);
-        let Some((snapshot, observed)) = self.stores.read(self.view.clone()) else { return Ok(None) };
+        let Some((mut snapshot, observed)) = self.stores.read(self.view.clone()) else { return Ok(None) };
+        self.shown.recall(&mut snapshot);
         let began = Instant::now();
         let undecodable = snapshot.unreadable.clone();
         self.metrics.undecodable(&undecodable);
         let (judgement, plan) = judge(Arc::clone(&self.judge), snapshot).await?;
+        self.shown.learn(&plan, &observed, &undecodable);
         self.metrics.judged(&plan, began.elapsed());
         debug!(objects = plan.objects.len(), ms = began.elapsed().as_millis(), "judged");
         Ok(Some(Judged { number, news: *news, writes, asked, judgement, plan, observed, undecodable }))

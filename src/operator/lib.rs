@@ -190,6 +190,7 @@ pub async fn run_until(
         leadership,
         stopping,
         heartbeat,
+        heartbeats,
         metrics,
     };
     let reconcile = leader.run();

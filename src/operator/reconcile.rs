@@ -16,12 +16,12 @@ use tracing::{debug, error};
 use super::backoff::Backoff;
 use super::changes::Changes;
 use super::execute::Executor;
-use super::health::Heartbeat;
+use super::health::{Heartbeat, Heartbeats};
 use super::judging::{Broken, Judged, Judgements, OWN_EVENT};
 use super::lease::Leadership;
 use super::metrics::Metrics;
 use super::relist::Relist;
-use concordat_core::plan::{Step, report, steps, still_open};
+use concordat_core::plan::{Failure, FailureReason, Failures, Step, report, steps, still_open};
 use concordat_source::cluster::Stores;
 
 /// How often to turn where there is nothing to do.
@@ -37,6 +37,7 @@ pub(super) struct Leader {
     pub(super) leadership: Leadership,
     pub(super) stopping: signal::Receiver<bool>,
     pub(super) heartbeat: Heartbeat,
+    pub(super) heartbeats: Heartbeats,
     pub(super) metrics: Metrics,
 }
 
@@ -177,17 +178,27 @@ impl Leader {
             leadership,
             stopping,
             heartbeat,
+            heartbeats,
             metrics,
         } = self;
         let Some(steps) = steps_of(Arc::clone(judged)).await else {
             return Outcome::Done { wrote: false, settled: false };
         };
         let Judged { plan, observed, .. } = &**judged;
+        // a withdrawal may lie in what cannot be read: what is known closes, and nothing opens
+        let unread = heartbeats.unread();
+        let (held, steps): (Vec<Step>, Vec<Step>) =
+            steps.into_iter().partition(|step| unread.is_some() && step.opens());
+        let why = unread.map_or(String::new(), |why| format!("nothing is opened meanwhile: {why}"));
+        let held = held
+            .into_iter()
+            .map(|step| (step.object(), Failure { reason: FailureReason::CannotRead, message: why.clone() }));
+        let held: Failures = held.collect();
         let superseded = AtomicBool::new(false);
         // a judgement of an earlier term is void: another replica may have led in between
         let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over(stopping, leadership, term);
         let work = async {
-            let failures = executor.carry_out(&steps, observed, heartbeat, is_cut_short).await;
+            let mut failures = executor.carry_out(&steps, observed, heartbeat, is_cut_short).await;
             // what was refused has no effect to wait for: the next try waits for its back-off
             let done = || steps.iter().filter(|step| !failures.contains_key(&step.object()));
             // what has been written is there before anybody says so
@@ -201,6 +212,9 @@ impl Leader {
             }
             if is_cut_short() {
                 return Outcome::CutShort;
+            }
+            for (object, failure) in held {
+                failures.entry(object).or_insert(failure);
             }
             metrics.still_open(still_open(plan, &seen, &failures));
             let statuses = report(plan, &seen, &failures);

@@ -93,7 +93,7 @@ impl Start<'_> {
             api: Api::all(self.client.clone()),
             labels,
             store: store.clone(),
-            heartbeat: self.heartbeats.add(&kind),
+            heartbeat: self.heartbeats.add_watch(&kind),
             changes: self.changes.clone(),
             kind,
         };

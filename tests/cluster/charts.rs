@@ -244,7 +244,8 @@ fn the_operators_account_may_do_what_the_plan_needs_and_nothing_else() {
     expected.extend(ours(&statuses, &["patch"]));
     expected.extend(ours(&["datasharingagreements"], &["patch"]));
     expected.extend(ours(&["dataaccessgrants"], &own));
-    expected.extend(own.map(|verb| format!("{verb} networking.k8s.io/networkpolicies")));
+    let policies = own.iter().chain(&["get"]);
+    expected.extend(policies.map(|verb| format!("{verb} networking.k8s.io/networkpolicies")));
     expected.extend(["create", "patch"].map(|verb| format!("{verb} events.k8s.io/events")));
     // what every account may: ask about itself
     let itself = ["selfsubjectaccessreviews", "selfsubjectrulesreviews"];

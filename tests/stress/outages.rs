@@ -1,5 +1,7 @@
 //! An API server that is away, one that is slow, and one that has nothing to say.
 
+use concordat_api::Phase;
+
 use super::*;
 
 fn outage(line: Line, length: Duration) {
@@ -118,6 +120,36 @@ fn an_operator_with_nothing_to_do_writes_nothing() {
     std::thread::sleep(idle);
     assert_eq!(audit.writes().len(), before, "{:?}", last(&audit, 10));
     note(&format!("idle for {idle:?}: no writes"));
+    drop(world);
+    operator.terminate();
+}
+
+#[test]
+fn while_something_cannot_be_read_what_is_known_closes_and_nothing_opens() {
+    let _cluster = cluster();
+    let audit = Audit::default();
+    let (proxy, operator) = started(&audit);
+    let world = signed("unread");
+    world.until("everything is open", || is_open(&world) == everything());
+    proxy.forbid_reading(Some("/agreementsignatures"));
+    // the watch that is under way ends within ten seconds
+    std::thread::sleep(Duration::from_secs(13));
+    world.change(json!({"suspend": true}));
+    world.until("what is known closes", || is_open(&world).is_empty());
+    // nobody hears of it
+    world.withdraw("council");
+    world.change(json!({"suspend": false}));
+    world.until("it says why nothing opens", || {
+        world.message("Enforced").is_some_and(|it| {
+            it.contains("nothing is opened meanwhile") && it.contains("`AgreementSignature` may not be read")
+        })
+    });
+    assert_eq!(is_open(&world), nothing());
+    proxy.forbid_reading(None);
+    world.phase(Phase::Withdrawn);
+    assert_eq!(is_open(&world), nothing());
+    world.sign("council");
+    world.until("everything is open again", || is_open(&world) == everything());
     drop(world);
     operator.terminate();
 }

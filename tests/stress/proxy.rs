@@ -84,6 +84,8 @@ struct Shared {
     deaf: watch::Sender<Option<&'static str>>,
     /// Writes of network policies in a namespace that begins like this are answered with an error of the server's own.
     failing: Mutex<Option<String>>,
+    /// Paths that end like this may not be read.
+    unreadable: Mutex<Option<&'static str>>,
 }
 
 pub fn runtime() -> &'static Runtime {
@@ -112,6 +114,7 @@ impl Proxy {
                 slow: Mutex::new(Duration::ZERO),
                 deaf: watch::Sender::new(None),
                 failing: Mutex::new(None),
+                unreadable: Mutex::new(None),
             });
             let inner = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let target = inner.local_addr().unwrap();
@@ -158,6 +161,11 @@ impl Proxy {
         *self.shared.failing.lock().unwrap_or_else(PoisonError::into_inner) = namespaces.map(str::to_owned);
     }
 
+    /// From now on, one resource may not be read, as where an account has lost a role.
+    pub fn forbid_reading(&self, resource: Option<&'static str>) {
+        *self.shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner) = resource;
+    }
+
     pub fn line(&self, line: Line) {
         self.line.send_replace(line);
     }
@@ -179,6 +187,14 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
         }
     }
     let forwarded = forwarded.body(kube::client::Body::from(body.to_vec())).unwrap();
+    let unreadable = *shared.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_write && unreadable.is_some_and(|it| parts.uri.path().ends_with(it)) {
+        let status = json!({
+            "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Forbidden", "code": 403,
+            "message": "User \"operator\" cannot list resource",
+        });
+        return Response::builder().status(403).body(Body::from(status.to_string())).unwrap();
+    }
     if !is_write || is_lease {
         let at = Instant::now();
         let (answer, forbidden) = answer(shared.upstream.send(forwarded).await).await;

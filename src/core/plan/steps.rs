@@ -108,6 +108,11 @@ impl Step {
         }
     }
 
+    /// Whether it opens anything, or takes away what denies.
+    pub fn opens(&self) -> bool {
+        matches!(self.stage, Stage::Grant | Stage::Open | Stage::Retire)
+    }
+
     /// Whether an agreement may be let go of afterwards: something is gone, or written down.
     pub fn may_release(&self) -> bool {
         match &self.act {

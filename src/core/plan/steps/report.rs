@@ -44,6 +44,8 @@ pub enum FailureReason {
     Conflict,
     /// What it relies on could not be written.
     Waiting,
+    /// Something that is judged cannot be read, and nothing is opened meanwhile.
+    CannotRead,
     /// The API server did not answer, or not in time.
     Unreachable,
     /// The API server answered that it could not, or not now: a webhook that fails, or too many requests.
@@ -61,6 +63,7 @@ impl FailureReason {
         match self {
             Self::Conflict => "Conflict",
             Self::Waiting => "Waiting",
+            Self::CannotRead => "CannotRead",
             Self::Unreachable => "Unreachable",
             Self::ServerError => "ServerError",
             Self::NamespaceNotFound => "NamespaceNotFound",
@@ -73,7 +76,7 @@ impl FailureReason {
     /// Whether it passes by itself.
     pub fn passes(self) -> bool {
         match self {
-            Self::Conflict | Self::Unreachable | Self::ServerError => true,
+            Self::Conflict | Self::CannotRead | Self::Unreachable | Self::ServerError => true,
             Self::Waiting
             | Self::NamespaceNotFound
             | Self::NamespaceTerminating
