@@ -542,6 +542,49 @@ fn a_local_policy_changes_nothing_in_another_place() {
     assert!(changed > 0);
 }
 
+/// What is allowed to a link worker, which a local policy adds.
+fn allowed_to_link_workers(world: &Snapshot) -> BTreeSet<String> {
+    let judgement = Judgement::new(world, at());
+    let asked = asked().into_iter().map(|mut request| {
+        request.context.roles = vec!["LinkWorker".to_owned()];
+        request
+    });
+    let allowed = asked.filter(|request| judgement.decide(request).answer.decision);
+    allowed.map(|it| format!("{} {} {}", it.subject.id, it.action.name, it.resource.id)).collect()
+}
+
+#[test]
+fn a_draft_that_a_stranger_writes_and_nobody_signs_changes_no_answer() {
+    let mut failing = WORLD.clone();
+    for policy in &mut failing.policies {
+        // what it then expects is what a draft without roles would allow, and what nobody allows now
+        let case = &mut policy.object.spec.tests[0];
+        case.request.context.roles = vec!["Somebody".to_owned()];
+        case.expect = serde_json::from_value(serde_json::json!({ "decision": true })).unwrap();
+    }
+    assert!(!allowed_to_link_workers(&WORLD).is_empty(), "a local policy permits");
+    assert!(allowed_to_link_workers(&failing).is_empty(), "a test of its own fails");
+    for world in [&*WORLD, &failing] {
+        let before = allowed_to_link_workers(world);
+        for of in &WORLD.agreements {
+            for namespace in ["a-stranger", "z-stranger"] {
+                for suspend in [false, true] {
+                    let mut draft = of.clone();
+                    draft.object.metadata.namespace = Some(namespace.to_owned());
+                    draft.object.metadata.name = Some("draft".to_owned());
+                    let spec = &mut draft.object.spec;
+                    spec.reference = "STRA-2026-001".to_owned();
+                    spec.suspend = suspend;
+                    spec.purposes.iter_mut().for_each(|it| it.roles = None);
+                    let mut world = world.clone();
+                    world.agreements.push(draft);
+                    assert_eq!(allowed_to_link_workers(&world), before, "{namespace} {suspend}");
+                }
+            }
+        }
+    }
+}
+
 #[test]
 fn judged_and_planned_again_nothing_differs_also_with_its_own_statuses_in_place() {
     use concordat_core::plan::StatusBody;

@@ -99,7 +99,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     loaded.mend_help(&mut findings);
     findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut findings);
-    let exit = if findings.iter().any(|finding| finding.code == Code::UnreadableFile) {
+    let exit = if loaded.is_partial() || findings.iter().any(|it| it.code == Code::UnreadableFile) {
         Exit::Unknown
     } else if findings.iter().any(|finding| finding.is_error() || *strict) {
         Exit::No

@@ -141,6 +141,7 @@ codes! {
     PolicyNoEffect "CON710" Warning "a local permit can never take effect";
     PolicyWord "CON711" Warning "a local rule compares with a word that the vocabulary does not have";
     PolicyCanFail "CON712" Error "a rule can fail when it is evaluated";
+    PolicyOneFunction "CON714" Error "a local rule asks for one function, which no workload is";
     PolicyUntested "CON713" Warning "no test of a local policy makes one of its rules fire";
 
     PopulationBand "CON801" Warning "a place's population lies outside the usual band";

@@ -525,7 +525,10 @@ impl Conditions<'_> {
             Phase::Suspended => "`spec.suspend` is true; set it to false to carry on".to_owned(),
             Phase::Superseded => assessment.succession.by.as_ref().map_or_else(
                 || "another agreement has replaced it".to_owned(),
-                |by| format!("`{by}` has replaced it"),
+                |by| match &assessment.succession.shown {
+                    None => format!("it says itself that `{by}` has replaced it"),
+                    Some(_) => format!("`{by}` has replaced it"),
+                },
             ),
             Phase::Expired => {
                 let what = if assessment.ends == spec.term.end {

@@ -158,6 +158,19 @@ fn gone_over(start: &str) -> World {
 }
 
 #[test]
+fn a_successor_whose_end_is_moved_before_its_start_has_replaced_the_old_one_all_the_same() {
+    for field in ["/spec/confidentiality/validUntil", "/spec/term/end"] {
+        for end in [START, "2026-10-01T00:00:00Z"] {
+            let judged = replaced().with_next(field, json!(end)).now();
+            assert_eq!(old_flows_or_none(&judged), 0, "{field} {end}");
+        }
+    }
+    // signed with that end by everybody it was never in force
+    let never = replaced().with_next("/spec/confidentiality/validUntil", json!(START));
+    assert_eq!(old_flows(&never.signed_on(&care_2(), &EVERYBODY).now()), ALL.len());
+}
+
+#[test]
 fn with_accession_who_has_gone_over_stays_so_when_the_terms_of_a_recipient_change() {
     let sharing_in_old = |world: &World| {
         let judged = world.now();
@@ -259,6 +272,28 @@ fn nobody_ends_an_agreement_by_an_emergency_a_circle_or_a_draft_of_their_own() {
     let judged = circle.now();
     assert_eq!((judged.phase(), judged.open()), (Phase::Active, ALL.map(str::to_owned).to_vec()));
     assert_eq!(judged.codes(), [Code::SupersedesCycle]);
+}
+
+#[test]
+fn whoever_wrote_an_early_agreement_undoes_nothing_that_later_ones_have_ended() {
+    let closed = |world: World| {
+        let judged = world.now();
+        (judged.phase(), old_flows(&judged))
+    };
+    // it goes on in a circle: its own link goes back in time, and is void alone
+    let circle = replaced().with("/spec/supersedes", json!(care_2())).signed_by(&EVERYBODY);
+    assert_eq!(circle.now().codes(), [Code::SupersedesCycle]);
+    assert_eq!(circle.now().phase_of(&care_2()), Phase::Active);
+    assert_eq!(closed(circle), (Phase::Superseded, 0));
+    // of two that start at once neither is the later one
+    let at_once = World::signed()
+        .with("/spec/term/start", json!(START))
+        .with("/spec/supersedes", json!(care_2()))
+        .signed_by(&EVERYBODY)
+        .followed_from(START)
+        .with_next("/spec/supersedes", json!(care()))
+        .signed_on(&care_2(), &EVERYBODY);
+    assert_eq!(closed(at_once), (Phase::Active, ALL.len()));
 }
 
 #[test]

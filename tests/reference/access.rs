@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::force::{Assessment, FlowKey};
 use super::gate::months_after;
-use super::local::{Reach, Rules, reach};
+use super::local::{Reach, Rule, Rules, reach};
 use super::model::{Model, Recipient};
+use super::signing::Kind;
 use super::world::{Agreement, Object, Policy, Product, Purpose, Ref, is_blank, rank, text};
 
 /// A request whose subject and product there are, with safe values for what it leaves out.
@@ -67,6 +68,8 @@ pub struct Judged<'a> {
     pub assessments: BTreeMap<&'a Ref, Assessment<'a>>,
     /// The only policy there is: a policy's own tests know no other.
     alone: Option<&'a Ref>,
+    /// The only agreements that count: what a policy's own tests may take as signed.
+    grounds: Option<BTreeSet<&'a Ref>>,
     /// Local policies whose permits count.
     permitting: BTreeSet<&'a Ref>,
     /// Local policies with a test about a path that no agreement lists, or one that has a successor: whether such a test
@@ -83,6 +86,7 @@ impl<'a> Judged<'a> {
             at,
             assessments,
             alone: None,
+            grounds: None,
             permitting: BTreeSet::new(),
             untold: BTreeSet::new(),
         };
@@ -111,6 +115,7 @@ impl<'a> Judged<'a> {
             return true;
         }
         !policy.deleted
+            && self.lists_policy(&policy.spec.footprint, &policy.key)
             && self.at < review
             && review <= limit
             && policy.spec.tests.iter().all(|test| {
@@ -118,12 +123,30 @@ impl<'a> Judged<'a> {
                 let at = test.at.unwrap_or(self.at);
                 let there = Judged { alone: Some(&policy.key), ..Judged::new(&signed, self.rules, at) };
                 let Some(asked) = there.resolve(&test.request) else { return false };
+                let controller = asked.product.controller.as_str();
+                let agreements = self.model.world.agreements.iter();
+                let grounds = agreements.filter(|it| self.is_grounds(policy, it, controller));
+                let there = Judged { grounds: Some(grounds.map(|it| &it.key).collect()), ..there };
                 if there.candidates(&asked).is_empty() {
                     return false;
                 }
                 let answer = there.decide(&test.request);
                 test.expect["decision"].as_bool().is_none_or(|it| it == answer.decision)
             })
+    }
+
+    /// Whether a policy's own tests may take an agreement as signed: where it is drafted by the controller of the data or by
+    /// somebody of the policy's place, where that controller has signed it, or where the policy names it.
+    fn is_grounds(&self, policy: &Object<Policy>, agreement: &Object<Agreement>, controller: &str) -> bool {
+        let of_place = |org: &str| org == controller || self.model.org_lies_in(org, &policy.spec.footprint);
+        let mut orgs = self.model.orgs.iter();
+        let named = |rules: &Vec<Rule>| rules.iter().any(|it| it.permits.as_ref() == Some(&agreement.key));
+        orgs.any(|(name, org)| org.spec.home_namespace == agreement.key.namespace && of_place(name))
+            || matches!(
+                self.model.standing(agreement, controller, self.at).kind,
+                Kind::Signed | Kind::OtherTerms
+            )
+            || self.rules.get(&policy.spec.cedar).is_some_and(named)
     }
 
     fn is_untold(&self, policy: &Object<Policy>) -> bool {
@@ -224,6 +247,7 @@ impl<'a> Judged<'a> {
     fn candidates(&self, asked: &Asked<'_>) -> Vec<&Assessment<'a>> {
         let in_force = |it: &&Assessment<'a>| {
             it.phase == "Active"
+                && self.grounds.as_ref().is_none_or(|grounds| grounds.contains(&it.agreement.key))
                 && !it.is_over(asked.product, &asked.recipient)
                 && lists(self.model, &it.agreement.spec, asked)
         };
@@ -262,7 +286,7 @@ impl<'a> Judged<'a> {
         }
         let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), false);
         for policy in &self.model.world.policies {
-            let reach = self.reach(&policy.key, &policy.spec.footprint, asked, &agreement.spec);
+            let reach = self.reach(&policy.key, Some(&policy.spec.footprint), asked, &agreement.spec);
             if self.alone.is_some_and(|it| *it != policy.key) {
                 continue;
             }
@@ -303,27 +327,28 @@ impl<'a> Judged<'a> {
         answer(false, Tier::None, Vec::new())
     }
 
-    /// A policy counts for a footprint that lists its namespace.
-    fn reach(&self, policy: &Ref, footprint: &str, asked: &Asked<'_>, agreement: &Agreement) -> Reach {
-        let counts = self
-            .model
-            .footprints
-            .get(footprint)
-            .is_some_and(|it| it.spec.policy_namespaces.contains(&policy.namespace));
-        if counts { reach(self.model, footprint, asked, agreement) } else { Reach::Nothing }
+    /// Whether a place lists the namespace of a policy.
+    fn lists_policy(&self, footprint: &str, policy: &Ref) -> bool {
+        let place = self.model.footprints.get(footprint);
+        place.is_some_and(|it| it.spec.policy_namespaces.contains(&policy.namespace))
+    }
+
+    /// A policy counts for the place that it names, where that lists its namespace, and else for each that does.
+    fn reach(&self, policy: &Ref, named: Option<&str>, asked: &Asked<'_>, agreement: &Agreement) -> Reach {
+        let named = named.filter(|it| self.lists_policy(it, policy));
+        let places = self.model.footprints.keys().filter(|it| named.is_none_or(|named| named == **it));
+        let places = places.filter(|it| self.lists_policy(it, policy));
+        let reached: Vec<Reach> = places.map(|it| reach(self.model, it, asked, agreement)).collect();
+        let most = [Reach::Data, Reach::Hands].into_iter().find(|it| reached.contains(it));
+        most.unwrap_or(Reach::Nothing)
     }
 
     /// Whether a policy that cannot be read may bind here.
     fn has_broken_policy(&self, asked: &Asked<'_>, agreement: &Agreement) -> bool {
         let policies = self.model.world.broken.iter().filter(|it| it.kind == "LocalPolicy");
         policies.into_iter().any(|broken| {
-            // one that names a place that is not there may have meant any that lists its namespace
-            let said = broken.spec["footprint"].as_str();
-            let said = said.filter(|it| self.model.footprints.contains_key(it));
-            self.model.footprints.keys().any(|footprint| {
-                said.is_none_or(|it| it == *footprint)
-                    && self.reach(&broken.key, footprint, asked, agreement) != Reach::Nothing
-            })
+            let named = broken.spec["footprint"].as_str();
+            self.reach(&broken.key, named, asked, agreement) != Reach::Nothing
         })
     }
 

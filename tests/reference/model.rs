@@ -251,7 +251,8 @@ fn reaches_only_what_is<'a>(
     reached
 }
 
-/// The agreements on a circle of `supersedes`.
+/// The agreements on a circle of `supersedes` whose link to the one that they name does not go back in time. Only such a link is void: were
+/// all of a circle, whoever wrote an early agreement could undo what later ones have ended.
 pub fn circles(world: &World) -> BTreeSet<Ref> {
     let next: BTreeMap<&Ref, &Ref> =
         world.agreements.iter().filter_map(|it| Some((&it.key, it.spec.supersedes.as_ref()?))).collect();
@@ -266,5 +267,7 @@ pub fn circles(world: &World) -> BTreeSet<Ref> {
         }
         false
     };
-    next.keys().filter(|it| on_circle(it)).map(|it| (*it).clone()).collect()
+    let start = |key: &Ref| world.agreements.iter().find(|it| it.key == *key).map(|it| it.spec.term.start);
+    let is_void = |it: &Ref| on_circle(it) && start(it) <= next.get(it).and_then(|old| start(old));
+    next.keys().filter(|it| is_void(it)).map(|it| (*it).clone()).collect()
 }

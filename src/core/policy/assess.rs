@@ -55,7 +55,13 @@ impl<'m> Listings<'m> {
         listings
     }
 
-    /// Assesses the agreements that list a product. A question about that product gets the same answer as if all had been
+    /// The agreements that list a product.
+    pub(super) fn listing(&self, product: &ObjectRef) -> impl Iterator<Item = &'m Agreement> {
+        let listed = self.by_product.get(product).into_iter().flatten();
+        listed.filter_map(|it| self.model.agreements.get(*it))
+    }
+
+    /// Assesses those of the agreements that list a product which count. A question about that product gets the same answer as if all had been
     /// assessed, and comes as close to one.
     ///
     /// Where a recipient is given, only those that list it too: fewer, with the same answer about the two, but not
@@ -64,19 +70,19 @@ impl<'m> Listings<'m> {
         &self,
         product: &ObjectRef,
         recipient: Option<&FunctionRef>,
+        counting: &BTreeSet<ObjectRef>,
         store: &Arc<EntityStore>,
         now: Timestamp,
         signing: Signing,
     ) -> Assessments {
-        let lists_both = |reference: &&&ObjectRef| {
-            let Some((agreement, recipient)) = self.model.agreements.get(**reference).zip(recipient) else {
-                return recipient.is_none();
-            };
+        let lists_both = |agreement: &&Agreement| {
+            let Some(recipient) = recipient else { return true };
             let mut purposes = agreement.spec.purposes.iter().filter(|it| it.products.contains(product));
             purposes.any(|purpose| agreement.recipients(purpose, &self.model.orgs).contains(recipient))
         };
-        let listed = self.by_product.get(product).into_iter().flatten();
-        let agreements = listed.filter(lists_both).filter_map(|it| self.model.agreements.get_key_value(*it));
+        let counts = |agreement: &&Agreement| counting.contains(&agreement.reference);
+        let agreements = self.listing(product).filter(counts).filter(lists_both);
+        let agreements = agreements.map(|it| (&it.reference, it));
         let assessor = Assessor::new(self.model, store, now, signing);
         assessor.assess(agreements.collect())
     }

@@ -51,7 +51,7 @@ impl Verdict {
         first.agreement.clone_from(&self.answer.context.agreement);
         let context = &mut self.answer.context;
         context.tier = DecisionTier::Error;
-        context.reason = format!("could not be decided: `{text}` cannot be read, and may hold a withdrawal");
+        context.reason = format!("could not be decided: `{text}` is not read, and may hold a withdrawal");
         context.rule = None;
         context.rules.clear();
         context.near_miss = Some(first);

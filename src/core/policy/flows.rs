@@ -116,7 +116,7 @@ impl<'a> Flows<'a> {
     fn obstacle(&self, ceiling: &Ceiling<'a>, path: Path<'a>) -> Option<Obstacle> {
         let Path { purpose, product, recipient } = path;
         if let Some(text) = self.model.unknown_texts.first() {
-            let reason = format!("`{text}` cannot be read, and may hold a withdrawal");
+            let reason = format!("`{text}` is not read, and may hold a withdrawal");
             return Some(Obstacle { org: product.spec.controller.clone(), rule: None, reason });
         }
         let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };

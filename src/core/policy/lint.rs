@@ -124,6 +124,48 @@ fn may_be_named(body: &Value) -> bool {
     body.get("Value").is_some_and(|value| value.get("__entity").is_some())
 }
 
+/// Rules for which who asks is to be one function: a workload lies in its function and is never the same, so that such a
+/// forbid denies nothing to whoever really asks.
+pub(super) fn one_function(rules: &[Rule]) -> Vec<PolicyProblem> {
+    let is_function = |entity: Option<&Value>| {
+        let kind = entity.and_then(|it| it.get("type")).and_then(Value::as_str);
+        kind.is_some_and(|it| it.ends_with("::OrgFunction"))
+    };
+    let is_one = |rule: &&Rule| {
+        let head = rule.json.get("principal");
+        let equals = head.and_then(|it| it.get("op")).and_then(Value::as_str) == Some("==");
+        let in_head = equals && is_function(head.and_then(|it| it.get("entity")));
+        in_head || rule.json.get("conditions").is_some_and(|it| compares_principal(it, &is_function))
+    };
+    let problem = |rule: &Rule| {
+        PolicyProblem::lint(
+            Code::PolicyOneFunction,
+            rule,
+            "it compares who asks with a function, and a workload is never the same as its function",
+            "write `principal in Concordat::OrgFunction::\"…\"`: a workload lies in its function",
+        )
+    };
+    rules.iter().filter(is_one).map(problem).collect()
+}
+
+/// Whether somewhere in a condition it is asked whether who asks is one such entity, or is not.
+fn compares_principal(json: &Value, is_such: &dyn Fn(Option<&Value>) -> bool) -> bool {
+    let is_principal = |side: &Value| side.get("Var").and_then(Value::as_str) == Some("principal");
+    let is_entity = |side: &Value| is_such(side.pointer("/Value/__entity"));
+    match json {
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let sides = value.get("left").zip(value.get("right"));
+            let is_one = ["==", "!="].contains(&name.as_str())
+                && sides.is_some_and(|(left, right)| {
+                    (is_principal(left) && is_entity(right)) || (is_entity(left) && is_principal(right))
+                });
+            is_one || compares_principal(value, is_such)
+        }),
+        Value::Array(items) => items.iter().any(|item| compares_principal(item, is_such)),
+        _ => false,
+    }
+}
+
 /// What is wrong with the ids of local rules beside the national ones: an answer names rules by their ids.
 pub(super) fn national_ids(model: &Model, rules: &[Rule]) -> Vec<PolicyProblem> {
     // what an answer names where no rule of a text decided

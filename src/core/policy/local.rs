@@ -367,11 +367,10 @@ impl<'s> Loading<'s> {
     }
 }
 
-/// The footprints that a policy may be for: the one that it names, if that lists its namespace, or where there is none of
-/// that name, each that does.
+/// The footprints that a policy may be for: the one that it names, if that lists its namespace, and else each that does.
 fn footprints(model: &Model, namespace: &str, named: Option<&str>) -> Vec<String> {
-    let named = named.filter(|named| model.footprints.get(named).is_some());
     let lists = |spec: &PlaceFootprintSpec| spec.policy_namespaces.iter().any(|it| it == namespace);
+    let named = named.filter(|named| model.footprints.get(named).is_some_and(lists));
     let all = model.footprints.iter().filter(|(_, spec)| lists(spec)).map(|(name, _)| name);
     all.filter(|name| named.is_none_or(|named| named == *name)).cloned().collect()
 }
@@ -460,6 +459,10 @@ fn permits_disabled(
     // what a finalizer holds is as good as gone where it could give access
     if sourced.object.metadata.deletion_timestamp.is_some() {
         why.get_or_insert_with(|| "it is being deleted".to_owned());
+    }
+    for problem in lint::one_function(text) {
+        why.get_or_insert_with(|| "a rule of it never applies to a workload".to_owned());
+        findings.push(text_finding(sourced, problem));
     }
     for problem in lint::national_ids(in_use.model, text) {
         why.get_or_insert_with(|| "an `@id` reads like a national rule".to_owned());

@@ -16,9 +16,9 @@ use super::resolve::asked_flow;
 use super::signing::Signing;
 use super::{names, test};
 use crate::finding::{Code, Finding};
-use crate::model::{FunctionRef, Model};
+use crate::model::{Agreement, FunctionRef, Model};
 use crate::snapshot::Sourced;
-use concordat_api::{LocalPolicy as WirePolicy, ObjectRef, Phase, PolicyTestCase};
+use concordat_api::{LocalPolicy as WirePolicy, ObjectRef, PartnerOrgSpec, Phase, PolicyTestCase, Standing};
 
 /// What the policies' own tests have shown.
 #[derive(Default)]
@@ -29,11 +29,11 @@ pub(super) struct Tested {
     pub(super) waiting: BTreeMap<ObjectRef, String>,
 }
 
-/// Runs the policies' own tests, on the whole model with every agreement taken as signed.
+/// Runs the policies' own tests, on the whole model with every agreement taken as signed that is the place's business.
 ///
 /// Each is judged without the other local policies: were it not, a place that adds a forbid could make another
-/// policy's test fail, and with that take that policy's permits away. A test about an agreement that is refused or
-/// superseded says nothing of the policy, which waits until that is fixed.
+/// policy's test fail, and with that take that policy's permits away. Nor does a stranger's draft: see [`is_grounds`]. A test
+/// about an agreement that is refused or superseded says nothing of the policy, which waits until that is fixed.
 pub(super) fn test_all(
     model: &Model,
     store: &Arc<EntityStore>,
@@ -46,6 +46,7 @@ pub(super) fn test_all(
         store,
         now,
         listings: Listings::new(model),
+        homes: model.orgs.values().map(|org| (org.spec.home_namespace.as_str(), &org.spec)).collect(),
         stores: BTreeMap::new(),
         assessed: BTreeMap::new(),
         assessed_whole: BTreeMap::new(),
@@ -106,20 +107,56 @@ enum Went {
 
 type Flow = Option<(ObjectRef, FunctionRef)>;
 
+/// Whether an agreement that a test takes as signed may be: anybody can write one that nobody signs, and a place's permits
+/// must not depend on it. It may where it lies at home with the controller of the product or with an organisation of the
+/// place, where that controller has signed it, on whatever terms, or where the policy or the test names it.
+fn is_grounds(
+    model: &Model,
+    homes: &BTreeMap<&str, &PartnerOrgSpec>,
+    (policy, case): (&LocalPolicy, &PolicyTestCase),
+    product: &ObjectRef,
+    agreement: &Agreement,
+    now: Timestamp,
+) -> bool {
+    let reference = &agreement.reference;
+    let Some(product) = model.products.get(product) else { return false };
+    let controller = product.spec.controller.as_str();
+    let author = homes.get(reference.namespace.as_str());
+    let is_at_home = author.is_some_and(|author| {
+        let mut places = policy.footprints.iter();
+        let is_controller =
+            model.orgs.get(controller).is_some_and(|it| it.spec.home_namespace == author.home_namespace);
+        is_controller || places.any(|place| model.footprints.org_lies_in(author, place))
+    });
+    let has_signed = || {
+        let signer = agreement.signers.get(controller);
+        let voice = signer.map(|it| it.words.at(now, &agreement.purposes(), &it.terms_hash));
+        voice.is_some_and(|it| matches!(it.standing, Standing::Signed | Standing::OtherTerms))
+    };
+    let is_named = || {
+        case.expect.agreement.as_ref() == Some(&reference.to_string())
+            || policy.text.contains(&names::agreement(reference).to_string())
+    };
+    is_at_home || has_signed() || is_named()
+}
+
 struct Tester<'m> {
     model: &'m Model,
     store: &'m Arc<EntityStore>,
     now: Timestamp,
     listings: Listings<'m>,
+    /// The organisations by their home namespaces.
+    homes: BTreeMap<&'m str, &'m PartnerOrgSpec>,
     /// Entities at moments at which an organisation had another state than now.
     stores: BTreeMap<Timestamp, Arc<EntityStore>>,
-    assessed: BTreeMap<(Timestamp, Flow), Assessments>,
-    assessed_whole: BTreeMap<(Timestamp, Option<ObjectRef>), Assessments>,
+    /// By moment, path, and the agreements that count.
+    assessed: BTreeMap<(Timestamp, Flow, BTreeSet<ObjectRef>), Assessments>,
+    assessed_whole: BTreeMap<(Timestamp, Option<ObjectRef>, BTreeSet<ObjectRef>), Assessments>,
 }
 
 impl Tester<'_> {
     fn run(&mut self, policy: &LocalPolicy, case: &PolicyTestCase) -> Went {
-        let Self { model, store, now, listings, stores, assessed, assessed_whole } = self;
+        let Self { model, store, now, listings, homes, stores, assessed, assessed_whole } = self;
         let at = case.at.unwrap_or(*now);
         let stands_alike = model.orgs.values().all(|org| org.state(at) == org.state(*now));
         let store: &Arc<EntityStore> = if stands_alike {
@@ -130,15 +167,32 @@ impl Tester<'_> {
         let ask = |assessments: &Assessments| test::run(model, &[policy], assessments, case, at);
         // whatever lists another product, or another recipient, has no part in the answer
         let flow = asked_flow(model, &case.request);
-        let assessments = assessed.entry((at, flow.clone())).or_insert_with(|| match &flow {
+        let listing =
+            || flow.iter().flat_map(|(product, _)| listings.listing(product).map(move |it| (product, it)));
+        let counts = |(product, it): &(&ObjectRef, &Agreement)| {
+            is_grounds(model, homes, (policy, case), product, it, *now)
+        };
+        let counting: BTreeSet<ObjectRef> =
+            listing().filter(counts).map(|(_, it)| it.reference.clone()).collect();
+        let key = (at, flow.clone(), counting.clone());
+        let assessments = assessed.entry(key).or_insert_with(|| match &flow {
             Some((product, function)) => {
-                listings.assess(product, Some(function), store, at, Signing::Assumed)
+                listings.assess(product, Some(function), &counting, store, at, Signing::Assumed)
             }
             None => Assessments { store: Arc::clone(store), ..Assessments::default() },
         });
         let outcome = ask(assessments);
         if outcome.passed && test::over(model, assessments, &case.request, &case.expect, at).is_none() {
             return Went::Passed(outcome.fired);
+        }
+        if let Some((_, drawn)) = listing().next().filter(|_| counting.is_empty()) {
+            return Went::Waits {
+                why: format!(
+                    "`{}`, which its tests ask about, is a draft of somebody outside its place",
+                    drawn.reference
+                ),
+                once: "the controller of the data has signed it",
+            };
         }
         if !outcome.shows_nothing.is_empty() {
             return Went::Failed {
@@ -151,18 +205,17 @@ impl Tester<'_> {
         }
         // what to say about it takes a wider look
         let product = flow.map(|(product, _)| product);
-        let assessments = &*assessed_whole.entry((at, product.clone())).or_insert_with(|| {
-            let all = product.as_ref().map(|it| listings.assess(it, None, store, at, Signing::Assumed));
-            all.unwrap_or_default()
-        });
+        let assess =
+            |signing| product.as_ref().map(|it| listings.assess(it, None, &counting, store, at, signing));
+        let key = (at, product.clone(), counting.clone());
+        let assessments =
+            &*assessed_whole.entry(key).or_insert_with(|| assess(Signing::Assumed).unwrap_or_default());
         let over = test::over(model, assessments, &case.request, &case.expect, at);
         if outcome.passed && over.is_none() {
             return Went::Passed(outcome.fired);
         }
         // a draft that would replace it has done so only here, where signatures are assumed
-        let in_place =
-            product.as_ref().map(|it| listings.assess(it, None, store, at, Signing::AssumedInPlace));
-        if let Some(all) = &in_place {
+        if let Some(all) = &assess(Signing::AssumedInPlace) {
             let outcome = ask(all);
             if outcome.passed && test::over(model, all, &case.request, &case.expect, at).is_none() {
                 return Went::Passed(outcome.fired);

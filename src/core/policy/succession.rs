@@ -117,7 +117,10 @@ pub(super) fn succession(
     }
     let successors = model.successors.get(&old.reference).map(Vec::as_slice).unwrap_or_default();
     for successor in successors.iter().filter(|it| !it.is_void && it.reference != old.reference) {
-        if successor.ends <= successor.starts {
+        // one that ends before it starts was never in force, unless its dates were others when it was signed
+        if successor.ends <= successor.starts
+            && !(Replaced { model, old, successor, now, in_force }).is_changed()
+        {
             continue;
         }
         if signing == Signing::AsSigned {
@@ -368,9 +371,10 @@ impl Replaced<'_> {
         all.filter(|at| (successor.starts..=until).contains(at)).collect()
     }
 
-    /// Now, or its last moment.
+    /// Now, or its last moment where its dates leave it one.
     fn until(&self) -> Timestamp {
-        before(self.successor.ends).min(self.now)
+        let Self { successor, now, .. } = *self;
+        if successor.ends <= successor.starts { now } else { before(successor.ends).min(now) }
     }
 
     /// Whether the successor today is not what it was signed as: it or something that it names is gone or cannot be used,

@@ -86,8 +86,8 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                         format!("`{own}` supersedes itself, over `{old}`"),
                     )
                     .help(
-                        "an agreement replaces an older one: take one of the links out; until then none of them ends \
-                         another",
+                        "an agreement replaces an older one: take one of the links out; until then a link to one that \
+                         starts no earlier ends nothing",
                     );
             } else if !all.contains(old) {
                 check
@@ -130,7 +130,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
     for ((mut check, agreement), replaced) in pending.into_iter().zip(replaced) {
         if let Some(new) = replaced {
             let message = format!(
-                "{new}, and may have replaced it: it says so, and every Controller may have signed it"
+                "{new}, and may have replaced it, by what can be read of it: every Controller may have signed it"
             );
             check
                 .finding(Code::SuccessorUnreadable, "metadata.name", message)
@@ -165,6 +165,13 @@ fn successors(
     successions: &BTreeMap<ObjectRef, &ObjectRef>,
 ) -> BTreeMap<ObjectRef, Vec<Successor>> {
     let mut successors: BTreeMap<ObjectRef, Vec<Successor>> = BTreeMap::new();
+    // of several copies the earliest
+    let mut starts: BTreeMap<ObjectRef, Timestamp> = BTreeMap::new();
+    for agreement in &snapshot.agreements {
+        let start = agreement.object.spec.term.start;
+        let known = starts.entry(key(&*agreement.object)).or_insert(start);
+        *known = start.min(*known);
+    }
     for agreement in &snapshot.agreements {
         let (reference, spec) = (key(&*agreement.object), &agreement.object.spec);
         let Some(old) = &spec.supersedes else {
@@ -174,18 +181,23 @@ fn successors(
             starts: spec.term.start,
             ends: Agreement::ends_of(spec),
             accession: spec.accession,
-            is_void: spec.emergency.is_some() || on_circle(&reference, successions),
+            is_void: spec.emergency.is_some()
+                || (on_circle(&reference, successions)
+                    && starts.get(old).is_some_and(|it| spec.term.start <= *it)),
             lacks_something: lacks_something(model, spec),
             reference,
         });
     }
     // what cannot be read may have taken the place of another, and who has withdrawn from it has said so
     for unreadable in model.held(snapshot).filter(|it| it.kind == KIND) {
-        let reference = unreadable.reference();
+        let names = names_of(model, unreadable);
         for old in &snapshot.agreements {
             let (old, spec) = (key(&*old.object), &old.object.spec);
-            if old != reference && may_supersede(unreadable, &old) {
-                successors.entry(old).or_default().push(Successor {
+            if !may_supersede(unreadable, &old) {
+                continue;
+            }
+            for reference in names.iter().filter(|it| **it != old) {
+                successors.entry(old.clone()).or_default().push(Successor {
                     reference: reference.clone(),
                     starts: unreadable.start().unwrap_or(Timestamp::MIN),
                     ends: Timestamp::MAX,
@@ -206,10 +218,20 @@ fn lacks_something(model: &Model, spec: &DataSharingAgreementSpec) -> bool {
         || products.any(|product| !model.products.contains_key(product))
 }
 
+const ACCESSION: &str = "accession";
+
+/// Whether a field is another one, misspelt.
+fn is_nearly(field: &str, meant: &str) -> bool {
+    field != meant && strsim::osa_distance(&field.to_lowercase(), meant) <= 2
+}
+
 /// Whether an agreement that cannot be read has `accession`, or may have it.
 fn may_have_accession(unreadable: &Unreadable) -> bool {
     match unreadable.spec.as_object() {
-        Some(fields) => fields.get("accession").is_some_and(|it| *it != Value::Bool(false)),
+        Some(fields) => match fields.get(ACCESSION) {
+            Some(said) => *said != Value::Bool(false),
+            None => fields.keys().any(|field| is_nearly(field, ACCESSION)),
+        },
         None => true,
     }
 }
@@ -290,9 +312,7 @@ fn may_supersede(unreadable: &Unreadable, old: &ObjectRef) -> bool {
     match unreadable.spec.as_object() {
         Some(fields) if fields.contains_key(FIELD) => unreadable.may_mean("/supersedes", old),
         // no other field of a spec is as close
-        Some(fields) => fields
-            .keys()
-            .any(|field| field != FIELD && strsim::osa_distance(&field.to_lowercase(), FIELD) <= 2),
+        Some(fields) => fields.keys().any(|field| is_nearly(field, FIELD)),
         None => true,
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::check::Check;
+use super::shape::nearest;
 use super::{Checked, listed, namespace, reference};
 use crate::finding::Code;
 use crate::model::{Agreement, DelegatedWord, Delegation, Model, Said, Signer, Slot, Voice, Word, Words};
@@ -59,8 +60,14 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
         let usable = match checked.start(sourced) {
             Some(mut check) => {
                 examine(&mut check, &checked.model, &specs, now);
-                // where it lies, and whether its party can be used, says whether it counts, and not whether it can be read
-                let elsewhere = [Code::SignatureNamespace, Code::PurposeNotDelegated, Code::OrgNotFound];
+                // where it lies, and whether its party and agreement are there, says whether it counts, and not whether it
+                // can be read
+                let elsewhere = [
+                    Code::SignatureNamespace,
+                    Code::PurposeNotDelegated,
+                    Code::OrgNotFound,
+                    Code::AgreementNotFound,
+                ];
                 let is_sound = check.is_sound_but_for(&elsewhere);
                 checked.finish(check);
                 is_sound
@@ -346,7 +353,11 @@ fn examine(
     let object = check.object();
     let spec = &object.spec;
     let Some(agreement) = specs.get(&spec.agreement) else {
-        check
+        let says_no = spec.state.unwrap_or_default() != SignatureState::Signed || !spec.ends.is_empty();
+        // it may be about another, which stays open: a name that is gone is seldom so near to one that is there
+        let named = spec.agreement.to_string();
+        let may_be_meant = says_no && nearest(&named, specs.keys().map(ToString::to_string)).is_some();
+        let finding = check
             .finding(
                 Code::AgreementNotFound,
                 "spec.agreement",
@@ -354,10 +365,13 @@ fn examine(
             )
             .missing("DataSharingAgreement", &spec.agreement)
             .near(
-                &spec.agreement.to_string(),
+                &named,
                 specs.keys().map(ToString::to_string),
                 "the signature counts once the agreement is there",
             );
+        if may_be_meant {
+            finding.error();
+        }
         return;
     };
     let is_signed = spec.state.unwrap_or_default() == SignatureState::Signed;

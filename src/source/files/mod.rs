@@ -290,7 +290,10 @@ pub fn read_request(path: &PathBuf) -> Result<ReadRequest, Vec<Finding>> {
         finding
     }));
     if findings.is_empty() {
-        let notes = nearly_known(&value);
+        let notes = nearly_known(&value).into_iter();
+        let notes = notes
+            .map(|(field, near)| format!("`{field}` is not known and is ignored: did you mean `{near}`?"))
+            .collect();
         match serde_json::from_value(value) {
             Ok(request) => return Ok(ReadRequest { request, notes }),
             Err(error) => findings.push(whole(&format!("the request cannot be read: {error}"))),
@@ -300,8 +303,8 @@ pub fn read_request(path: &PathBuf) -> Result<ReadRequest, Vec<Finding>> {
     Err(findings)
 }
 
-/// The members of a request that are ignored, and that are nearly called like one that is read.
-fn nearly_known(request: &serde_json::Value) -> Vec<String> {
+/// The members of a request that are ignored, and that are nearly called like one that is read; each with that one.
+fn nearly_known(request: &serde_json::Value) -> Vec<(String, String)> {
     const MEMBERS: [&str; 4] = ["subject", "action", "resource", "context"];
     const CONTEXT: [&str; 11] = [
         "purpose",
@@ -322,7 +325,7 @@ fn nearly_known(request: &serde_json::Value) -> Vec<String> {
         unknown
             .filter_map(|key| {
                 let near = shape::nearest(key, known.iter().copied())?;
-                Some(format!("`{path}{key}` is not known and is ignored: did you mean `{path}{near}`?"))
+                Some((format!("{path}{key}"), format!("{path}{near}")))
             })
             .collect::<Vec<_>>()
     };

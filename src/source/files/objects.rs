@@ -395,6 +395,16 @@ impl Loader {
                 ),
             );
         }
+        // a request may say more than is read; a test that means something else than it asks shows nothing
+        let tests = value.pointer("/spec/tests").and_then(Value::as_array);
+        for (index, test) in tests.into_iter().flatten().enumerate() {
+            for (field, near) in test.get("request").map(super::nearly_known).unwrap_or_default() {
+                let origin = source.origin(key.clone(), &format!("spec.tests[{index}].request.{field}"));
+                let message = format!("a request has no field `{field}`: it would be ignored");
+                let finding = Finding::new(Code::UnknownField, origin, message);
+                self.findings.push(finding.help(format!("did you mean `{near}`?")));
+            }
+        }
         if let (Some(status), Some(fields)) = (status, value.as_object_mut()) {
             fields.insert("status".to_owned(), status);
         }
