@@ -599,7 +599,7 @@ fn refusal(status: &Status) -> Failure {
 }
 
 /// A text without what differs from try to try: numbers, but for those in names, which are quoted.
-fn without_numbers(text: &str) -> String {
+pub(super) fn without_numbers(text: &str) -> String {
     let mut is_quoted = false;
     let mut kept = String::new();
     for c in text.chars() {

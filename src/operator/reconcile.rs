@@ -15,7 +15,7 @@ use tracing::{debug, error};
 
 use super::backoff::Backoff;
 use super::changes::Changes;
-use super::execute::Executor;
+use super::execute::{Executor, without_numbers};
 use super::health::{Heartbeat, Heartbeats};
 use super::judging::{Broken, Judged, Judgements, OWN_EVENT};
 use super::lease::Leadership;
@@ -189,7 +189,8 @@ impl Leader {
         let unread = heartbeats.unread();
         let (held, steps): (Vec<Step>, Vec<Step>) =
             steps.into_iter().partition(|step| unread.is_some() && step.opens());
-        let why = unread.map_or(String::new(), |why| format!("nothing is opened meanwhile: {why}"));
+        let why = unread.map_or(String::new(), |why| without_numbers(&why));
+        let why = format!("nothing is opened meanwhile: {why}");
         let held = held
             .into_iter()
             .map(|step| (step.object(), Failure { reason: FailureReason::CannotRead, message: why.clone() }));
