@@ -641,11 +641,16 @@ mod tests {
             refused(terminating),
             (FailureReason::NamespaceTerminating, "its namespace is being deleted".to_owned())
         );
-        let forbidden = json!({"code": 403, "reason": "Forbidden", "message": "may not patch"});
+        let words = "grants \"x\" is forbidden: User \"operator\" cannot patch resource \"grants\"";
+        let forbidden = json!({"code": 403, "reason": "Forbidden", "message": words});
         assert_eq!(
             refused(forbidden),
-            (FailureReason::Forbidden, "the operator's account may not: may not patch".to_owned())
+            (FailureReason::Forbidden, format!("the operator's account may not: {words}"))
         );
+        // a quota and an admission rule have the same code, and are about the object
+        let words = "policies \"x\" is forbidden: exceeded quota: few, used: 3, limited: 3";
+        let over = json!({"code": 403, "reason": "Forbidden", "message": words});
+        assert_eq!(refused(over), (FailureReason::Rejected, format!("the API server refuses it: {words}")));
         let invalid = json!({"code": 422, "reason": "Invalid", "message": "spec: bad"});
         assert_eq!(
             refused(invalid),
