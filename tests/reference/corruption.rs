@@ -281,7 +281,7 @@ fn no_field_of_an_object_that_keeps_something_closed_opens_it_when_it_is_broken(
 #[test]
 fn an_object_that_is_being_deleted_opens_nothing() {
     let (mut tried, mut wrong) = (0, Vec::new());
-    for (number, case) in cases(60).enumerate() {
+    for (number, case) in cases(30).enumerate() {
         let Case { generated, manifests, requests, .. } = &case;
         let is_folder = number % 2 == 0;
         let world =

@@ -190,7 +190,7 @@ impl Model<'_> {
             let recipients = role(&old.spec, "Recipient");
             let on_other_terms = |org: &str| self.has_changed_for(new, org, at);
             let for_all = is_lost || recipients.iter().any(|it| on_other_terms(it));
-            if recipients.iter().any(|it| said(it).is_some()) {
+            if recipients.iter().any(|it| said(it).is_some() || self.had_signed_at_home(&new.key, it)) {
                 let over = was.iter().filter(|it| said(it).is_some() && (for_all || on_other_terms(it)));
                 found.ended_for.extend(over.map(|it| (*it).to_owned()));
             }
@@ -207,6 +207,22 @@ impl Model<'_> {
             })
         });
         found.ended |= !was.is_empty() && all && hashes.len() <= 1;
+    }
+
+    /// Whether an organisation that is there and cannot be used, such as one that is being deleted, has signed an agreement
+    /// in its home: that it had is a fact.
+    fn had_signed_at_home(&self, agreement: &Ref, org: &str) -> bool {
+        let is_unusable = !self.orgs.contains_key(org);
+        let mut homes = self.world.orgs.iter().filter(|it| it.key.name == org);
+        is_unusable
+            && homes.any(|it| {
+                self.world.signatures.iter().any(|signature| {
+                    signature.key.namespace == it.spec.home_namespace
+                        && signature.spec.agreement == *agreement
+                        && signature.spec.party == org
+                        && signature.spec.state.as_deref() != Some("Declined")
+                })
+            })
     }
 
     /// A successor that cannot be read, or that cannot be right, is held against the old agreement once every Controller of
