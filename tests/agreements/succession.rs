@@ -171,6 +171,34 @@ fn a_successor_whose_end_is_moved_before_its_start_has_replaced_the_old_one_all_
 }
 
 #[test]
+fn with_accession_a_broken_successor_is_held_whatever_is_broken_of_it() {
+    let shared = |broken: &dyn Fn(&mut Unreadable)| {
+        let mut world = gone_over(START);
+        let next = world.0.agreements.pop().unwrap().object;
+        let mut unreadable = Unreadable {
+            kind: "DataSharingAgreement".to_owned(),
+            meta: next.metadata.clone(),
+            error: "broken".to_owned(),
+            spec: json!({ "supersedes": care(), "accession": true, "term": { "start": START } }),
+            source: std::sync::Arc::default(),
+        };
+        broken(&mut unreadable);
+        world.0.unreadable.push(unreadable);
+        let judged = world.now();
+        let flows = &judged.0.assessments.agreements[&care()].flows;
+        flows.iter().filter(|it| it.product.namespace == "ash-practice").count()
+    };
+    assert_eq!(shared(&|_| {}), 0);
+    assert_eq!(shared(&|it| it.meta.name = None), 0, "it has no name");
+    assert_eq!(shared(&|it| it.spec["accession"] = json!("true")), 0);
+    assert_eq!(shared(&|it| it.spec["supersedes"] = json!(care_2())), 2, "it takes another's place");
+    let misspelt = |it: &mut Unreadable| {
+        it.spec = json!({ "supersedes": care(), "accessio": true, "term": { "start": START } });
+    };
+    assert_eq!(shared(&misspelt), 0, "a field is misspelt");
+}
+
+#[test]
 fn with_accession_who_has_gone_over_stays_so_when_the_terms_of_a_recipient_change() {
     let sharing_in_old = |world: &World| {
         let judged = world.now();
