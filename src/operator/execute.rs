@@ -346,7 +346,7 @@ impl Executor {
         Ok(Written::Done)
     }
 
-    /// Where a policy cannot be cut down, deletes it: what may stay open is written anew, and what may not is closed. What
+    /// Where a policy cannot be cut down, deletes it: what may stay open is written again, and what may not is closed. What
     /// passes by itself is tried once more before that.
     async fn delete_instead(
         &self,
@@ -366,7 +366,7 @@ impl Executor {
             Ok(_) if failure == changed_on_the_way() => failure,
             Ok(_) => Failure {
                 message: format!(
-                    "{}; it is deleted, and written anew where that is possible",
+                    "{}; it is deleted, and written again where that is possible",
                     failure.message
                 ),
                 ..failure

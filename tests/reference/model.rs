@@ -251,8 +251,8 @@ fn reaches_only_what_is<'a>(
     reached
 }
 
-/// The agreements on a circle of `supersedes` whose link to the one that they name does not go back in time. Only such a link is void: were
-/// all of a circle, whoever wrote an early agreement could undo what later ones have ended.
+/// The agreements on a circle of `supersedes` that start no later than the one that they name. Only such a link is void:
+/// were all of a circle, whoever wrote an early agreement could undo what later ones have ended.
 pub fn circles(world: &World) -> BTreeSet<Ref> {
     let next: BTreeMap<&Ref, &Ref> =
         world.agreements.iter().filter_map(|it| Some((&it.key, it.spec.supersedes.as_ref()?))).collect();

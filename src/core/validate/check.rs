@@ -139,7 +139,7 @@ pub(super) fn name_what_exists<'a>(
         let what = end.and_then(|end| what.get(..end)).unwrap_or(what);
         finding.message = format!("{what} exists, but cannot be used: {error}");
         if going.contains(missing) {
-            finding.help = Some("create it anew once it is gone, or no longer name it".to_owned());
+            finding.help = Some("create it again once it is gone, or no longer name it".to_owned());
         }
         // another of nearly that name is not what was meant
         if finding.help.as_ref().is_some_and(|help| help.starts_with("did you mean")) {

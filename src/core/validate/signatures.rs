@@ -354,24 +354,20 @@ fn examine(
     let spec = &object.spec;
     let Some(agreement) = specs.get(&spec.agreement) else {
         let says_no = spec.state.unwrap_or_default() != SignatureState::Signed || !spec.ends.is_empty();
-        // it may be about another, which stays open: a name that is gone is seldom so near to one that is there
         let named = spec.agreement.to_string();
-        let may_be_meant = says_no && nearest(&named, specs.keys().map(ToString::to_string)).is_some();
+        let names = || specs.keys().map(ToString::to_string);
         let finding = check
             .finding(
                 Code::AgreementNotFound,
                 "spec.agreement",
                 format!("there is no agreement `{}`", spec.agreement),
             )
-            .missing("DataSharingAgreement", &spec.agreement)
-            .near(
-                &named,
-                specs.keys().map(ToString::to_string),
-                "the signature counts once the agreement is there",
-            );
-        if may_be_meant {
-            finding.error();
-        }
+            .missing("DataSharingAgreement", &spec.agreement);
+        // it may be about another, which stays open: a name that is gone is seldom so near to one that is there
+        match says_no.then(|| nearest(&named, names())).flatten() {
+            Some(near) => finding.help(format!("did you mean `{near}`?")).error(),
+            None => finding.near(&named, names(), "the signature counts once the agreement is there"),
+        };
         return;
     };
     let is_signed = spec.state.unwrap_or_default() == SignatureState::Signed;
