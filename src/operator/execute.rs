@@ -55,6 +55,8 @@ pub(super) struct Executor {
     metrics: Metrics,
     /// Failures that have been logged, so that each is logged once.
     told: Mutex<Failures>,
+    /// How many writes have begun, for trying again in turns.
+    turn: usize,
     /// Objects that cannot be decoded and that people have been told of: uid and cause, so that each is told once.
     undecodable: BTreeMap<ObjectKey, (Option<String>, String)>,
 }
@@ -129,6 +131,7 @@ impl Executor {
             changes,
             metrics,
             told: Mutex::default(),
+            turn: 0,
             undecodable: BTreeMap::new(),
         }
     }
@@ -148,19 +151,33 @@ impl Executor {
         }
     }
 
-    /// Carries out all steps, stage by stage, and gives back what failed. Once cut short, it finishes the calls that
-    /// are under way and begins no more.
+    /// Divides steps into those that were refused the last time, each with why, and the others. What was refused is tried
+    /// again when everything else is done, so that thousands of refusals hold up nothing; what closes is always tried.
+    pub(super) fn refused_before(&self, steps: Vec<Step>) -> (Vec<Step>, Failures, Vec<Step>) {
+        let told = lock(&self.told);
+        let why = |step: &Step| {
+            let refused = told.get(&step.object()).filter(|it| it.reason.is_refusal());
+            refused.filter(|_| !matches!(step.stage, Stage::Close | Stage::Revoke)).cloned()
+        };
+        let (again, others): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|step| why(step).is_some());
+        let refused = again.iter().filter_map(|step| Some((step.object(), why(step)?))).collect();
+        (again, refused, others)
+    }
+
+    /// Carries out all steps, stage by stage, and gives back what failed, beside what is known to have. Once cut short, it
+    /// finishes the calls that are under way and begins no more.
     pub(super) async fn carry_out(
         &mut self,
         steps: &[Step],
         observed: &Observed,
+        known: Failures,
         heartbeat: &Heartbeat,
         is_cut_short: impl Fn() -> bool,
     ) -> Failures {
         let grants = observed.grants.iter().filter_map(|(at, grant)| Some((at.clone(), grant.uid()?)));
         let pass = Mutex::new(Pass {
             grants: grants.collect(),
-            failures: Failures::new(),
+            failures: known,
             silent: BTreeMap::new(),
             policies: &observed.policies,
         });
@@ -169,14 +186,20 @@ impl Executor {
             // what failed before comes last, and keeps nothing else waiting
             let mut due: Vec<&Step> = stage.iter().collect();
             due.sort_by_key(|step| lock(&self.told).contains_key(&step.object()));
+            // and in turns, where news keeps cutting the tries short
+            let first = due.partition_point(|step| !lock(&self.told).contains_key(&step.object()));
+            let again = due.get_mut(first..).unwrap_or_default();
+            again.rotate_left(self.turn.checked_rem(again.len()).unwrap_or_default());
             lock(&pass).silent.clear();
             let (mut due, mut under_way) = (due.into_iter().peekable(), FuturesUnordered::new());
+            let mut begun: usize = 0;
             loop {
                 while under_way.len() < AT_ONCE
                     && !is_cut_short()
                     && self.leadership.holds()
                     && let Some(step) = due.next()
                 {
+                    begun = begun.saturating_add(1);
                     let call = self.carry_out_one(step, &pass);
                     under_way.push(async move { (step, call.await) });
                 }
@@ -184,6 +207,8 @@ impl Executor {
                 let Some((step, outcome)) = under_way.next().await else { break };
                 self.take(step, outcome, &mut lock(&pass));
             }
+            drop(under_way);
+            self.turn = self.turn.wrapping_add(begun);
             // the next stage relies on the whole of this one
             if due.peek().is_some() {
                 break;
@@ -205,6 +230,7 @@ impl Executor {
                 let result = if matches!(written, Written::Gone) { "gone" } else { "done" };
                 self.metrics.wrote(&object.kind, result);
                 pass.failures.remove(&object);
+                lock(&self.told).remove(&object);
                 match written {
                     Written::Gone => debug!(%object, "is gone already"),
                     Written::Done => log(step, &object),
@@ -247,18 +273,7 @@ impl Executor {
                     outcome => outcome,
                 }
             }
-            Act::ApplyGrant(grant) => {
-                let mut written = self.apply(&**grant).await?;
-                if written.spec != grant.spec {
-                    written.spec.clone_from(&grant.spec);
-                    written = self.replace(written).await?;
-                }
-                let at = ObjectRef {
-                    namespace: written.namespace().unwrap_or_default(),
-                    name: written.name_any(),
-                };
-                Ok(written.uid().map_or(Written::Done, |uid| Written::Grant(at, uid)))
-            }
+            Act::ApplyGrant(grant) => self.write_grant(&step.object(), grant).await,
             Act::Delete { object, uid } => match self.delete(object, uid.clone()).await {
                 Err(failure)
                     if step.stage == Stage::Close && failure.reason != FailureReason::Unreachable =>
@@ -315,11 +330,21 @@ impl Executor {
             policy.metadata.owner_references = Some(vec![owner_reference(&at.name, &uid)]);
         }
         let object = step.object();
-        let was_changed = lock(&self.told).get(&object) == Some(&changed_on_the_way());
-        if was_changed && !says_the_same(&policy, &self.apply_as(&*policy, true).await?) {
-            return Err(changed_on_the_way());
-        }
         let present = lock(pass).present(&object);
+        // what denies is written all the same, and stays: it denies most of what it should
+        let allows = matches!(step.stage, Stage::Close | Stage::Open);
+        let changed = changed_on_the_way(if allows { TAKEN_AWAY } else { LEFT_STANDING });
+        if lock(&self.told).get(&object) == Some(&changed) {
+            let would_be = match present {
+                // an apply would leave standing what has been put in
+                Some(present) if !allows => Some(self.replace_as(instead_of(present, &policy), true).await?),
+                None if !allows => None,
+                _ => Some(self.apply_as(&*policy, true).await?),
+            };
+            if would_be.is_some_and(|would_be| !says_the_same(&policy, &would_be)) {
+                return Err(changed);
+            }
+        }
         let written = match self.apply(&*policy).await {
             // an apply keeps what others have put beside our fields, and an admission policy may refuse that very
             // text: then it is taken out in the same write
@@ -336,14 +361,37 @@ impl Executor {
             let mut whole = NetworkPolicy { spec: policy.spec.clone(), ..written };
             whole.metadata.owner_references.clone_from(&policy.metadata.owner_references);
             let written = self.replace(whole).await?;
-            // what denies is left as it is
-            let allows = matches!(step.stage, Stage::Close | Stage::Open);
-            if allows && !says_the_same(&policy, &written) {
-                self.delete(&object, written.uid()).await?;
-                return Err(changed_on_the_way());
+            if !says_the_same(&policy, &written) {
+                if allows {
+                    self.delete(&object, written.uid()).await?;
+                }
+                return Err(changed);
             }
         }
         Ok(Written::Done)
+    }
+
+    async fn write_grant(
+        &self,
+        object: &ObjectKey,
+        grant: &Shared<DataAccessGrant>,
+    ) -> Result<Written, Failure> {
+        let changed = changed_on_the_way(TAKEN_AWAY);
+        let was_changed = lock(&self.told).get(object) == Some(&changed);
+        if was_changed && self.apply_as(&**grant, true).await?.spec != grant.spec {
+            return Err(changed);
+        }
+        let mut written = self.apply(&**grant).await?;
+        if written.spec != grant.spec {
+            written.spec.clone_from(&grant.spec);
+            written = self.replace(written).await?;
+        }
+        if written.spec != grant.spec {
+            self.delete(object, written.uid()).await?;
+            return Err(changed);
+        }
+        let at = ObjectRef { namespace: written.namespace().unwrap_or_default(), name: written.name_any() };
+        Ok(written.uid().map_or(Written::Done, |uid| Written::Grant(at, uid)))
     }
 
     /// Where a policy cannot be cut down, deletes it: what may stay open is written again, and what may not is closed. What
@@ -363,7 +411,7 @@ impl Executor {
         }
         match self.delete(object, present.uid()).await {
             // told in the same words, it is tried without being written before it is written again
-            Ok(_) if failure == changed_on_the_way() => failure,
+            Ok(_) if failure == changed_on_the_way(TAKEN_AWAY) => failure,
             Ok(_) => Failure {
                 message: format!(
                     "{}; it is deleted, and written again where that is possible",
@@ -423,10 +471,20 @@ impl Executor {
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
         K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
     {
+        self.replace_as(object, false).await
+    }
+
+    /// Replaces an object, or asks what would be stored.
+    async fn replace_as<K>(&self, object: K, is_dry: bool) -> Result<K, Failure>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+        K: Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
         let api: Api<K> = Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams { dry_run: is_dry, field_manager: Some(FIELD_MANAGER.to_owned()) };
         let written = self.call(api.replace(&object.name_any(), &params, &object)).await;
-        self.note(written).map_err(CallError::failure)
+        let written = if is_dry { written } else { self.note(written) };
+        written.map_err(CallError::failure)
     }
 
     async fn delete(&self, object: &ObjectKey, uid: Option<String>) -> Result<Written, Failure> {
@@ -537,11 +595,16 @@ fn unless_gone<T>(outcome: Result<T, CallError>) -> Result<Written, Failure> {
     }
 }
 
-/// Something between here and the store makes another policy of ours: what others add would be open without an agreement.
-fn changed_on_the_way() -> Failure {
-    let message = "something changes the policy as it is written, such as a mutating admission policy, and it would let \
-                   through other than what is agreed: it is taken away"
-        .to_owned();
+/// What becomes of an object that allows and is changed on the way.
+const TAKEN_AWAY: &str = "it would allow other than what is agreed: it is taken away";
+/// What becomes of one that denies.
+const LEFT_STANDING: &str = "what it should deny is let through; nothing is opened beside it";
+
+/// Something between here and the store makes another object of ours: what others add would be open without an agreement.
+fn changed_on_the_way(outcome: &str) -> Failure {
+    let message = format!(
+        "something changes the object as it is written, such as a mutating admission policy, and {outcome}"
+    );
     Failure { reason: FailureReason::Rejected, message }
 }
 

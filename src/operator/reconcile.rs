@@ -195,11 +195,12 @@ impl Leader {
             .into_iter()
             .map(|step| (step.object(), Failure { reason: FailureReason::CannotRead, message: why.clone() }));
         let held: Failures = held.collect();
+        let (again, refused, steps) = executor.refused_before(steps);
         let superseded = AtomicBool::new(false);
         // a judgement of an earlier term is void: another replica may have led in between
         let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over(stopping, leadership, term);
         let work = async {
-            let mut failures = executor.carry_out(&steps, observed, heartbeat, is_cut_short).await;
+            let mut failures = executor.carry_out(&steps, observed, refused, heartbeat, is_cut_short).await;
             // what was refused has no effect to wait for: the next try waits for its back-off
             let done = || steps.iter().filter(|step| !failures.contains_key(&step.object()));
             // what has been written is there before anybody says so
@@ -219,10 +220,18 @@ impl Leader {
             }
             metrics.still_open(still_open(plan, &seen, &failures));
             let statuses = report(plan, &seen, &failures);
-            let unreported = executor.carry_out(&statuses, &seen, heartbeat, is_cut_short).await;
+            let none = Failures::new();
+            let unreported = executor.carry_out(&statuses, &seen, none, heartbeat, is_cut_short).await;
             if is_cut_short() {
                 return Outcome::CutShort;
             }
+            // what was refused before is tried when everything else is done and said
+            again.iter().for_each(|step| drop(failures.remove(&step.object())));
+            failures = executor.carry_out(&again, &seen, failures, heartbeat, is_cut_short).await;
+            if is_cut_short() {
+                return Outcome::CutShort;
+            }
+            wrote |= again.iter().any(|step| !failures.contains_key(&step.object()));
             executor.forget_all_but(&[&failures, &unreported]);
             let failed = failures.len() + unreported.len();
             if failed > 0 {

@@ -428,6 +428,16 @@ fn nobody_else_writes_what_the_operator_writes() {
     // what the operator has let go of is the namespace's own
     world.merge::<NetworkPolicy>(&operator, &place, name, &off).unwrap();
     world.delete::<NetworkPolicy>(&editor, &place, name).unwrap();
+
+    // whoever has put a finalizer on what goes takes it off again, and does no more
+    let finalizers = |list: Value| json!({"metadata": {"finalizers": list}});
+    let (held, freed) = (finalizers(json!(["example.org/held"])), finalizers(json!([])));
+    world.apply(&operator, &owned_policy(&place, "own")).unwrap();
+    world.merge::<NetworkPolicy>(&operator, &place, name, &held).unwrap();
+    world.denied(policies, || world.merge_dry::<NetworkPolicy>(&editor, &place, name, &freed));
+    world.delete::<NetworkPolicy>(&operator, &place, name).unwrap();
+    world.denied(policies, || world.merge_dry::<NetworkPolicy>(&editor, &place, name, &off));
+    world.merge::<NetworkPolicy>(&editor, &place, name, &freed).unwrap();
 }
 
 #[test]

@@ -222,7 +222,6 @@ impl<'a> Wanted<'a> {
         policy.annotations().get(AGREEMENT).is_some_and(|agreement| self.recreated.contains(agreement))
     }
 
-    /// Whether a planned object is there as planned, and is not being deleted.
     /// The policies that stand, let through more than is planned, and could not be written; each with why.
     fn still_open<'f>(
         &'f self,
@@ -232,20 +231,21 @@ impl<'a> Wanted<'a> {
         observed.policies.iter().filter_map(|(at, present)| {
             // after a conflict the next round is on its way
             let failure = failures.get(&policy_key(at)).filter(|it| it.reason != FailureReason::Conflict)?;
-            let lets_more = !is_isolation(present)
-                && match self.allows.get(at) {
-                    None => present.spec.as_ref().is_some_and(narrow::allows),
-                    Some(Allowed { policy, .. }) => {
-                        matches!(
-                            spec_change(policy, present),
-                            Change::Narrower | Change::Mixed(_) | Change::Other
-                        )
-                    }
-                };
+            let planned = self.allows.get(at).map(|it| it.policy).or_else(|| self.isolation.get(at).copied());
+            let lets_more = match planned {
+                None => !is_isolation(present) && present.spec.as_ref().is_some_and(narrow::allows),
+                Some(planned) => {
+                    matches!(
+                        spec_change(planned, present),
+                        Change::Narrower | Change::Mixed(_) | Change::Other
+                    )
+                }
+            };
             lets_more.then_some((at, &**present, failure))
         })
     }
 
+    /// Whether a planned object is there as planned, and is not being deleted.
     fn stands(&self, observed: &Observed, key: &PlannedKey) -> bool {
         let policy = |at| observed.policies.get(at).filter(|it| it.metadata.deletion_timestamp.is_none());
         let grant = |at| observed.grants.get(at).filter(|it| it.metadata.deletion_timestamp.is_none());

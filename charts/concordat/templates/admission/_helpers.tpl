@@ -16,7 +16,8 @@ spec:
   validationActions: [Deny, Audit]
 {{- end }}
 
-{{/* What the caretakers may do: delete, and let go of an owner or a finalizer; never change what an object says. */}}
+{{/* What the caretakers may do: delete, and let go of an owner or a finalizer; never change what an object says. And what
+     anybody may do to an object that is being deleted: take off a finalizer, for whoever put it there has to. */}}
 {{- define "concordat.admission.caretakers" -}}
 - name: caretaker
   expression: request.userInfo.username in {{ include "concordat.cel.texts" .Values.admissionPolicy.caretakers }}
@@ -26,4 +27,10 @@ spec:
     && object.spec == oldObject.spec
     && object.metadata.?labels.orValue({}) == oldObject.metadata.?labels.orValue({})
     && object.metadata.?annotations.orValue({}) == oldObject.metadata.?annotations.orValue({})
+- name: letsGo
+  expression: >-
+    variables.sameContent
+    && has(oldObject.metadata.deletionTimestamp)
+    && object.metadata.?ownerReferences.orValue([]) == oldObject.metadata.?ownerReferences.orValue([])
+    && object.metadata.?finalizers.orValue([]).all(one, one in oldObject.metadata.?finalizers.orValue([]))
 {{- end }}

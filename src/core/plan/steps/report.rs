@@ -73,6 +73,14 @@ impl FailureReason {
         }
     }
 
+    /// Whether the API server refused the object, or its account.
+    pub fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::NamespaceNotFound | Self::NamespaceTerminating | Self::Forbidden | Self::Rejected
+        )
+    }
+
     /// Whether it passes by itself.
     pub fn passes(self) -> bool {
         match self {
@@ -199,8 +207,8 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
     }
 
     // what is not isolated is open to everyone, whatever its agreements say
+    let mut shared: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
     if !unisolated.is_empty() {
-        let mut shared: BTreeMap<&String, BTreeSet<String>> = BTreeMap::new();
         for object in &plan.objects {
             if let PlannedObject::Grant(grant) = object
                 && let Some(product) = grant.annotations().get(PRODUCT)
@@ -237,9 +245,17 @@ fn effects(plan: &Plan, wanted: &Wanted<'_>, observed: &Observed, failures: &Fai
         effect.fail(&key, failures);
     }
     for (at, policy, failure) in wanted.still_open(observed, failures) {
-        if let Some(agreement) = policy.annotations().get(AGREEMENT) {
-            let effect = agreements.entry(agreement.clone()).or_default();
+        let tell = |effect: &mut Effect| {
             effect.still_open.get_or_insert_with(|| (policy_key(at), failure.clone()));
+        };
+        if let Some(agreement) = policy.annotations().get(AGREEMENT) {
+            tell(agreements.entry(agreement.clone()).or_default());
+        } else if let Some(owner) = isolation_owner(policy) {
+            tell(isolated.entry(owner).or_default());
+            let product = policy.annotations().get(PRODUCT);
+            for agreement in product.and_then(|it| shared.get(it)).into_iter().flatten() {
+                tell(agreements.entry(agreement.clone()).or_default());
+            }
         }
     }
     // a finalizer that could not be set or taken off
@@ -341,7 +357,7 @@ fn settle(planned: &StatusBody, present: &ObservedStatus, effect: &Effect, now: 
         | StatusBody::Simple(ObjectStatus { observed_generation, conditions }) => {
             // what cannot be isolated is not in place
             let is_ready = |it: &Condition| it.type_ == "Ready" && it.status == ConditionStatus::True;
-            if effect.failure.is_some() && conditions.iter().any(is_ready) {
+            if (effect.failure.is_some() || effect.still_open.is_some()) && conditions.iter().any(is_ready) {
                 let (reason, message) = cause(effect, true);
                 set(conditions, "Ready", false, reason, &message);
             }
