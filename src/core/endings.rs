@@ -134,9 +134,12 @@ fn of_agreement(
     if assessment.ends <= until {
         let at = assessment.ends;
         let message = format!("`{}` ends on {at}{}", agreement.reference, because(at));
-        findings.push(sourced.finding(Code::EndsSoon, &field(at), message).help(
-            "to carry on without a gap, move the date and sign again, or sign a new agreement that `supersedes` this one",
-        ));
+        let help = if field(at).is_empty() {
+            "to carry on without a gap, move the date where it is written; nobody has to sign this agreement again for that"
+        } else {
+            "to carry on without a gap, move the date and sign again, or sign a new agreement that `supersedes` this one"
+        };
+        findings.push(sourced.finding(Code::EndsSoon, &field(at), message).help(help));
     }
     let mut paths: BTreeMap<Timestamp, BTreeSet<String>> = BTreeMap::new();
     for flow in &assessment.flows {

@@ -285,12 +285,12 @@ fn rule(
     keeps_out_only: bool,
 ) -> ExplainedRule {
     let (field, help) = report::mend(model, &wire.spec, broken);
-    let BrokenRule { rule, org, row: _, purpose, controller: _, reason } = broken.clone();
+    let BrokenRule { rule, org, row: _, purpose, controller: _, reason: _, saw: _ } = broken.clone();
     ExplainedRule {
         rule,
         party: org,
         purpose,
-        reason,
+        reason: broken.why(),
         field: Some(field).filter(|field| !field.is_empty()),
         help,
         keeps_out_only,

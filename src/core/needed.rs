@@ -1,6 +1,6 @@
 //! What a party still has to do before it takes part in an agreement.
 
-use super::model::{Agreement, Model};
+use super::model::{Agreement, Model, Word};
 use super::policy::PartyState;
 use super::sign;
 use concordat_api::{ObjectRef, PartyRole, Standing};
@@ -21,6 +21,8 @@ pub enum Needed {
     /// Read the new terms, and sign for what is to go on: it had signed the old ones until a date, which a new signature
     /// would not hold, or for purposes that are gone.
     InPart,
+    /// Wait until its signature, which is being deleted, is gone, and sign again.
+    Gone,
     /// Sign for these purposes, or for all: for no more than it had signed for.
     Signature { purposes: Option<Vec<String>>, again: bool },
 }
@@ -47,6 +49,7 @@ impl Needed {
             _ if party.in_doubt => Some(Self::Word),
             Standing::Signed => (!party.broken.is_empty()).then(|| Self::Rules(party.broken.clone())),
             _ if !is_asked(agreement, org) => None,
+            Standing::NotSigned if is_going(agreement, org) => Some(Self::Gone),
             Standing::NotSigned => Some(signature(false)),
             Standing::OtherTerms => Some(match unusable_product(model, agreement, org) {
                 Some(product) => Self::Product(product.clone()),
@@ -69,7 +72,10 @@ impl Needed {
                 "signs the terms of `{product}` too, which is not there or cannot be used: mend that first, and what was \
                  signed may count again"
             ),
-            Self::OneOf => "has two signatures, so that neither counts: delete one".to_owned(),
+            Self::OneOf => "has several signatures, so that none counts: delete all but one".to_owned(),
+            Self::Gone => "has a signature that is being deleted and counts no more: once it is gone, which a finalizer of it \
+                           may hold up, sign again"
+                .to_owned(),
             Self::Word => {
                 "has said something that cannot be used, and may have withdrawn: fix it; or delete it and sign again, for no \
                  more than it covered"
@@ -86,6 +92,12 @@ impl Needed {
             Self::Signature { purposes, again: false } => format!("has not signed: {}", command(purposes)),
         }
     }
+}
+
+/// Whether a party's own signature is being deleted.
+fn is_going(agreement: &Agreement, org: &str) -> bool {
+    let own = agreement.signers.get(org).map(|it| it.words.own.as_slice());
+    matches!(own, Some([Word::Said(said)]) if said.leaving)
 }
 
 /// Whether an agreement waits for a party's signature: in an emergency for its Controllers' alone.

@@ -115,7 +115,7 @@ fn closed_by_rules(
 
 /// `GR-06 (party `x`): reason`.
 fn broken_text(broken: &BrokenRule) -> String {
-    let BrokenRule { rule, org, row: _, purpose, controller, reason } = broken;
+    let BrokenRule { rule, org, row: _, purpose, controller, reason, saw: _ } = broken;
     // a framework at the wrong time is no rule, and the reason names it
     if rule == "framework" {
         return reason.clone();
@@ -126,7 +126,7 @@ fn broken_text(broken: &BrokenRule) -> String {
         (None, None) => String::new(),
     };
     let products = controller.as_ref().map(|org| format!(", for what `{org}` controls")).unwrap_or_default();
-    format!("{rule}{about}{products}: {reason}")
+    format!("{rule}{about}{products}: {}", broken.why())
 }
 
 /// Where a broken rule can be mended, and how: in the words of the framework that judges the agreement.
@@ -293,7 +293,13 @@ pub fn condition(
 
 /// A condition that only a cluster can tell.
 fn not_observed(generation: Option<i64>, type_: &str) -> Condition {
-    condition(generation, type_, ConditionStatus::Unknown, NOT_OBSERVED, "no cluster was looked at")
+    condition(
+        generation,
+        type_,
+        ConditionStatus::Unknown,
+        NOT_OBSERVED,
+        "what is written in a cluster is known to its operator alone",
+    )
 }
 
 /// The reason of a condition that only a cluster can tell.

@@ -344,13 +344,14 @@ fn what_a_delegate_said_in_time_outlasts_its_delegation_also_where_it_cannot_be_
 fn a_broken_no_of_a_delegate_closes_what_a_whole_one_closes_whatever_becomes_of_the_delegate() {
     let (in_date, lapsed) = ("2027-06-01T00:00:00Z", "2026-11-21T00:00:00Z");
     for until in [in_date, lapsed] {
-        for state in ["Active", "Suspended", "Dissolved"] {
+        for state in ["Active", "Suspended", "Dissolved", "Gone"] {
             let delegation = json!([{ "to": "board", "purposes": ["DirectCare"], "until": until }]);
-            let world = emergency().with_org("hospital", "/spec/delegatedSigning", delegation).with_org(
-                "board",
-                "/spec/state",
-                json!(state),
-            );
+            let mut world = emergency().with_org("hospital", "/spec/delegatedSigning", delegation);
+            if state == "Gone" {
+                world.0.orgs.retain(|it| it.object.name_any() != "board");
+            } else {
+                world = world.with_org("board", "/spec/state", json!(state));
+            }
             let mut no = world.signature(&care(), "hospital");
             no.metadata.namespace = Some("board".to_owned());
             no.spec.state = Some(SignatureState::Withdrawn);

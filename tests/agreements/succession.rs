@@ -3,6 +3,7 @@
 use concordat_api::{ObjectRef, Phase, SignatureState};
 use concordat_core::finding::{Code, Origin};
 use concordat_core::snapshot::Unreadable;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::world::{ALL, EVERYBODY, Judged, World, care, care_2, moment, nothing, set};
@@ -308,20 +309,36 @@ fn whoever_wrote_an_early_agreement_undoes_nothing_that_later_ones_have_ended() 
         let judged = world.now();
         (judged.phase(), old_flows(&judged))
     };
-    // it goes on in a circle: its own link goes back in time, and is void alone
+    // a circle that everybody has signed, link by link, ends nothing
     let circle = replaced().with("/spec/supersedes", json!(care_2())).signed_by(&EVERYBODY);
     assert_eq!(circle.now().codes(), [Code::SupersedesCycle]);
     assert_eq!(circle.now().phase_of(&care_2()), Phase::Active);
-    assert_eq!(closed(circle), (Phase::Superseded, 0));
-    // of two that start at once neither is the later one
-    let at_once = World::signed()
-        .with("/spec/term/start", json!(START))
-        .with("/spec/supersedes", json!(care_2()))
-        .signed_by(&EVERYBODY)
-        .followed_from(START)
-        .with_next("/spec/supersedes", json!(care()))
-        .signed_on(&care_2(), &EVERYBODY);
-    assert_eq!(closed(at_once), (Phase::Active, ALL.len()));
+    assert_eq!(closed(circle), (Phase::Active, ALL.len()));
+    // one that an ancestor closes, and nobody has signed so, undoes nothing, whatever the dates say
+    let dates = ["2026-10-01T00:00:00Z", START, "2026-11-15T00:00:00Z"];
+    for at in 0..27 {
+        let (first, second, third) = (dates[at / 9], dates[at / 3 % 3], dates[at % 3]);
+        let ancestor = json!({ "namespace": "elsewhere", "name": "x" });
+        let mut together = World::signed()
+            .with("/spec/term/start", json!(second))
+            .with("/spec/supersedes", ancestor)
+            .signed_by(&EVERYBODY)
+            .followed_from(third)
+            .with_next("/spec/supersedes", json!(care()))
+            .signed_on(&care_2(), &EVERYBODY);
+        let mut earlier = together.0.agreements[0].clone();
+        for (field, value) in [
+            ("/metadata/namespace", json!("elsewhere")),
+            ("/metadata/name", json!("x")),
+            ("/spec/reference", json!("VALE-2026-009")),
+            ("/spec/term/start", json!(first)),
+            ("/spec/supersedes", json!(care_2())),
+        ] {
+            set(&mut earlier.object, field, value);
+        }
+        together.0.agreements.push(earlier);
+        assert_eq!(closed(together), (Phase::Superseded, 0), "{first} {second} {third}");
+    }
 }
 
 #[test]
@@ -467,4 +484,30 @@ fn a_path_ends_with_the_first_thing_that_ends_it_also_where_a_successor_does() {
         assert_eq!(at == "2026-12-01T00:00:00Z", controller == "ash-practice", "{end}");
     }
     assert_eq!(dated.at("2026-12-01T00:00:00Z").open(), [ALL[2].to_owned(), ALL[3].to_owned()]);
+}
+
+#[test]
+fn what_becomes_of_who_has_signed_a_successor_revives_nothing() {
+    let over = |world: &World| -> Vec<String> {
+        world.now().0.assessments.agreements[&care()].succession.ended.keys().cloned().collect()
+    };
+    let world = gone_over(START);
+    assert_eq!(over(&world), ["ash-practice"]);
+    let mut gone = world.clone();
+    gone.0.orgs.retain(|it| it.object.name_any() != "hospital");
+    assert_eq!(over(&gone), ["ash-practice"], "without its PartnerOrg");
+    let next = world.0.agreements.iter().find(|it| it.object.name_any() == care_2().name).unwrap();
+    let mut parties = json!(next.object.spec.parties);
+    parties.as_array_mut().unwrap().retain(|row| row["org"] != "hospital");
+    let rowless = world.with_next("/spec/parties", parties);
+    assert_eq!(over(&rowless), ["ash-practice"], "without its row");
+}
+
+#[test]
+fn a_successor_that_is_made_an_emergency_after_it_was_signed_is_held_as_one_that_is_broken() {
+    let emergency = json!({ "reason": "flood", "expires": "2026-11-28T00:00:00Z" });
+    let changed = replaced().with_next("/spec/emergency", emergency.clone());
+    assert_eq!(old_flows_or_none(&changed.now()), 0);
+    // signed as an emergency it never replaced anything
+    assert_eq!(old_flows(&changed.signed_on(&care_2(), &EVERYBODY).now()), ALL.len());
 }

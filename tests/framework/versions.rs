@@ -106,7 +106,7 @@ fn what_would_help_is_in_the_words_of_the_framework_that_judges() {
         .collect();
     // a rule that reads nothing of a party is about the agreement, also where it does not say so
     let mended = |message| (message, Some("write a longer title"), Some("spec.title"));
-    assert_eq!(said, [mended("NF-31: a test of one's own words")]);
+    assert_eq!(said, [mended("NF-31: a test of one's own words; here `retention.days` is 800")]);
 }
 
 #[test]

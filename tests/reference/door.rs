@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use concordat_api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier};
+use concordat_api::{AccessAnswer, AccessRequest, AnswerContext, DataSharingAgreement, DecisionTier};
 use concordat_core::evaluate::Judgement;
 use concordat_core::policy::CandidateVerdict;
 use concordat_core::snapshot::{ClusterView, Snapshot};
+use concordat_core::terms::terms_hash;
 use concordat_source::cluster::{Incoming, Store, Stores};
 use concordat_source::files;
 use jiff::Timestamp;
-use kube::Resource;
+use kube::{Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -74,20 +75,21 @@ pub fn hashes(manifests: &[Value], model: &Model<'_>, at: Timestamp) -> BTreeMap
         .filter(|it| it["kind"] != "AgreementSignature" && it["kind"] != "LocalPolicy")
         .cloned()
         .collect();
-    let judgement = Judgement::new(&snapshot(&unsigned), at);
+    let unsigned = snapshot(&unsigned);
+    let judged = Judgement::new(&unsigned, at).model;
+    let products = judged.products.iter().map(|(at, product)| (at.clone(), &product.spec)).collect();
     let mut hashes = BTreeMap::new();
-    for (key, assessment) in &judgement.assessments.agreements {
-        let ours = model
-            .world
-            .agreements
-            .iter()
-            .find(|it| it.key.namespace == key.namespace && it.key.name == key.name);
-        for (org, party) in &assessment.parties {
-            let ours = ours.and_then(|it| {
-                terms::hash(it, org, &|product| model.products.get(product).map(|it| (*it).clone()))
-            });
-            if let Some(ours) = ours {
-                hashes.insert(ours, party.terms_hash.clone());
+    // of agreements that cannot be used, too, and of who has no row in them
+    for ours in &model.world.agreements {
+        let is_it = |it: &DataSharingAgreement| {
+            it.namespace().as_deref() == Some(&ours.key.namespace) && it.name_any() == ours.key.name
+        };
+        let Some(theirs) = unsigned.agreements.iter().find(|it| is_it(&it.object)) else { continue };
+        let orgs = model.world.orgs.iter().map(|it| it.key.name.as_str());
+        for org in orgs.chain(ours.spec.parties.iter().map(|it| it.org.as_str())) {
+            let hash = terms::hash(ours, org, &|product| model.products.get(product).map(|it| (*it).clone()));
+            if let (Some(hash), Ok(theirs)) = (hash, terms_hash(&theirs.object.spec, &products, org)) {
+                hashes.insert(hash, theirs);
             }
         }
     }

@@ -147,7 +147,13 @@ impl<'a> Model<'a> {
                         && assessment.refused(product, &recipient, purpose).is_empty()
                         && self.asked_of_flows(agreement, product, &recipient, purpose, at)
                     {
-                        let not_after = self.not_after(agreement, product, &recipient, purpose, at);
+                        let not_after = self.not_after(
+                            agreement,
+                            product,
+                            &recipient,
+                            purpose,
+                            (at, assessment.refusals.personal),
+                        );
                         flows.insert(
                             FlowKey { product: key.clone(), recipient, purpose: purpose.code.clone() },
                             Flow { not_after },
@@ -205,10 +211,10 @@ impl<'a> Model<'a> {
         product: &Product,
         recipient: &Recipient,
         purpose: &Purpose,
-        at: Timestamp,
+        (at, personal): (Timestamp, bool),
     ) -> Timestamp {
         let mut least = ends(agreement).min(agreement.term.review_by);
-        if let Some(dpia) = &agreement.dpia {
+        if let Some(dpia) = agreement.dpia.as_ref().filter(|_| personal) {
             least = least.min(dpia.review_by);
         }
         let about = [product.controller.as_str(), recipient.org.as_str()];

@@ -31,6 +31,8 @@ impl Flags {
 pub struct Refusals {
     /// Rules that refuse the agreement.
     pub whole: BTreeSet<&'static str>,
+    /// Whether the data that counts is personal.
+    pub personal: bool,
     /// With accession: organisations that are in.
     pub members: BTreeSet<String>,
     /// With accession: rows that a controller's flows do not reach, each with the rules that refuse it.
@@ -78,7 +80,9 @@ impl<'a> Questions<'a> {
     fn together(&self) -> Refusals {
         let mut refusals = Refusals::default();
         let every = |_: &Product| true;
-        refusals.whole.extend(self.agreement_rules(self.flags(None, None, &every)));
+        let data = self.flags(None, None, &every);
+        refusals.personal = data.personal;
+        refusals.whole.extend(self.agreement_rules(data));
         for (index, row) in self.agreement.parties.iter().enumerate() {
             if self.is_asked(&row.org) {
                 refusals.whole.extend(self.row_rules(row, self.row_flags(index, &every)));
@@ -110,7 +114,9 @@ impl<'a> Questions<'a> {
         }
         refusals.members.extend(controllers.iter().map(|it| (*it).to_owned()));
         let within = |product: &Product| controllers.contains(product.controller.as_str());
-        refusals.whole.extend(self.agreement_rules(self.flags(None, None, &within)));
+        let data = self.flags(None, None, &within);
+        refusals.personal = data.personal;
+        refusals.whole.extend(self.agreement_rules(data));
         for controller in &controllers {
             let own = |product: &Product| product.controller == *controller;
             for purpose in &self.agreement.purposes {

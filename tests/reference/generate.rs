@@ -246,7 +246,8 @@ fn change_org(random: &mut Random, name: &str, spec: &mut Value) {
     if random.chance(8) && name != "shire" {
         let purposes = random.some(&["DirectCare", "ProactiveCare", "Planning"], 70);
         let until = if random.chance(60) { days(300) } else { random.beside(middle()) };
-        let mut delegations = vec![json!({"to": "shire", "purposes": purposes, "until": until})];
+        let to = if random.chance(20) { "gone" } else { "shire" };
+        let mut delegations = vec![json!({"to": to, "purposes": purposes, "until": until})];
         if random.chance(30) && name != "vendor" {
             delegations.push(
                 json!({"to": "vendor", "purposes": ["DirectCare", "ProactiveCare"], "until": days(90)}),
@@ -492,6 +493,10 @@ fn signatures(random: &mut Random, manifests: &mut [Value], national: &National)
     let noise = if random.chance(50) { 100 } else { 2000 };
     for agreement in &world.agreements {
         let mut orgs: Vec<&str> = agreement.spec.parties.iter().map(|it| it.org.as_str()).collect();
+        // somebody who has no row in it any more
+        if random.chance(4) {
+            orgs.push(random.pick(&["birch", "care", "help", "force"]));
+        }
         orgs.sort_unstable();
         orgs.dedup();
         let older = random.chance(4);
@@ -518,12 +523,12 @@ fn signatures(random: &mut Random, manifests: &mut [Value], national: &National)
                     spec["ends"] = json!([{"purpose": random.pick(&codes), "on": random.beside(middle())}]);
                 }
                 27..=28 => made.push(manifest("AgreementSignature", &home, &format!("{name}-again"), spec.clone())),
-                29..=33 => home = "shire".to_owned(),
+                29..=32 => home = "shire".to_owned(),
                 34 => {
                     made.push(manifest("AgreementSignature", "vendor", &name, spec.clone()));
                     home = "shire".to_owned();
                 }
-                35 => home = "nowhere".to_owned(),
+                33 | 35 => home = "nowhere".to_owned(),
                 36 => spec["termsHash"] = json!(""),
                 37 => spec["state"] = json!("Perhaps"),
                 38 => made.push(manifest("AgreementSignature", "shire", &name, json!({

@@ -251,23 +251,15 @@ fn reaches_only_what_is<'a>(
     reached
 }
 
-/// The agreements on a circle of `supersedes` that start no later than the one that they name. Only such a link is void:
-/// were all of a circle, whoever wrote an early agreement could undo what later ones have ended.
-pub fn circles(world: &World) -> BTreeSet<Ref> {
-    let next: BTreeMap<&Ref, &Ref> =
-        world.agreements.iter().filter_map(|it| Some((&it.key, it.spec.supersedes.as_ref()?))).collect();
-    let on_circle = |start: &Ref| {
-        let mut here = start;
-        for _ in 0..=next.len() {
-            match next.get(here) {
-                Some(then) if *then == start => return true,
-                Some(then) => here = then,
-                None => return false,
-            }
+/// The agreements that following `supersedes` leads over before it leads back.
+pub fn circle<'a>(next: &BTreeMap<&'a Ref, &'a Ref>, start: &'a Ref) -> Option<Vec<&'a Ref>> {
+    let (mut here, mut seen) = (start, Vec::new());
+    for _ in 0..=next.len() {
+        here = next.get(here)?;
+        seen.push(here);
+        if here == start {
+            return Some(seen);
         }
-        false
-    };
-    let start = |key: &Ref| world.agreements.iter().find(|it| it.key == *key).map(|it| it.spec.term.start);
-    let is_void = |it: &Ref| on_circle(it) && start(it) <= next.get(it).and_then(|old| start(old));
-    next.keys().filter(|it| is_void(it)).map(|it| (*it).clone()).collect()
+    }
+    None
 }

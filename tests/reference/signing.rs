@@ -89,6 +89,9 @@ type Limit = BTreeSet<String>;
 impl Model<'_> {
     /// How an organisation stands in an agreement, by today's signatures as they count at a moment.
     pub fn standing(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
+        if !agreement.spec.parties.iter().any(|it| it.org == org) {
+            return Standing::new(Kind::NotSigned);
+        }
         self.standing_by(agreement, org, at, (Delegates::Active, Deleted::Going))
     }
 
@@ -117,9 +120,6 @@ impl Model<'_> {
         (which, deleted): (Delegates, Deleted),
     ) -> Standing {
         let spec = &agreement.spec;
-        if !spec.parties.iter().any(|it| it.org == org) {
-            return Standing::new(Kind::NotSigned);
-        }
         let codes: BTreeSet<String> = spec.purposes.iter().map(|it| it.code.clone()).collect();
         if self.as_signed {
             return Standing::signed(codes);
@@ -185,6 +185,15 @@ impl Model<'_> {
         Standing { kind: Kind::OtherTerms, purposes: BTreeSet::new(), ..standing }
     }
 
+    /// The one word of a party's own on an agreement.
+    pub fn own_word(&self, agreement: &Ref, org: &str) -> Option<&Object<Signature>> {
+        let (own, _) = self.said(agreement, org, Timestamp::MIN, Delegates::Active);
+        match own.as_slice() {
+            [Some(own)] => Some(own),
+            _ => None,
+        }
+    }
+
     /// What is said for a party about an agreement: by itself, and by delegates, each with what it may speak for.
     fn said(
         &self,
@@ -207,6 +216,10 @@ impl Model<'_> {
             }
             let valid = party.spec.delegated_signing.iter().filter(|delegation| {
                 let delegate = self.orgs.get(delegation.to.as_str());
+                let was_home = self.may_have_been_home(namespace, &delegation.to);
+                if was_home {
+                    return which == Delegates::AsTheyWere && at < delegation.until;
+                }
                 delegate.is_some_and(|it| it.spec.home_namespace == namespace)
                     && at < delegation.until
                     && (self.is_active(&delegation.to, at)
@@ -221,6 +234,16 @@ impl Model<'_> {
             }
         }
         (own, delegates)
+    }
+
+    /// Whether a namespace may have been the home of an organisation that is not there any more: it is nobody else's.
+    pub fn may_have_been_home(&self, namespace: &str, org: &str) -> bool {
+        let broken = self.world.broken.iter().filter(|it| it.kind == "PartnerOrg");
+        let broken =
+            broken.map(|it| (it.key.name.as_str(), it.spec["homeNamespace"].as_str().unwrap_or_default()));
+        let whole = self.world.orgs.iter();
+        let whole = whole.map(|it| (it.key.name.as_str(), it.spec.home_namespace.as_str()));
+        whole.chain(broken).all(|(name, home)| name != org && (home != namespace || name.is_empty()))
     }
 
     /// Takes out of what a recipient is assumed to have signed, in an emergency, what a delegate had said no to before its
@@ -242,6 +265,7 @@ impl Model<'_> {
             let to = |it: &str| {
                 let home = self.world.orgs.iter().find(|org| org.key.name == it);
                 home.is_some_and(|org| org.spec.home_namespace == *namespace)
+                    || self.may_have_been_home(namespace, it)
             };
             // whose leave had ended before the agreement began could never speak of it
             let in_its_time = |it: &&Delegation| {

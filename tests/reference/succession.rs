@@ -1,12 +1,13 @@
 //! Supersession: a fact that nothing undoes, judged at every past moment at which it may have come about.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{Span, Timestamp, tz::TimeZone};
 
 use super::force::{View, is_over};
-use super::model::{Model, circles, is_misshapen};
+use super::model::{Model, circle, is_misshapen};
 use super::signing::Kind;
+use super::terms;
 use super::world::{Agreement, Broken, Object, Ref, text};
 
 /// What successors have ended or closed.
@@ -29,11 +30,10 @@ impl Model<'_> {
             return found;
         }
         found.ended = old.spec.superseded_by.is_some() || old.status["supersededBy"].is_object();
-        let circles = circles(self.world);
         let controllers: BTreeSet<&str> = role(&old.spec, "Controller");
         for new in &self.world.agreements {
             let named = new.spec.supersedes.as_ref() == Some(&old.key) && new.key != old.key;
-            if !named || circles.contains(&new.key) || new.spec.emergency.is_some() {
+            if !named || self.is_void(old, new) {
                 continue;
             }
             // what it names is another matter than what it is
@@ -88,6 +88,32 @@ impl Model<'_> {
         found
     }
 
+    /// Whether a link ends nothing: in an emergency that nobody has signed as anything else, or on a circle whose links are
+    /// all signed, or that is not signed itself.
+    fn is_void(&self, old: &Object<Agreement>, new: &Object<Agreement>) -> bool {
+        let agreement = |key: &Ref| self.world.agreements.iter().find(|it| it.key == *key);
+        let signed = |new: &Object<Agreement>, org: &str| {
+            let said = self.own_word(&new.key, org)?;
+            let hash = terms::hash(new, org, &|it| self.products.get(it).map(|it| (*it).clone()));
+            let is_yes = said.spec.state.as_deref() != Some("Declined");
+            is_yes.then(|| hash.as_ref() == Some(&said.spec.terms_hash))
+        };
+        if new.spec.emergency.is_some() {
+            return !role(&old.spec, "Controller").into_iter().any(|it| signed(new, it) == Some(false));
+        }
+        let all_signed = |new: &Ref, old: &Ref| {
+            let Some((new, old)) = agreement(new).zip(agreement(old)) else { return false };
+            let mut controllers = role(&old.spec, "Controller").into_iter().peekable();
+            controllers.peek().is_some() && controllers.all(|it| signed(new, it) == Some(true))
+        };
+        let world = &self.world.agreements;
+        let next: BTreeMap<&Ref, &Ref> =
+            world.iter().filter_map(|it| Some((&it.key, it.spec.supersedes.as_ref()?))).collect();
+        circle(&next, &new.key).is_some_and(|circle| {
+            !all_signed(&new.key, &old.key) || circle.iter().all(|it| all_signed(it, next[it]))
+        })
+    }
+
     /// The Controllers that stand signed in the old agreement and are neither dissolved nor merged.
     fn in_old<'b>(
         &self,
@@ -112,8 +138,11 @@ impl Model<'_> {
         found: &mut Succession,
     ) {
         let was = self.in_old(old, controllers, at);
-        let signed: BTreeSet<&str> =
-            was.iter().copied().filter(|it| self.standing_then(new, it, at).has_signed()).collect();
+        let signed: BTreeSet<&str> = was
+            .iter()
+            .copied()
+            .filter(|it| is_party(new, it) && self.standing_then(new, it, at).has_signed())
+            .collect();
         let apart = old.spec.accession && new.spec.accession;
         let is_lost = self.invalid.contains(&new.key) || self.lacks_something(new);
         if is_lost || self.terms_have_changed(old, new, &was, at) {
@@ -162,7 +191,10 @@ impl Model<'_> {
 
     /// Whether an organisation has signed other terms than today's, or by a delegate that is not active any more.
     fn has_changed_for(&self, new: &Object<Agreement>, org: &str, at: Timestamp) -> bool {
-        self.standing_then(new, org, at).kind == Kind::OtherTerms || self.rests_on_inactive(new, org, at)
+        let standing = self.standing_then(new, org, at);
+        // who has no row in it any more has signed another
+        let has_left = !is_party(new, org) && standing.has_signed();
+        standing.kind == Kind::OtherTerms || has_left || self.rests_on_inactive(new, org, at)
     }
 
     /// Whether an organisation or product is not there, or cannot be used.
@@ -213,15 +245,16 @@ impl Model<'_> {
     /// in its home: that it had is a fact.
     fn had_signed_at_home(&self, agreement: &Ref, org: &str) -> bool {
         let is_unusable = !self.orgs.contains_key(org);
-        let mut homes = self.world.orgs.iter().filter(|it| it.key.name == org);
+        let at_home = |namespace: &str| {
+            let mut homes = self.world.orgs.iter().filter(|it| it.key.name == org);
+            homes.any(|it| it.spec.home_namespace == namespace) || self.may_have_been_home(namespace, org)
+        };
         is_unusable
-            && homes.any(|it| {
-                self.world.signatures.iter().any(|signature| {
-                    signature.key.namespace == it.spec.home_namespace
-                        && signature.spec.agreement == *agreement
-                        && signature.spec.party == org
-                        && signature.spec.state.as_deref() != Some("Declined")
-                })
+            && self.world.signatures.iter().any(|signature| {
+                at_home(&signature.key.namespace)
+                    && signature.spec.agreement == *agreement
+                    && signature.spec.party == org
+                    && signature.spec.state.as_deref() != Some("Declined")
             })
     }
 
@@ -304,6 +337,10 @@ fn may_supersede(broken: &Broken, old: &Ref) -> bool {
     // an emergency ends no other agreement
     let absent = absent || broken.spec["emergency"].is_object();
     !absent && may_name("namespace", &old.namespace) && may_name("name", &old.name) && broken.key != *old
+}
+
+fn is_party(agreement: &Object<Agreement>, org: &str) -> bool {
+    agreement.spec.parties.iter().any(|it| it.org == org)
 }
 
 fn role<'b>(agreement: &'b Agreement, role: &str) -> BTreeSet<&'b str> {

@@ -1,7 +1,7 @@
 //! Findings as SARIF 2.1.0, for code scanning services. What GitHub asks for beyond the standard is here too: a whole
 //! place for each result, a fingerprint that outlives moved lines, and no more results than are taken.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -25,14 +25,20 @@ pub(super) fn document(
     repository: &Repository,
     told: bool,
 ) -> Value {
-    let codes: BTreeSet<Code> = findings.iter().map(|finding| finding.code).collect();
-    let rules: BTreeMap<Code, usize> =
-        codes.into_iter().enumerate().map(|(index, code)| (code, index)).collect();
+    // a code says what its worst finding is
+    let mut worst: BTreeMap<Code, Severity> = BTreeMap::new();
+    for finding in findings {
+        let known = worst.entry(finding.code).or_insert(finding.severity);
+        if finding.is_error() {
+            *known = finding.severity;
+        }
+    }
+    let rules: BTreeMap<Code, usize> = worst.keys().enumerate().map(|(index, code)| (*code, index)).collect();
     let mut prints = Fingerprints::default();
     let shown = shown(findings);
     let results: Vec<Value> =
         shown.iter().map(|finding| result(finding, &rules, prints.of(finding), texts, repository)).collect();
-    let rules: Vec<Value> = rules.keys().map(|code| rule(*code)).collect();
+    let rules: Vec<Value> = worst.iter().map(|(code, severity)| rule(*code, *severity)).collect();
     let left_out = findings.len() - shown.len();
     let notifications: Vec<Value> = (left_out > 0)
         .then(|| {
@@ -86,9 +92,9 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-fn rule(code: Code) -> Value {
+fn rule(code: Code, severity: Severity) -> Value {
     let title = sentence(code.title());
-    let does = match code.severity() {
+    let does = match severity {
         Severity::Error => "It is an error: what it is about is not used until it is put right.",
         Severity::Warning => "It is a warning: what it is about is used all the same.",
     };
@@ -107,8 +113,8 @@ fn rule(code: Code) -> Value {
             "markdown": format!("{title} {does} Each result says what would work. See [{code}]({page})."),
         },
         "helpUri": page,
-        "defaultConfiguration": { "level": level(code.severity()) },
-        "properties": { "tags": ["concordat"], "problem.severity": level(code.severity()) },
+        "defaultConfiguration": { "level": level(severity) },
+        "properties": { "tags": ["concordat"], "problem.severity": level(severity) },
     })
 }
 
@@ -219,6 +225,8 @@ fn escaped(part: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn finding(code: Code, number: usize) -> Finding {

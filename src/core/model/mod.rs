@@ -301,12 +301,12 @@ impl Model {
         self.homes.contains_key(name) || self.homeless.contains(name)
     }
 
-    /// Whether a namespace is the home of an organisation, or may be: that of one which cannot be read may be any that is no
-    /// other's.
+    /// Whether a namespace is the home of an organisation, or may be, or may have been: that of one which cannot be read, or
+    /// is not there any more, may be any that is no other's by name.
     pub fn may_be_home(&self, namespace: &str, org: &str) -> bool {
         match self.homes.get(org) {
             Some(home) => home == namespace,
-            None => self.homeless.contains(org) && !self.homes.values().any(|home| home == namespace),
+            None => !self.homes.iter().any(|(other, home)| home == namespace && !other.is_empty()),
         }
     }
 

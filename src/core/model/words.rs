@@ -68,7 +68,7 @@ pub struct Delegation {
     pub until: Timestamp,
     /// When the delegate itself ends, and with it its leave.
     pub delegate_ends: Option<Timestamp>,
-    /// Whether the delegate is not active, since when is not known.
+    /// Whether the delegate is not active or not there any more, since when is not known.
     pub is_inactive: bool,
 }
 
@@ -198,8 +198,17 @@ impl Words {
     /// withdrawal, and a second copy takes none away. That a delegation has ended since revives nothing. A delegate whose
     /// leave had ended before all that time has said nothing.
     pub fn may_have_withdrawn(&self, from: Timestamp, to: Timestamp, all: &BTreeSet<String>) -> bool {
-        let within = self.moments().filter(|at| (from..=to).contains(at));
-        [from, to].into_iter().chain(within).any(|at| self.may_stand_withdrawn(at, all))
+        self.within(from, to).any(|at| self.may_stand_withdrawn(at, all))
+    }
+
+    /// Whether it has withdrawn at a moment of a stretch of time: by a word that can be used.
+    pub fn has_withdrawn(&self, from: Timestamp, to: Timestamp, all: &BTreeSet<String>) -> bool {
+        self.within(from, to).any(|at| self.at(at, all, "").standing == Standing::Withdrawn)
+    }
+
+    /// Both ends of a stretch of time, and the moments in it at which what it comes to may change.
+    fn within(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Timestamp> {
+        [from, to].into_iter().chain(self.moments().filter(move |at| (from..=to).contains(at)))
     }
 
     fn may_stand_withdrawn(&self, at: Timestamp, all: &BTreeSet<String>) -> bool {

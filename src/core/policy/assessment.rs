@@ -57,7 +57,7 @@ impl Assessment {
         }
     }
 
-    /// Whatever successors will end ends with that.
+    /// Whatever successors will end ends with that; and whatever ends is the next thing to change.
     pub(super) fn ends_ahead(&mut self, model: &Model) {
         let ahead = &self.succession.ahead;
         for flow in &mut self.flows {
@@ -68,6 +68,9 @@ impl Assessment {
                 purpose.not_after = purpose.not_after.min(end);
             }
         }
+        let purposes = self.flows.iter().flat_map(|flow| &flow.purposes).map(|purpose| purpose.not_after);
+        let ends = purposes.chain([self.ends]).filter(|at| self.at < *at);
+        self.next = self.next.into_iter().chain(ends).min();
     }
 
     /// Why a path has ended here although the agreement is in force: its controller has gone over to another agreement, or
@@ -78,12 +81,16 @@ impl Assessment {
         product: &ObjectRef,
         recipient: &FunctionRef,
     ) -> Option<(String, Ended<'_>)> {
-        let Succession { ended, withdrawn, .. } = &self.succession;
+        let Succession { ended, withdrawn, in_doubt, .. } = &self.succession;
         if ended.is_empty() && withdrawn.is_empty() {
             return None;
         }
         let controller = model.products.get(product).map(|product| &product.spec.controller);
-        let has_withdrawn = |org: &String| Some((org.clone(), Ended::Withdrawn(withdrawn.get(org)?)));
+        let has_withdrawn = |org: &String| {
+            let by = withdrawn.get(org)?;
+            let ended = if in_doubt.contains(org) { Ended::InDoubt(by) } else { Ended::Withdrawn(by) };
+            Some((org.clone(), ended))
+        };
         let is_over = |org: &String| Some((org.clone(), Ended::GoneOver(ended.get(org)?)));
         let by_controller = controller.and_then(|org| has_withdrawn(org).or_else(|| is_over(org)));
         by_controller.or_else(|| has_withdrawn(&recipient.org))
@@ -117,7 +124,7 @@ pub struct FlowPurpose {
     pub actions: Vec<DataAction>,
     pub roles: Option<Vec<String>>,
     pub max_identifiability: Identifiability,
-    /// When this purpose ends by itself; the flow as a whole ends with the first of them.
+    /// When this purpose ends by itself; the flow as a whole ends with the last of them.
     pub not_after: Timestamp,
 }
 

@@ -19,12 +19,34 @@ pub struct BrokenRule {
     pub controller: Option<String>,
     /// Why the rule is there, or what went wrong in asking.
     pub reason: String,
+    /// What it saw that made it refuse, in words, where that is one thing.
+    pub saw: Option<String>,
 }
 
 impl BrokenRule {
     /// A refusal of the whole agreement.
     pub(super) fn of_all(rule: &str, reason: String) -> Self {
-        Self { rule: rule.to_owned(), org: None, row: None, purpose: None, controller: None, reason }
+        Self {
+            rule: rule.to_owned(),
+            org: None,
+            row: None,
+            purpose: None,
+            controller: None,
+            reason,
+            saw: None,
+        }
+    }
+
+    /// Why it refuses, and what it saw.
+    pub fn why(&self) -> String {
+        let saw = self.saw.as_ref().map(|saw| format!("; here {saw}")).unwrap_or_default();
+        format!("{}{saw}", self.reason)
+    }
+
+    /// Whether another says the same, whatever each saw.
+    pub(super) fn says_as(&self, other: &Self) -> bool {
+        let what = |it: &Self| Self { saw: None, ..it.clone() };
+        what(self) == what(other)
     }
 
     /// Whether it is about the agreement as a whole.
@@ -41,7 +63,7 @@ impl BrokenRule {
         controller: &str,
         recipient: &FunctionRef,
     ) -> bool {
-        let Self { rule: _, org, row, purpose: for_purpose, controller: of, reason: _ } = self;
+        let Self { rule: _, org, row, purpose: for_purpose, controller: of, reason: _, saw: _ } = self;
         if for_purpose.as_ref().is_some_and(|own| own != purpose)
             || of.as_ref().is_some_and(|own| own != controller)
         {

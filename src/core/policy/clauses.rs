@@ -277,6 +277,15 @@ impl Clause {
         }
     }
 
+    /// What the clause looked at, where it is told by one value that it saw: `name is value`, without who has the name, whom
+    /// the sentence is about anyway.
+    pub(super) fn saw(&self, question: &Question, entities: &Entities) -> Option<String> {
+        let Seen { subject, saw, wants: _ } = self.shape.telling(question, entities)?;
+        // a moment that only passes is told by what it is held against
+        let (_, name) = subject.split_once('.').filter(|_| subject != "context.now")?;
+        Some(format!("`{name}` is {saw}"))
+    }
+
     /// What the clause looked at, in words.
     pub(super) fn seen(&self, question: &Question, entities: &Entities) -> Seen {
         self.shape.seen(question, entities).unwrap_or_else(|| Seen {
@@ -383,6 +392,39 @@ impl Shape {
         let left = Operand::new(operands.get("left")?);
         let right = Operand::new(operands.get("right")?);
         Some(Self::Compare { left, relation, right })
+    }
+
+    /// What a rule of the gate saw that somebody can mend: of several ways to meet it, not that it might have been asked of
+    /// other data, another role or another kind of body, and what is written last, as the most particular.
+    fn telling(&self, question: &Question, entities: &Entities) -> Option<Seen> {
+        match self {
+            Self::Any(alternatives) => {
+                let ways = || alternatives.iter().map(|it| &it.shape).filter(|it| !it.is_given());
+                let mut together = ways().filter(|it| matches!(it, Self::All(_)));
+                let way =
+                    together.next().filter(|_| together.next().is_none()).or_else(|| ways().next_back());
+                way?.telling(question, entities)
+            }
+            Self::All(together) => {
+                let failed = together.iter().find(|clause| !clause.holds(question, entities));
+                failed?.shape.telling(question, entities)
+            }
+            Self::Flag { .. } | Self::Listed { .. } | Self::Compare { .. } | Self::Other => {
+                self.seen(question, entities)
+            }
+        }
+    }
+
+    /// Whether it is about what a question of the gate is asked about, which nobody mends.
+    fn is_given(&self) -> bool {
+        const GIVEN: [&str; 3] = ["context.data", "context.purpose", "context.role"];
+        let is_given = |of: &Operand| GIVEN.iter().any(|given| of.text.starts_with(given));
+        match self {
+            Self::Flag { of, wanted } => !wanted || is_given(of),
+            Self::Listed { key } => is_given(key),
+            Self::Compare { left, relation: _, right } => is_given(left) || is_given(right),
+            Self::Any(_) | Self::All(_) | Self::Other => false,
+        }
     }
 
     fn seen(&self, question: &Question, entities: &Entities) -> Option<Seen> {

@@ -347,7 +347,7 @@ fn narrowed(
 
 fn sort(broken: &mut Vec<BrokenRule>) {
     broken.sort_by(|a, b| (names::rule_sort_key(&a.rule), a).cmp(&(names::rule_sort_key(&b.rule), b)));
-    broken.dedup();
+    broken.dedup_by(|later, first| later.says_as(first));
 }
 
 /// A framework before its first or after its last day refuses every agreement that names it.

@@ -97,7 +97,7 @@ impl<'a> Flows<'a> {
                             not_before: self.agreement.spec.term.start,
                             not_after: until,
                         });
-                    flow.not_after = flow.not_after.min(until);
+                    flow.not_after = flow.not_after.max(until);
                     flow.purposes.push(FlowPurpose {
                         code: purpose.code.clone(),
                         actions: purpose.actions.clone(),

@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PolicySet, PolicySetError};
+use cedar_policy::{Effect, Entities, EntityUid, Policy, PolicyId, PolicySet, PolicySetError};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
 use super::annotations::{Asked, RuleText, Tier};
+use super::authorize::Question;
 use super::clauses::Clauses;
 use super::context_free::keeps_time;
 use super::entities::{Value, long, record, text, texts};
@@ -115,6 +116,12 @@ impl Framework {
     /// Why a rule is there, in its own words.
     pub fn reason(&self, rule: &str) -> &str {
         self.rules.get(rule).map_or("", |text| text.reason.as_str())
+    }
+
+    /// What a rule saw that made it refuse, where one value tells it.
+    pub(super) fn saw(&self, rule: &str, question: &Question, entities: &Entities) -> Option<String> {
+        let failed = self.clauses.get(rule)?.iter().find(|clause| !clause.holds(question, entities))?;
+        failed.saw(question, entities)
     }
 
     /// The national set without the rules that an exception lifts.

@@ -160,23 +160,32 @@ impl Gatekeeper<'_> {
             (Kind::RowForPurpose, Some(org)) => About::PartyAndAll(org),
             _ => About::All,
         };
-        let outcome = (|| {
+        let form = (|| {
             let entities = entities.as_ref().map_err(Clone::clone)?;
             // where the question names no organisation no rule reads one
             let principal = names::org(org.as_deref().unwrap_or_default());
             let calendar = Calendar::at(agreement, framework, now);
             let resource = names::agreement(&agreement.reference);
             let form = forms.question(framework, calendar, stated, principal, resource)?;
-            Ok::<_, NoAnswer>(form.ask(&rules.without(&lifts.lifted(about, now)), entities))
-        })()
-        .unwrap_or_else(Outcome::Error);
+            Ok::<_, NoAnswer>((form, entities))
+        })();
+        let outcome = match &form {
+            Ok((form, entities)) => form.ask(&rules.without(&lifts.lifted(about, now)), entities),
+            Err(error) => Outcome::Error(error.clone()),
+        };
+        let saw = |rule: &str| {
+            let (form, entities) = form.as_ref().ok()?;
+            framework.saw(rule, form, entities)
+        };
         match outcome {
             Outcome::Allowed(_) => Vec::new(),
             Outcome::Forbidden(fired) => fired
                 .into_iter()
                 .flat_map(|rule| {
-                    let reason = framework.reason(&rule).to_owned();
-                    question.broken(framework, rule, reason)
+                    let (reason, saw) = (framework.reason(&rule).to_owned(), saw(&rule));
+                    let mut broken = question.broken(framework, rule, reason);
+                    broken.iter_mut().for_each(|it| it.saw.clone_from(&saw));
+                    broken
                 })
                 .collect(),
             Outcome::Silent if !rules.permits => Vec::new(),
@@ -242,6 +251,7 @@ impl GateQuestion {
             purpose: self.purpose.clone().filter(|_| by_purpose),
             controller,
             reason: reason.clone(),
+            saw: None,
         };
         if self.controllers.is_empty() || !(by_org || by_purpose) {
             return vec![broken(None)];

@@ -25,6 +25,8 @@ pub struct Succession {
     /// The Controllers that have withdrawn from a successor, each with that one. It closes what they share here, and what
     /// they receive.
     pub withdrawn: BTreeMap<String, ObjectRef>,
+    /// Those of them who may have withdrawn: what they have said cannot be used.
+    pub in_doubt: BTreeSet<String>,
     /// When the next one that would replace it starts, if that lies ahead.
     pub starts: Option<Timestamp>,
     pub ahead: Ahead,
@@ -62,6 +64,8 @@ pub enum Ended<'a> {
     GoneOver(&'a ObjectRef),
     /// It has withdrawn from this one, which replaces or would replace the old.
     Withdrawn(&'a ObjectRef),
+    /// It may have.
+    InDoubt(&'a ObjectRef),
 }
 
 impl Ended<'_> {
@@ -71,13 +75,16 @@ impl Ended<'_> {
             Self::Withdrawn(by) => {
                 format!("`{org}` has withdrawn from `{by}`, which replaces this agreement")
             }
+            Self::InDoubt(by) => format!(
+                "what `{org}` has said of `{by}`, which replaces this agreement, cannot be used and may be a withdrawal"
+            ),
             Self::GoneOver(by) => format!("`{by}` has replaced this agreement for `{org}`"),
         }
     }
 
     /// The agreement that has taken the place of this one, or would.
     pub(super) fn by(&self) -> &ObjectRef {
-        let (Self::GoneOver(by) | Self::Withdrawn(by)) = self;
+        let (Self::GoneOver(by) | Self::Withdrawn(by) | Self::InDoubt(by)) = self;
         by
     }
 }
@@ -135,6 +142,9 @@ pub(super) fn succession(
         for org in &controllers {
             if replaced.has_withdrawn(org) {
                 found.withdrawn.insert(org.clone(), successor.reference.clone());
+                if !replaced.has_surely_withdrawn(org) {
+                    found.in_doubt.insert(org.clone());
+                }
             }
         }
         if old.spec.accession && successor.accession {
@@ -218,6 +228,15 @@ impl Replaced<'_> {
     fn has_withdrawn(&self, org: &str) -> bool {
         let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()));
         words.is_some_and(|words| self.withdraws(words, self.now))
+    }
+
+    /// Whether what an organisation has said is a withdrawal from the successor, or was one.
+    fn has_surely_withdrawn(&self, org: &str) -> bool {
+        let words = self.model.words.get(&(self.successor.reference.clone(), org.to_owned()));
+        words.is_some_and(|words| {
+            let purposes = self.usable().map_or_else(|| words.delegated_purposes(), Agreement::purposes);
+            words.has_withdrawn(self.successor.starts, self.now, &purposes)
+        })
     }
 
     /// Whether by these words somebody has withdrawn from the successor until a moment, or may have.
@@ -381,7 +400,8 @@ impl Replaced<'_> {
     /// or its terms have changed.
     fn is_changed(&self) -> bool {
         self.usable().is_none_or(|new| {
-            self.lacks_something(new) || new.orgs().into_iter().any(|org| self.is_changed_in(new, org))
+            let orgs = new.orgs().into_iter().chain(self.old.orgs());
+            self.lacks_something(new) || orgs.into_iter().any(|org| self.is_changed_in(new, org))
         })
     }
 
@@ -410,8 +430,10 @@ impl Replaced<'_> {
         if words.is_some_and(Words::rests_on_inactive) {
             return true;
         }
-        self.signed_once(org)
-            .is_some_and(|(state, signed)| state == SignatureState::Signed && Some(signed) != hash)
+        // who has no row in it any more has signed another
+        self.signed_once(org).is_some_and(|(state, signed)| {
+            hash.is_none_or(|hash| state == SignatureState::Signed && signed != hash)
+        })
     }
 }
 

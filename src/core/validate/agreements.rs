@@ -9,13 +9,15 @@ use serde_json::Value;
 use super::check::Check;
 use super::{Checked, listed, reference as key};
 use crate::finding::Code;
-use crate::model::{Agreement, Model, Remembered, Successor, Words};
+use crate::model::{Agreement, Model, Remembered, Successor, Word, Words};
 use crate::names::is_subdomain;
 use crate::policy::Framework;
 use crate::report::agreement_key;
 use crate::snapshot::{Snapshot, Unreadable};
+use crate::terms;
 use concordat_api::{
-    DataSharingAgreement, DataSharingAgreementSpec, ObjectRef, OrgState, PartyRole, Purpose, RecipientRef,
+    DataProductSpec, DataSharingAgreement, DataSharingAgreementSpec, ObjectRef, OrgState, PartyRole, Purpose,
+    RecipientRef, SignatureState,
 };
 
 const KIND: &str = "DataSharingAgreement";
@@ -78,7 +80,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                         format!("an emergency agreement cannot replace `{old}`"),
                     )
                     .help("take `supersedes` out: an emergency is in force beside the old agreement");
-            } else if on_circle(&own, &successions) {
+            } else if circle(&own, &successions).is_some() {
                 check
                     .finding(
                         Code::SupersedesCycle,
@@ -86,8 +88,8 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                         format!("`{own}` supersedes itself, over `{old}`"),
                     )
                     .help(
-                        "an agreement replaces an older one: take one of the links out; until then a link to one that \
-                         starts no earlier ends nothing",
+                        "an agreement replaces an older one: take one of the links out; until then what nobody has signed as \
+                         it is ends nothing, and nothing does where all are signed",
                     );
             } else if !all.contains(old) {
                 check
@@ -165,13 +167,7 @@ fn successors(
     successions: &BTreeMap<ObjectRef, &ObjectRef>,
 ) -> BTreeMap<ObjectRef, Vec<Successor>> {
     let mut successors: BTreeMap<ObjectRef, Vec<Successor>> = BTreeMap::new();
-    // of several copies the earliest
-    let mut starts: BTreeMap<ObjectRef, Timestamp> = BTreeMap::new();
-    for agreement in &snapshot.agreements {
-        let start = agreement.object.spec.term.start;
-        let known = starts.entry(key(&*agreement.object)).or_insert(start);
-        *known = start.min(*known);
-    }
+    let links = Links::new(snapshot, model, successions);
     for agreement in &snapshot.agreements {
         let (reference, spec) = (key(&*agreement.object), &agreement.object.spec);
         let Some(old) = &spec.supersedes else {
@@ -181,9 +177,7 @@ fn successors(
             starts: spec.term.start,
             ends: Agreement::ends_of(spec),
             accession: spec.accession,
-            is_void: spec.emergency.is_some()
-                || (on_circle(&reference, successions)
-                    && starts.get(old).is_some_and(|it| spec.term.start <= *it)),
+            is_void: links.is_void(&reference, spec, old),
             lacks_something: lacks_something(model, spec),
             reference,
         });
@@ -321,20 +315,78 @@ fn controllers(spec: &DataSharingAgreementSpec) -> impl Iterator<Item = &str> {
     spec.parties.iter().filter(|party| party.role == PartyRole::Controller).map(|party| party.org.as_str())
 }
 
-/// Whether following `supersedes` leads back.
-fn on_circle(own: &ObjectRef, successions: &BTreeMap<ObjectRef, &ObjectRef>) -> bool {
-    let mut seen = BTreeSet::new();
+/// The agreements that following `supersedes` leads over before it leads back, the first of them what this one names.
+fn circle<'a>(
+    own: &ObjectRef,
+    successions: &BTreeMap<ObjectRef, &'a ObjectRef>,
+) -> Option<Vec<&'a ObjectRef>> {
+    let (mut over, mut seen) = (Vec::new(), BTreeSet::new());
     let mut at = own;
     while let Some(next) = successions.get(at) {
-        if *next == own {
-            return true;
-        }
         if !seen.insert(*next) {
-            return false;
+            return None;
+        }
+        over.push(*next);
+        if *next == own {
+            return Some(over);
         }
         at = next;
     }
-    false
+    None
+}
+
+/// The agreements that say that they replace others, for asking who has signed that.
+struct Links<'a> {
+    model: &'a Model,
+    successions: &'a BTreeMap<ObjectRef, &'a ObjectRef>,
+    specs: BTreeMap<ObjectRef, &'a DataSharingAgreementSpec>,
+    products: BTreeMap<ObjectRef, &'a DataProductSpec>,
+}
+
+impl<'a> Links<'a> {
+    fn new(
+        snapshot: &'a Snapshot,
+        model: &'a Model,
+        successions: &'a BTreeMap<ObjectRef, &'a ObjectRef>,
+    ) -> Self {
+        let specs = snapshot.agreements.iter().map(|it| (key(&*it.object), &it.object.spec)).collect();
+        let products = model.products.iter().map(|(at, product)| (at.clone(), &product.spec)).collect();
+        Self { model, successions, specs, products }
+    }
+
+    /// Whether the link of an agreement to the one that it replaces ends nothing: in an emergency, or on a circle whose every
+    /// link has been signed. Of another circle it is the links that nobody has signed as they are: whoever writes one later
+    /// undoes nothing that the others have ended.
+    fn is_void(&self, new: &ObjectRef, spec: &DataSharingAgreementSpec, old: &ObjectRef) -> bool {
+        if spec.emergency.is_some() {
+            // unless it had been signed otherwise before it was made one
+            return !self.of_old(old).any(|org| self.signed_as_it_is(new, org) == Some(false));
+        }
+        circle(new, self.successions).is_some_and(|circle| {
+            !self.is_signed(new, old)
+                || circle
+                    .iter()
+                    .all(|it| self.successions.get(*it).is_some_and(|then| self.is_signed(it, then)))
+        })
+    }
+
+    fn of_old(&self, old: &ObjectRef) -> impl Iterator<Item = &'a str> {
+        self.specs.get(old).into_iter().flat_map(|spec| controllers(spec))
+    }
+
+    /// Whether every Controller of the old one has signed the new one as it is.
+    fn is_signed(&self, new: &ObjectRef, old: &ObjectRef) -> bool {
+        let mut of_old = self.of_old(old).peekable();
+        of_old.peek().is_some() && of_old.all(|org| self.signed_as_it_is(new, org) == Some(true))
+    }
+
+    /// Whether what a party has itself signed, or withdrawn from, is the agreement as it is; nothing where it has not.
+    fn signed_as_it_is(&self, agreement: &ObjectRef, org: &str) -> Option<bool> {
+        let words = self.model.words.get(&(agreement.clone(), org.to_owned()))?;
+        let [Word::Said(said)] = words.own.as_slice() else { return None };
+        let hash = terms::terms_hash(self.specs.get(agreement)?, &self.products, org).ok();
+        (said.state != SignatureState::Declined).then(|| hash.as_ref() == Some(&said.terms_hash))
+    }
 }
 
 fn check_framework<'m>(

@@ -65,6 +65,7 @@ pub(super) fn collect<'s>(snapshot: &'s Snapshot, now: Timestamp, checked: &mut 
                 let elsewhere = [
                     Code::SignatureNamespace,
                     Code::PurposeNotDelegated,
+                    Code::NotAParty,
                     Code::OrgNotFound,
                     Code::AgreementNotFound,
                 ];
@@ -121,12 +122,14 @@ fn speak(model: &Model, stands_in: &str, slot: &Slot, word: Word, words: &mut BT
     let delegations: Vec<Delegation> = delegations(model, &org.spec, stands_in)
         .map(|it| {
             let delegate = model.orgs.get(&it.to).map(|org| &org.spec);
-            is_usable &= delegate.is_some();
+            // of one that is not there any more, a no stays
+            let is_gone = !model.has_org(&it.to);
+            is_usable &= delegate.is_some() || is_gone;
             Delegation {
                 purposes: it.purposes.iter().cloned().collect(),
                 until: it.until,
                 delegate_ends: delegate.and_then(|org| org.ends_on),
-                is_inactive: delegate.is_some_and(|org| org.state != OrgState::Active),
+                is_inactive: is_gone || delegate.is_some_and(|org| org.state != OrgState::Active),
             }
         })
         .collect();
@@ -222,6 +225,10 @@ fn uncounted(
         let doubt = match (refused, unreadable) {
             (Some(refused), _) => Some(format!("{} cannot be used", refused.key())),
             (None, Some(unreadable)) => Some(format!("{} cannot be read", unreadable.key())),
+            // one that names no organisation is not among them
+            (None, None) if objects.len() < 2 => {
+                Some("a signature that names no organisation is there, too".to_owned())
+            }
             (None, None) => None,
         };
         for sourced in used {
@@ -240,7 +247,11 @@ fn uncounted(
                     .finding(
                         Code::SecondSignature,
                         "metadata.name",
-                        format!("`{party}` has {} signatures on `{agreement}`, and none counts", objects.len()),
+                        format!(
+                            "`{party}` has {} signatures on `{agreement}`, and none counts: {}",
+                            objects.len(),
+                            each(objects)
+                        ),
                     )
                     .help(
                         "keep one of them; `concordat sign` always gives the same name, so that a later one \
@@ -305,6 +316,15 @@ fn uncounted(
             checked.finish(check);
         }
     }
+}
+
+/// Each of several signatures, with what it says.
+fn each(objects: &[&Sourced<AgreementSignature>]) -> String {
+    let one = |it: &&Sourced<AgreementSignature>| {
+        let state = it.object.spec.state.unwrap_or_default();
+        format!("`{}/{}` says {state:?}", namespace(&*it.object), it.key().name)
+    };
+    objects.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// The hash that each organisation has to sign, for each agreement that can be used.
@@ -429,6 +449,10 @@ fn examine(
                 "the delegation to `{to}` ended at {until}: put it into `{home}`, its home namespace, or give the \
                  delegation a later `until`"
             )),
+            Some((to, Invalid::Gone)) => found.help(format!(
+                "signing is delegated to `{to}`, and there is no such organisation: put it into `{home}`, its home \
+                 namespace, or add the PartnerOrg of `{to}`"
+            )),
             Some((to, Invalid::NotActive(state))) => found.help(format!(
                 "signing is delegated to `{to}`, which is {}: put it into `{home}`, its home namespace, or delegate \
                  to an organisation that is active",
@@ -468,6 +492,7 @@ fn examine(
 /// Why a delegation does not count.
 enum Invalid {
     Ended(Timestamp),
+    Gone,
     NotActive(OrgState),
 }
 
@@ -480,6 +505,9 @@ fn invalid_delegation<'o>(
     now: Timestamp,
 ) -> Option<(&'o str, Invalid)> {
     let last = delegations(model, org, stands_in).max_by_key(|it| it.until)?;
+    if !model.has_org(&last.to) {
+        return Some((&last.to, Invalid::Gone));
+    }
     let state = model.orgs.get(&last.to)?.state(now);
     if state != OrgState::Active {
         return Some((&last.to, Invalid::NotActive(state)));
@@ -487,7 +515,7 @@ fn invalid_delegation<'o>(
     (last.until <= now).then_some((&last.to, Invalid::Ended(last.until)))
 }
 
-/// What a party has delegated to the organisation whose home the namespace is.
+/// What a party has delegated to the organisation whose home the namespace is, or may have been.
 fn delegations<'o>(
     model: &Model,
     org: &'o PartnerOrgSpec,

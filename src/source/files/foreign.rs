@@ -47,8 +47,20 @@ pub(super) fn may_hide_a_successor(root: &Node, value: &Value) -> bool {
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => false,
         }
     }
+    // what stands under another name is still what names an agreement, and no number or text
+    let may_name = |field: &str| {
+        let named = match field.strip_prefix("spec.") {
+            Some(within) => root.get("spec").and_then(|spec| spec.get(within)),
+            None => root.get(field),
+        };
+        named.is_some_and(|it| matches!(it.content, Content::Map(_) | Content::List(_) | Content::Null))
+    };
     let problems = shape::problems("DataSharingAgreement", value);
-    is_hidden(root) || problems.iter().any(|it| it.code == Code::UnknownField || it.is_missing)
+    let hides = |it: &shape::ShapeProblem| match it.code {
+        Code::UnknownField => may_name(&it.field),
+        _ => it.is_missing,
+    };
+    is_hidden(root) || problems.iter().any(hides)
 }
 
 /// Whether a document says something, and not what kind of object it is.
