@@ -630,10 +630,11 @@ fn words(value: &EvalResult, level: bool) -> String {
     }
 }
 
-/// A date without Cedar's wrapping.
+/// A date without Cedar's wrapping. One that is missing counts as long past.
 fn moment(text: &str) -> String {
     let inner = text.strip_prefix("datetime(\"").and_then(|text| text.strip_suffix("\")"));
-    format!("`{}`", inner.unwrap_or(text))
+    let date = inner.unwrap_or(text);
+    if date.starts_with("1970-01-01T00:00:00") { EMPTY.to_owned() } else { format!("`{date}`") }
 }
 
 #[cfg(test)]
