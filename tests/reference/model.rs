@@ -231,6 +231,11 @@ pub fn is_misshapen(spec: &Agreement) -> bool {
         && (spec.onward_sharing.allowed || spec.onward_sharing.to.is_empty()))
 }
 
+/// Whether an organisation has a row in an agreement.
+pub fn is_party(agreement: &Agreement, org: &str) -> bool {
+    agreement.parties.iter().any(|it| it.org == org)
+}
+
 pub fn has_role(agreement: &Agreement, org: &str, role: &str) -> bool {
     agreement.parties.iter().any(|it| it.org == org && it.role == role)
 }

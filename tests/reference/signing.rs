@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::model::{Model, has_role};
+use super::model::{Model, has_role, is_party};
 use super::terms;
 use super::world::{Agreement, Broken, Delegation, Object, Ref, Signature, is_blank};
 
@@ -89,7 +89,7 @@ type Limit = BTreeSet<String>;
 impl Model<'_> {
     /// How an organisation stands in an agreement, by today's signatures as they count at a moment.
     pub fn standing(&self, agreement: &Object<Agreement>, org: &str, at: Timestamp) -> Standing {
-        if !agreement.spec.parties.iter().any(|it| it.org == org) {
+        if !is_party(&agreement.spec, org) {
             return Standing::new(Kind::NotSigned);
         }
         self.standing_by(agreement, org, at, (Delegates::Active, Deleted::Going))

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{Span, Timestamp, tz::TimeZone};
 
 use super::force::{View, is_over};
-use super::model::{Model, circle, is_misshapen};
+use super::model::{Model, circle, is_misshapen, is_party};
 use super::signing::Kind;
 use super::terms;
 use super::world::{Agreement, Broken, Object, Ref, text};
@@ -141,7 +141,7 @@ impl Model<'_> {
         let signed: BTreeSet<&str> = was
             .iter()
             .copied()
-            .filter(|it| is_party(new, it) && self.standing_then(new, it, at).has_signed())
+            .filter(|it| is_party(&new.spec, it) && self.standing_then(new, it, at).has_signed())
             .collect();
         let apart = old.spec.accession && new.spec.accession;
         let is_lost = self.invalid.contains(&new.key) || self.lacks_something(new);
@@ -193,7 +193,7 @@ impl Model<'_> {
     fn has_changed_for(&self, new: &Object<Agreement>, org: &str, at: Timestamp) -> bool {
         let standing = self.standing_then(new, org, at);
         // who has no row in it any more has signed another
-        let has_left = !is_party(new, org) && standing.has_signed();
+        let has_left = !is_party(&new.spec, org) && standing.has_signed();
         standing.kind == Kind::OtherTerms || has_left || self.rests_on_inactive(new, org, at)
     }
 
@@ -337,10 +337,6 @@ fn may_supersede(broken: &Broken, old: &Ref) -> bool {
     // an emergency ends no other agreement
     let absent = absent || broken.spec["emergency"].is_object();
     !absent && may_name("namespace", &old.namespace) && may_name("name", &old.name) && broken.key != *old
-}
-
-fn is_party(agreement: &Object<Agreement>, org: &str) -> bool {
-    agreement.spec.parties.iter().any(|it| it.org == org)
 }
 
 fn role<'b>(agreement: &'b Agreement, role: &str) -> BTreeSet<&'b str> {

@@ -1,5 +1,6 @@
 //! Agreements: everything they name exists and plays the part that it is given.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
@@ -339,8 +340,10 @@ fn circle<'a>(
 struct Links<'a> {
     model: &'a Model,
     successions: &'a BTreeMap<ObjectRef, &'a ObjectRef>,
-    specs: BTreeMap<ObjectRef, &'a DataSharingAgreementSpec>,
-    products: BTreeMap<ObjectRef, &'a DataProductSpec>,
+    snapshot: &'a Snapshot,
+    /// Made when first asked for: few worlds have a circle.
+    specs: OnceCell<BTreeMap<ObjectRef, &'a DataSharingAgreementSpec>>,
+    products: OnceCell<BTreeMap<ObjectRef, &'a DataProductSpec>>,
 }
 
 impl<'a> Links<'a> {
@@ -349,9 +352,18 @@ impl<'a> Links<'a> {
         model: &'a Model,
         successions: &'a BTreeMap<ObjectRef, &'a ObjectRef>,
     ) -> Self {
-        let specs = snapshot.agreements.iter().map(|it| (key(&*it.object), &it.object.spec)).collect();
-        let products = model.products.iter().map(|(at, product)| (at.clone(), &product.spec)).collect();
-        Self { model, successions, specs, products }
+        Self { model, successions, snapshot, specs: OnceCell::new(), products: OnceCell::new() }
+    }
+
+    fn spec(&self, agreement: &ObjectRef) -> Option<&'a DataSharingAgreementSpec> {
+        let specs =
+            || self.snapshot.agreements.iter().map(|it| (key(&*it.object), &it.object.spec)).collect();
+        self.specs.get_or_init(specs).get(agreement).copied()
+    }
+
+    fn products(&self) -> &BTreeMap<ObjectRef, &'a DataProductSpec> {
+        let all = || self.model.products.iter().map(|(at, product)| (at.clone(), &product.spec)).collect();
+        self.products.get_or_init(all)
     }
 
     /// Whether the link of an agreement to the one that it replaces ends nothing: in an emergency, or on a circle whose every
@@ -371,7 +383,7 @@ impl<'a> Links<'a> {
     }
 
     fn of_old(&self, old: &ObjectRef) -> impl Iterator<Item = &'a str> {
-        self.specs.get(old).into_iter().flat_map(|spec| controllers(spec))
+        self.spec(old).into_iter().flat_map(controllers)
     }
 
     /// Whether every Controller of the old one has signed the new one as it is.
@@ -384,7 +396,7 @@ impl<'a> Links<'a> {
     fn signed_as_it_is(&self, agreement: &ObjectRef, org: &str) -> Option<bool> {
         let words = self.model.words.get(&(agreement.clone(), org.to_owned()))?;
         let [Word::Said(said)] = words.own.as_slice() else { return None };
-        let hash = terms::terms_hash(self.specs.get(agreement)?, &self.products, org).ok();
+        let hash = terms::terms_hash(self.spec(agreement)?, self.products(), org).ok();
         (said.state != SignatureState::Declined).then(|| hash.as_ref() == Some(&said.terms_hash))
     }
 }
