@@ -104,7 +104,7 @@ impl<'a> Judged<'a> {
     /// Everything that is open.
     pub fn open(&self) -> BTreeSet<(Ref, FlowKey)> {
         let flows = self.assessments.iter();
-        flows.flat_map(|(key, it)| it.flows.keys().map(|flow| ((*key).clone(), flow.clone()))).collect()
+        flows.flat_map(|(key, it)| it.flows.iter().map(|flow| ((*key).clone(), flow.clone()))).collect()
     }
 
     /// The review of a policy lies ahead, within the limit, and its tests pass.

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::access::{Answer, Judged, Tier};
 use super::door;
-use super::force::FlowKey;
+use super::force::{self, FlowKey};
 use super::generate::{Generated, National, generate};
 use super::generate_local::request;
 use super::model::{Model, has_role};
@@ -182,8 +182,8 @@ fn compare(
 fn ends(judged: &Judged<'_>) -> BTreeMap<(Ref, FlowKey), Timestamp> {
     let mut ends = BTreeMap::new();
     for (key, assessment) in &judged.assessments {
-        let flows = assessment.flows.iter();
-        ends.extend(flows.map(|(flow, open)| (((*key).clone(), flow.clone()), open.not_after)));
+        let end = force::ends(&assessment.agreement.spec);
+        ends.extend(assessment.flows.iter().map(|flow| (((*key).clone(), flow.clone()), end)));
     }
     let Some(last) = ends.values().max().copied() else { return ends };
     let world = judged.model.world;

@@ -1,6 +1,6 @@
 //! When an agreement is in force, which phase it is in, and which flows are open.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ pub struct Assessment<'a> {
     pub standings: Standings,
     pub refusals: Refusals,
     pub succession: Succession,
-    pub flows: BTreeMap<FlowKey, Flow>,
+    pub flows: BTreeSet<FlowKey>,
 }
 
 /// Product, recipient function and purpose.
@@ -26,12 +26,6 @@ pub struct FlowKey {
     pub product: Ref,
     pub recipient: Recipient,
     pub purpose: String,
-}
-
-/// An open flow.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Flow {
-    pub not_after: Timestamp,
 }
 
 /// Whether the clauses of "in force" that need no successor hold, and if not, the first phase that says why.
@@ -70,7 +64,7 @@ impl<'a> Model<'a> {
             standings,
             refusals: clauses.refusals,
             succession,
-            flows: BTreeMap::new(),
+            flows: BTreeSet::new(),
         };
         if phase == "Active" {
             assessment.flows = self.flows(&assessment, at);
@@ -132,9 +126,9 @@ impl<'a> Model<'a> {
         Clauses { phase, refusals }
     }
 
-    fn flows(&self, assessment: &Assessment<'_>, at: Timestamp) -> BTreeMap<FlowKey, Flow> {
+    fn flows(&self, assessment: &Assessment<'_>, at: Timestamp) -> BTreeSet<FlowKey> {
         let agreement = &assessment.agreement.spec;
-        let mut flows = BTreeMap::new();
+        let mut flows = BTreeSet::new();
         for purpose in &agreement.purposes {
             for (key, product) in self.products_of(purpose) {
                 for recipient in self.recipients(agreement, purpose) {
@@ -147,17 +141,11 @@ impl<'a> Model<'a> {
                         && assessment.refused(product, &recipient, purpose).is_empty()
                         && self.asked_of_flows(agreement, product, &recipient, purpose, at)
                     {
-                        let not_after = self.not_after(
-                            agreement,
-                            product,
-                            &recipient,
-                            purpose,
-                            (at, assessment.refusals.personal),
-                        );
-                        flows.insert(
-                            FlowKey { product: key.clone(), recipient, purpose: purpose.code.clone() },
-                            Flow { not_after },
-                        );
+                        flows.insert(FlowKey {
+                            product: key.clone(),
+                            recipient,
+                            purpose: purpose.code.clone(),
+                        });
                     }
                 }
             }
@@ -203,27 +191,6 @@ impl<'a> Model<'a> {
         let schemes = &self.framework.vocabulary.assurance_schemes;
         let equivalent = org.assurance.equivalent.as_ref().filter(|it| schemes.contains(&it.scheme));
         dspt.max(equivalent.map(|it| it.valid_until)).unwrap_or(Timestamp::MIN)
-    }
-
-    fn not_after(
-        &self,
-        agreement: &Agreement,
-        product: &Product,
-        recipient: &Recipient,
-        purpose: &Purpose,
-        (at, personal): (Timestamp, bool),
-    ) -> Timestamp {
-        let mut least = ends(agreement).min(agreement.term.review_by);
-        if let Some(dpia) = agreement.dpia.as_ref().filter(|_| personal) {
-            least = least.min(dpia.review_by);
-        }
-        let about = [product.controller.as_str(), recipient.org.as_str()];
-        if self.wants_assurance(product, purpose) && !self.is_lifted("NF-13", agreement, &about, at) {
-            if let Some(org) = self.orgs.get(recipient.org.as_str()) {
-                least = least.min(self.assured_until(&org.spec));
-            }
-        }
-        least
     }
 }
 

@@ -31,8 +31,6 @@ impl Flags {
 pub struct Refusals {
     /// Rules that refuse the agreement.
     pub whole: BTreeSet<&'static str>,
-    /// Whether the data that counts is personal.
-    pub personal: bool,
     /// With accession: organisations that are in.
     pub members: BTreeSet<String>,
     /// With accession: rows that a controller's flows do not reach, each with the rules that refuse it.
@@ -81,7 +79,6 @@ impl<'a> Questions<'a> {
         let mut refusals = Refusals::default();
         let every = |_: &Product| true;
         let data = self.flags(None, None, &every);
-        refusals.personal = data.personal;
         refusals.whole.extend(self.agreement_rules(data));
         for (index, row) in self.agreement.parties.iter().enumerate() {
             if self.is_asked(&row.org) {
@@ -115,7 +112,6 @@ impl<'a> Questions<'a> {
         refusals.members.extend(controllers.iter().map(|it| (*it).to_owned()));
         let within = |product: &Product| controllers.contains(product.controller.as_str());
         let data = self.flags(None, None, &within);
-        refusals.personal = data.personal;
         refusals.whole.extend(self.agreement_rules(data));
         for controller in &controllers {
             let own = |product: &Product| product.controller == *controller;
