@@ -2,28 +2,30 @@
 
 use std::time::Duration;
 
-/// Doubles from `first` to `most`. Each user has its own, so that one trouble never slows another thing down.
-#[derive(Clone, Debug)]
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+
+/// Doubles from `first` to `most`, for as long as it takes. Each user has its own, so that one trouble never slows another
+/// thing down.
+#[derive(Debug)]
 pub(super) struct Backoff {
-    first: Duration,
+    whole: ExponentialBuilder,
+    rest: ExponentialBackoff,
     most: Duration,
-    next: Duration,
 }
 
 impl Backoff {
     pub(super) fn new(first: Duration, most: Duration) -> Self {
-        Self { first, most, next: first }
+        let whole = ExponentialBuilder::new().with_min_delay(first).with_max_delay(most).without_max_times();
+        Self { whole, rest: whole.build(), most }
     }
 
     /// The wait that is due now.
     pub(super) fn wait(&mut self) -> Duration {
-        let wait = self.next;
-        self.next = (wait * 2).min(self.most);
-        wait
+        self.rest.next().unwrap_or(self.most)
     }
 
     pub(super) fn reset(&mut self) {
-        self.next = self.first;
+        self.rest = self.whole.build();
     }
 }
 
@@ -33,11 +35,11 @@ mod tests {
 
     #[test]
     fn doubles_up_to_its_bound_and_begins_anew_when_reset() {
-        let millis = Duration::from_millis;
-        let mut backoff = Backoff::new(millis(100), millis(350));
+        let (first, most) = (Duration::from_secs(1), Duration::from_millis(3500));
+        let mut backoff = Backoff::new(first, most);
         let waits = [backoff.wait(), backoff.wait(), backoff.wait(), backoff.wait()];
-        assert_eq!(waits, [millis(100), millis(200), millis(350), millis(350)]);
+        assert_eq!(waits, [first, Duration::from_secs(2), most, most]);
         backoff.reset();
-        assert_eq!(backoff.wait(), millis(100));
+        assert_eq!(backoff.wait(), first);
     }
 }

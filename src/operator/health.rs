@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tracing::warn;
 
 use super::RunError;
-use super::metrics::Metrics;
+use super::metrics::{CONTENT_TYPE, Metrics};
 
 /// Something that has not turned for this long is stuck: the loop turns every 30 s, a watch every 13 s or so.
 const STUCK: Duration = Duration::from_secs(90);
@@ -175,7 +175,7 @@ pub(super) async fn serve(listener: TcpListener, heartbeats: Heartbeats, metrics
         .route(
             "/metrics",
             get(|State(heartbeats): State<Heartbeats>| async move {
-                let text = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
+                let text = [("content-type", CONTENT_TYPE)];
                 (text, metrics.page(&heartbeats.heard(Instant::now())))
             }),
         )

@@ -1,39 +1,17 @@
 //! Text set to a width.
 
-/// Sets text in lines of at most `width` characters, where its words allow it. Each line after the first is indented
-/// by more than that, so that the text stands in a column.
-pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
-    let mut lines = String::new();
-    let mut used = 0;
-    for word in text.split_whitespace() {
-        let length = visible(word);
-        if used > 0 && used + 1 + length > width {
-            lines.push('\n');
-            lines.push_str(&" ".repeat(indent));
-            used = 0;
-        } else if used > 0 {
-            lines.push(' ');
-            used += 1;
-        }
-        lines.push_str(word);
-        used += length;
-    }
-    lines
-}
+use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
-/// How many characters show; colours do not.
-fn visible(word: &str) -> usize {
-    let mut count = 0;
-    let mut escape = false;
-    for c in word.chars() {
-        match c {
-            '\x1b' => escape = true,
-            'm' if escape => escape = false,
-            _ if escape => {}
-            _ => count += 1,
-        }
-    }
-    count
+/// Sets text in lines of at most `width` columns, where its words allow it: names and paths are never cut. Each line after
+/// the first is indented by more than that, so that the text stands in a column. Colours take no room.
+pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
+    let options = Options::new(width)
+        .break_words(false)
+        .word_separator(WordSeparator::AsciiSpace)
+        .word_splitter(WordSplitter::NoHyphenation)
+        .wrap_algorithm(WrapAlgorithm::FirstFit);
+    let words: Vec<&str> = text.split_whitespace().collect();
+    textwrap::wrap(&words.join(" "), options).join(&format!("\n{}", " ".repeat(indent)))
 }
 
 #[cfg(test)]
@@ -46,5 +24,7 @@ mod tests {
         assert_eq!(wrap("one", 2, 2), "one");
         assert_eq!(wrap("a verylongword b", 6, 1), "a\n verylongword\n b");
         assert_eq!(wrap("", 6, 1), "");
+        assert_eq!(wrap("\x1b[1mone\x1b[0m two", 7, 0), "\x1b[1mone\x1b[0m two");
+        assert_eq!(wrap("a-b/c-d e", 4, 0), "a-b/c-d\ne");
     }
 }
