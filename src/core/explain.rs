@@ -19,8 +19,8 @@ use super::sign::{self, SignatureRequest};
 use super::snapshot::Snapshot;
 use super::validate::shape::nearest;
 use concordat_api::{
-    AgreementSignature, ConditionStatus, DataAction, DataSharingAgreement, DataSharingAgreementStatus,
-    Identifiability, ObjectRef, PartyRole, Phase, Standing,
+    AgreementSignature, Condition, ConditionStatus, DataAction, DataSharingAgreement,
+    DataSharingAgreementStatus, Identifiability, ObjectRef, PartyRole, Phase, Standing,
 };
 
 /// How many moments ahead are judged before it is said that nothing is in sight.
@@ -213,8 +213,11 @@ pub fn explain(
     let DataSharingAgreementStatus { phase, mut conditions, .. } = status;
     // what has become of it is known to a cluster alone, as its operator wrote it there
     let observed = wire.status.iter().flat_map(|status| &status.conditions);
-    for seen in observed.filter(|seen| seen.observed_generation == wire.metadata.generation) {
-        let told = conditions.iter_mut().find(|it| it.type_ == seen.type_ && it.reason == NOT_OBSERVED);
+    let is_effect =
+        |it: &Condition| it.reason == NOT_OBSERVED || matches!(it.type_.as_str(), "Reconciling" | "Stalled");
+    let has_effect = conditions.iter().any(|it| it.reason == NOT_OBSERVED);
+    for seen in observed.filter(|seen| has_effect && seen.observed_generation == wire.metadata.generation) {
+        let told = conditions.iter_mut().find(|it| it.type_ == seen.type_ && is_effect(it));
         if let Some(told) = told {
             told.clone_from(seen);
         }

@@ -3,9 +3,13 @@
 //! Told is a change of meaning (the phase of an agreement, or its cause; whether an object is used), never a round; and
 //! once, that an object cannot be decoded.
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::Client;
+use k8s_openapi::api::events::v1;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use kube::api::PostParams;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use kube::{Api, Client};
 use tracing::{debug, info};
 
 use super::call::{chain, deadline};
@@ -18,9 +22,12 @@ use concordat_core::text::{masked, visible};
 
 /// An Event's note may hold 1 kB.
 const NOTE: usize = 1000;
+/// The recorder names an event after its object, a dot and sixteen digits, and a name has 253 characters.
+const LONGEST_NAME: usize = 236;
 
 /// Tells people.
 pub(super) struct EventPublisher {
+    client: Client,
     recorder: Recorder,
 }
 
@@ -35,7 +42,7 @@ struct News {
 impl EventPublisher {
     pub(super) fn new(client: Client) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
-        Self { recorder: Recorder::new(client, reporter) }
+        Self { client: client.clone(), recorder: Recorder::new(client, reporter) }
     }
 
     /// Tells that an object cannot be decoded, and gives back whether that has been told. It has no status to say it in.
@@ -82,7 +89,12 @@ impl EventPublisher {
             uid,
             ..ObjectReference::default()
         };
-        match deadline(self.recorder.publish(&event, &regarding)).await {
+        let published = if object.name.len() > LONGEST_NAME {
+            deadline(self.create(event, regarding)).await
+        } else {
+            deadline(self.recorder.publish(&event, &regarding)).await
+        };
+        match published {
             Some(Ok(())) => true,
             Some(Err(error)) => {
                 debug!(%object, error = chain(&error), "no event was made");
@@ -90,6 +102,34 @@ impl EventPublisher {
             }
             None => false,
         }
+    }
+
+    /// Makes an event whose name is not made of its object's.
+    async fn create(&self, event: Event, regarding: ObjectReference) -> Result<(), kube::Error> {
+        let Event { type_, reason, note, action, secondary: _ } = event;
+        let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let type_ = match type_ {
+            EventType::Normal => "Normal",
+            EventType::Warning => "Warning",
+        };
+        let made = v1::Event {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{FIELD_MANAGER}.")),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            action: Some(action),
+            event_time: Some(MicroTime(Timestamp::now())),
+            note,
+            reason: Some(reason),
+            regarding: Some(regarding),
+            reporting_controller: Some(FIELD_MANAGER.to_owned()),
+            reporting_instance: Some(FIELD_MANAGER.to_owned()),
+            type_: Some(type_.to_owned()),
+            ..v1::Event::default()
+        };
+        let events: Api<v1::Event> = Api::namespaced(self.client.clone(), &namespace);
+        events.create(&PostParams::default(), &made).await.map(drop)
     }
 }
 

@@ -571,6 +571,7 @@ fn log(step: &Step, object: &ObjectKey) {
         Act::ApplyPolicy { .. } | Act::ApplyGrant(_) => info!(%object, stage = ?step.stage, "written"),
         Act::Delete { .. } => info!(%object, stage = ?step.stage, "deleted"),
         Act::Unlabel { .. } => info!(%object, "let go: it goes on denying, and is no longer the operator's"),
+        Act::SetFinalizers { .. } if step.stage == Stage::Release => info!(%object, "finalizer taken off"),
         Act::SetFinalizers { .. } => info!(%object, stage = ?step.stage, "finalizer set"),
         // what changed in a status is told where it is known
         Act::SetStatus { .. } => {}

@@ -87,6 +87,11 @@ impl Judgements {
         self.sooner_or_later(|judged| judged.number > number).await
     }
 
+    /// Waits until there is one.
+    pub(super) async fn come(&self) {
+        self.sooner_or_later(|_| true).await;
+    }
+
     /// The first with more news, likewise.
     pub(super) async fn news(&self, news: u64) -> Arc<Judged> {
         self.sooner_or_later(|judged| judged.news > news).await

@@ -75,12 +75,15 @@ impl Leader {
                 self.lead(term).await;
                 continue;
             }
-            if self.judgements.are_there() {
+            // who stands by is ready as soon as there is something to carry out
+            let judged = self.judgements.are_there();
+            if judged {
                 self.heartbeat.ok();
             }
             let comes = !self.relist.has_come();
             tokio::select! {
                 () = sleep(TURN) => {}
+                () = self.judgements.come(), if !judged => {}
                 () = self.relist.come(), if comes => {}
                 () = self.leadership.changed() => {}
                 // an error means that nobody is left to say so, which is the same
@@ -124,10 +127,9 @@ impl Leader {
                             self.heartbeat.ok();
                             if settled {
                                 backoff.reset();
-                                wrote.then_some(Duration::ZERO)
-                            } else {
-                                Some(backoff.wait())
                             }
+                            // what follows from a write waits for nothing that has failed elsewhere
+                            if wrote { Some(Duration::ZERO) } else { (!settled).then(|| backoff.wait()) }
                         }
                     }
                 }

@@ -10,6 +10,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 };
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -206,6 +207,43 @@ fn a_policy_that_somebody_else_put_under_a_planned_name_is_taken_over() {
     world.is_as_planned(&world.offline_plan());
 }
 
+#[test]
+fn an_object_of_the_longest_name_has_its_event_too() {
+    let world = open("long-names");
+    for length in [236, 237, 253] {
+        let name = "n".repeat(length);
+        let mut other = world.get_agreement();
+        other.metadata = ObjectMeta {
+            namespace: other.metadata.namespace,
+            name: Some(name.clone()),
+            ..ObjectMeta::default()
+        };
+        (other.spec.reference, other.status) = (format!("LONG-2026-{length}"), None);
+        world.apply::<DataSharingAgreement>(json!(other));
+        world.until("its event is there", || {
+            world.events_about(&name).iter().any(|(reason, _)| reason == "AwaitingSignatures")
+        });
+    }
+}
+
+#[test]
+fn an_agreement_that_cannot_be_let_go_of_says_what_is_in_the_way() {
+    let world = open("held-back");
+    let rule = HouseRule::no_release(&world);
+    let ObjectRef { namespace, name } = world.agreement();
+    world.delete::<DataSharingAgreement>(&namespace, &name);
+    world.until("the status says why", || {
+        world.message("Stalled").is_some_and(|it| it.contains("nobody lets go of this agreement"))
+    });
+    std::thread::sleep(SILENCE);
+    assert!(
+        world.message("Stalled").is_some_and(|it| it.contains("nobody lets go")),
+        "and goes on saying it"
+    );
+    drop(rule);
+    world.until("it is gone", || world.get::<DataSharingAgreement>(&namespace, &name).is_none());
+}
+
 /// A rule of the house for one namespace, and no other.
 struct HouseRule<'w> {
     world: &'w World,
@@ -238,6 +276,27 @@ impl<'w> HouseRule<'w> {
             world,
             &format!("{namespace}.no-{}.example", operations.join("-").to_lowercase()),
             (&rule, &there, "nobody does that to a network policy here"),
+            is_refused,
+        )
+    }
+
+    /// Nobody takes a finalizer off the world's own agreement.
+    fn no_release(world: &'w World) -> Self {
+        let ObjectRef { namespace, name } = world.agreement();
+        let api: Api<DataSharingAgreement> = Api::namespaced(world.client.clone(), &namespace);
+        let is_refused = || {
+            let dry = PatchParams { dry_run: true, ..PatchParams::default() };
+            let released = json!({"metadata": {"finalizers": []}});
+            world.block(api.patch(&name, &dry, &Patch::Merge(released))).is_err()
+        };
+        let rule = json!({"apiGroups": ["concordat.dev"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["datasharingagreements"]});
+        let there = format!(
+            "request.namespace == '{namespace}' && has(oldObject.metadata.finalizers) && !has(object.metadata.finalizers)"
+        );
+        Self::new(
+            world,
+            &format!("{namespace}.no-release.example"),
+            (&rule, &there, "nobody lets go of this agreement"),
             is_refused,
         )
     }

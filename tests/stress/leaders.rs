@@ -73,8 +73,10 @@ fn when_the_leader_dies_another_closes_and_never_do_two_write() {
     first.until_ready();
     let mut story = Story::begin(&world, &observer);
     story.step("the first opens", everything(), || {});
+    let began = Instant::now();
     let second = Replica::start_electing(&two);
     second.until_ready();
+    assert!(began.elapsed() < Duration::from_secs(20), "who stands by is ready once it has judged");
     std::thread::sleep(Duration::from_secs(3));
     assert!(audit.writes().iter().all(|write| write.replica == "one"), "the standby writes nothing");
 

@@ -18,8 +18,8 @@ use super::evaluate::Judgement;
 use super::finding::{self, Code, Finding, ObjectKey, Origin, Severity};
 use super::model::Model;
 use super::plan::{
-    Act, Dns, Failures, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, report,
-    steps,
+    Act, Dns, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, failures_told,
+    report, steps,
 };
 use super::shared::Shared;
 use concordat_api::{GROUP, ObjectRef};
@@ -110,15 +110,24 @@ fn on(code: Code, object: &ObjectKey, message: impl Into<String>) -> Finding {
     Finding::new(code, Origin { object: Some(object.clone()), ..Origin::default() }, message)
 }
 
-/// What the operator would still write.
+/// What puts drift right that nothing is in the way of.
+const OPERATOR: &str = "see that the operator runs, and what its log says: it puts this right by itself";
+
+/// What the operator would still write, and where it has said so, why it could not.
 fn drift(plan: &Plan, observed: &Observed) -> Vec<Finding> {
     let mut findings: BTreeMap<ObjectKey, Finding> = BTreeMap::new();
     let planned: BTreeSet<ObjectKey> = plan.objects.iter().map(PlannedObject::key).collect();
-    let statuses = report(plan, observed, &Failures::new());
+    let told = failures_told(observed);
+    let statuses = report(plan, observed, &told);
     for step in steps(plan, observed).iter().chain(&statuses) {
+        let object = step.object();
         // an object can need several writes; it is named once, for what it is
-        if let Some(finding) = of_step(step, observed, planned.contains(&step.object())) {
-            findings.entry(step.object()).or_insert(finding);
+        if let Some(finding) = of_step(step, observed, planned.contains(&object)) {
+            let help = match told.get(&object) {
+                Some(failure) => format!("the operator has tried: {}", failure.message),
+                None => OPERATOR.to_owned(),
+            };
+            findings.entry(object).or_insert(finding.help(help));
         }
     }
     findings.into_values().collect()
@@ -127,10 +136,9 @@ fn drift(plan: &Plan, observed: &Observed) -> Vec<Finding> {
 /// What a write that remains says about its object. What is planned may be deleted first, and what is not may be
 /// emptied first.
 fn of_step(step: &Step, observed: &Observed, planned: bool) -> Option<Finding> {
-    const OPERATOR: &str = "see that the operator runs, and what its log says: it puts this right by itself";
     let object = step.object();
     let at = ObjectRef { namespace: object.namespace.clone().unwrap_or_default(), name: object.name.clone() };
-    let finding = match &step.act {
+    Some(match &step.act {
         Act::ApplyPolicy { .. } | Act::ApplyGrant(_) | Act::Delete { .. } if !planned => {
             on(Code::Orphan, &object, "it is not in the plan, and is still there")
         }
@@ -155,8 +163,7 @@ fn of_step(step: &Step, observed: &Observed, planned: bool) -> Option<Finding> {
         Act::SetStatus { .. } => {
             on(Code::StatusBehind, &object, "its status says something else than this judgement")
         }
-    };
-    Some(finding.help(OPERATOR))
+    })
 }
 
 /// What a policy of ours is for, in words.

@@ -39,7 +39,7 @@ use kube::{Resource, ResourceExt};
 
 use self::narrow::{Change, GrantChange};
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
-pub use self::report::{Failure, FailureReason, Failures, STILL_OPEN, report, still_open};
+pub use self::report::{Failure, FailureReason, Failures, STILL_OPEN, failures_told, report, still_open};
 use super::types::{
     AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT,
     StatusBody,

@@ -27,6 +27,9 @@ use concordat_api::{
 /// The reason of `Enforced` where something that should be closed is not.
 pub const STILL_OPEN: &str = "StillOpen";
 
+/// What is said of it, between the policy and why.
+const LETS_THROUGH: &str = " lets through what should be closed: ";
+
 /// Why a write did not succeed, by the object that was to be written.
 pub type Failures = BTreeMap<ObjectKey, Failure>;
 
@@ -58,6 +61,18 @@ pub enum FailureReason {
 }
 
 impl FailureReason {
+    pub(super) const ALL: [Self; 9] = [
+        Self::Conflict,
+        Self::Waiting,
+        Self::CannotRead,
+        Self::Unreachable,
+        Self::ServerError,
+        Self::NamespaceNotFound,
+        Self::NamespaceTerminating,
+        Self::Forbidden,
+        Self::Rejected,
+    ];
+
     /// The value in a condition.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,6 +107,30 @@ impl FailureReason {
             | Self::Rejected => false,
         }
     }
+}
+
+/// What an operator has said in the statuses about writes that failed, for whoever looks at its cluster and writes nothing.
+pub fn failures_told(observed: &Observed) -> Failures {
+    let statuses = observed.statuses.values().filter_map(|it| it.status.as_ref());
+    let grants = observed.grants.values().filter_map(|it| it.status.as_ref());
+    let told = statuses.flat_map(conditions).chain(grants.flat_map(|it| &it.conditions));
+    let failures = told.filter_map(|Condition { reason, message, .. }| {
+        let (object, message, reason) = if reason == STILL_OPEN {
+            let (object, message) = message.split_once(LETS_THROUGH)?;
+            (object, message, FailureReason::Rejected)
+        } else {
+            let reason = FailureReason::ALL.into_iter().find(|it| it.as_str() == reason)?;
+            let (object, message) = message.split_once(": ")?;
+            (object, message, reason)
+        };
+        let (kind, name) = object.split_once(' ')?;
+        let key = match name.split_once('/') {
+            Some((namespace, name)) => ObjectKey::new(kind, Some(namespace), name),
+            None => ObjectKey::new(kind, None, name),
+        };
+        Some((key, Failure { reason, message: message.to_owned() }))
+    });
+    failures.collect()
 }
 
 /// The statuses that have to be written, knowing what of this round's steps failed.
@@ -434,7 +473,7 @@ fn enforce(status: &mut DataSharingAgreementStatus, effect: &Effect) {
 fn cause(effect: &Effect, active: bool) -> (&'static str, String) {
     let Effect { grants, policies, missing, leftover, failure, still_open } = effect;
     if let Some((key, Failure { message, .. })) = still_open {
-        return (STILL_OPEN, format!("{key} lets through what should be closed: {message}"));
+        return (STILL_OPEN, format!("{key}{LETS_THROUGH}{message}"));
     }
     match failure {
         Some((key, failure)) => (failure.reason.as_str(), format!("{key}: {}", failure.message)),

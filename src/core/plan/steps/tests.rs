@@ -696,6 +696,27 @@ fn a_failure_shows_on_its_agreement_and_stays_the_same_from_try_to_try() {
 }
 
 #[test]
+fn what_an_operator_has_said_of_failures_is_read_back_from_its_statuses() {
+    let plan = open_plan();
+    let key = policy_key(&reference(&*egress()));
+    for reason in FailureReason::ALL.into_iter().filter(|it| *it != FailureReason::Conflict) {
+        let failure = Failure { reason, message: "no: exceeded quota: policies".to_owned() };
+        let failures = Failures::from([(key.clone(), failure)]);
+        let observed = bare();
+        let said = carried_out(&observed, &report(&plan, &observed, &failures));
+        assert_eq!(failures_told(&said), failures);
+        assert_eq!(report(&plan, &said, &failures_told(&said)), [], "a true status is not called wrong");
+    }
+    let open = settled(&plan, bare());
+    let failure = Failure { reason: FailureReason::Rejected, message: "nobody deletes here".to_owned() };
+    let failures = Failures::from([(key, failure)]);
+    let still_open = carried_out(&open, &report(&closed_plan(), &open, &failures));
+    assert_eq!(enforced(&still_open).1, STILL_OPEN);
+    assert_eq!(failures_told(&still_open), failures);
+    assert_eq!(failures_told(&open), Failures::new());
+}
+
+#[test]
 fn a_grant_that_may_not_go_is_not_ready_and_a_finalizer_that_stays_is_told() {
     let failure = Failure { reason: FailureReason::Rejected, message: "nobody deletes here".to_owned() };
     let open = settled(&open_plan(), bare());
