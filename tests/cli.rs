@@ -160,9 +160,9 @@ shows! {
     policy_tests_that_are_not_there_tell_nothing: ["test", GOOD, AT];
     policy_tests_fail_where_an_object_could_not_be_read: ["test", GOOD, "tests/cli/tests/pass.yaml", "tests/cli/bad/duplicate-key.yaml", AT];
 
-    sign_prints_a_signature: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--purposes=DirectCare", "--acting-role=siro", "--signed-on=2026-03-20"];
-    sign_prints_a_withdrawal: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--withdraw", "--signed-on=2026-03-20"];
-    sign_says_that_an_agreement_is_over: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--signed-on=2035-03-20"];
+    sign_prints_a_signature: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--purposes=DirectCare", "--acting-role=siro", "--at=2026-03-20"];
+    sign_prints_a_withdrawal: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--withdraw", "--at=2026-03-20"];
+    sign_says_that_an_agreement_is_over: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--at=2035-03-20"];
     sign_knows_the_purpose_that_was_meant: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck-council", "--purposes=DirectCar"];
     sign_knows_the_agreement_that_was_meant: ["sign", GOOD, "--agreement=millbeck-practice/warm-meal", "--party=millbeck-council"];
     sign_knows_the_parties: ["sign", GOOD, "--agreement=millbeck-practice/warm-meals", "--party=millbeck"];

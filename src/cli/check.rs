@@ -290,7 +290,7 @@ impl Shown<'_> {
             },
             Format::Github => {
                 for line in github::lines(findings, &repository()) {
-                    printer.stdout(line);
+                    printer.stdout_command(&line);
                 }
             }
         }

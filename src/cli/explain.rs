@@ -158,7 +158,9 @@ fn human(request: &AccessRequest, verdict: &Verdict, judgement: &Judgement, prin
             [other] => format!(", and so does {other}"),
             several => format!(", and so do {}", several.join(", ")),
         };
-        fact("rule", &format!("{rule} decides{more}"));
+        let until = judgement.permit_ends(rule).filter(|_| *decision);
+        let until = until.map_or_else(String::new, |until| format!(", until its review is due on {until}"));
+        fact("rule", &format!("{rule} decides{more}{until}"));
     }
     if let Some(agreement) = agreement {
         fact("agreement", &describe(agreement, request, judgement));

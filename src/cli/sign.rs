@@ -8,7 +8,7 @@ use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::Exit;
-use super::arguments::{Input, moment, now, reference};
+use super::arguments::{Input, Moment, moment, reference};
 use super::load;
 use super::output::{Printer, report};
 use concordat_api::{ActingRole, ObjectRef};
@@ -54,20 +54,23 @@ pub(super) struct Arguments {
     )]
     acting_role: Option<ActingRole>,
 
-    /// When it is signed, for the record [default: now].
+    /// When it is signed, for the record [default: the moment to judge at].
     #[arg(long, value_name = "TIME", value_parser = moment)]
     signed_on: Option<Timestamp>,
+
+    #[command(flatten)]
+    at: Moment,
 }
 
 const ROLES: [&str; 5] = ["Siro", "CaldicottGuardian", "Dpo", "ControllerLead", "Lay"];
 
 pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
-    let Arguments { input, agreement, party, purposes, withdraw, decline, on, acting_role, signed_on } =
+    let Arguments { input, agreement, party, purposes, withdraw, decline, on, acting_role, signed_on, at } =
         arguments;
     let Some(mut loaded) = load::load(input, ClusterView::Any, printer) else {
         return Exit::Unknown;
     };
-    let signed = signed_on.unwrap_or_else(now);
+    let at = at.timestamp();
     let request = SignatureRequest {
         agreement: agreement.clone(),
         party: party.clone(),
@@ -76,9 +79,9 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         decline: *decline,
         on: *on,
         acting_role: *acting_role,
-        signed_on: Some(signed),
+        signed_on: Some(signed_on.unwrap_or(at)),
     };
-    let signature = match signature(&loaded.snapshot, &request) {
+    let mut signature = match signature(&loaded.snapshot, &request) {
         Ok(signature) => signature,
         Err(error) => {
             // an object of bad shape is not read, which may be why something is missing
@@ -103,6 +106,8 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
             return Exit::Unknown;
         }
     };
+    // a signature that is to end keeps its own, unless somebody says otherwise
+    signature.spec.signed_on = signed_on.or(signature.spec.signed_on);
     let whole = match serde_json::to_value(&signature).map(whole) {
         Ok(whole) => whole,
         Err(error) => {
@@ -117,7 +122,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     let namespace = signature.namespace().unwrap_or_default();
     let of = purposes.as_ref().filter(|_| on.is_some());
     let of = of.map_or_else(String::new, |purposes| format!(" for {}", once_each(purposes).join(", ")));
-    let past = if on.is_some_and(|on| on <= now()) { ", which is past: it counts at once" } else { "" };
+    let past = if on.is_some_and(|on| on <= at) { ", which is past: it counts at once" } else { "" };
     let what = match (withdraw, decline, on) {
         (true, _, Some(on)) if signature.spec.ends.iter().any(|end| end.on == *on) => {
             format!("this withdraws `{party}` from `{agreement}`{of} on {on}{past}")
@@ -138,7 +143,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
         let what = end.purpose.as_ref().map_or_else(String::new, |purpose| format!(" for `{purpose}`"));
         printer.note(format!("it ends{what} on {} already, and still does", end.on));
     }
-    let in_vain = in_vain(&loaded.snapshot, &signature, signed);
+    let in_vain = in_vain(&loaded.snapshot, &signature, at);
     for remark in remarks(&loaded.snapshot, &signature).into_iter().chain(in_vain) {
         let remark = with_what_was_read(&remark, input);
         // what it widens is said to whoever wants quiet, too

@@ -20,6 +20,7 @@ use concordat_core::evaluate::Judgement;
 use concordat_core::finding::{Code, Finding, ObjectKey};
 use concordat_core::policy::{Assessments, Signing, TestOutcome, assess, run_own_test, run_test};
 use concordat_core::snapshot::{Snapshot, Sourced, TestFile};
+use concordat_core::text::in_one_line;
 use coverage::Coverage;
 
 #[derive(Debug, clap::Args)]
@@ -220,7 +221,7 @@ fn show(file: &TestFile, index: usize, case: &PolicyTestCase, outcome: &TestOutc
     printer.stdout(format!(
         "{} {} {}",
         paint.red("FAIL"),
-        paint.bold(&case.name),
+        paint.bold(in_one_line(&case.name)),
         paint.dim(format!("({place})"))
     ));
     let mut line = |name: &str, text: &str| {

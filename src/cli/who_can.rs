@@ -195,9 +195,11 @@ fn human(permissions: &[Permission], printer: &mut Printer) {
         let text = format!("until {until} at the latest, under {agreement}");
         printer.stdout(format!("    {}", wrap(&text, width.saturating_sub(4), 6)));
         let words = may_add.iter().map(|word| ("may add roles", word));
-        for (may, LocalWord { rule, reason }) in words.chain(may_forbid.iter().map(|word| ("may deny", word)))
+        for (may, LocalWord { rule, reason, until }) in
+            words.chain(may_forbid.iter().map(|word| ("may deny", word)))
         {
-            let text = format!("local rule {rule} {may}: {reason}");
+            let until = until.map_or_else(String::new, |until| format!(", until {until} at the latest"));
+            let text = format!("local rule {rule} {may}{until}: {reason}");
             printer.stdout(format!("    {}", paint.dim(wrap(&text, width.saturating_sub(4), 6))));
         }
     }

@@ -76,6 +76,13 @@ impl Judgement {
         policy::explain_request(&self.model, &self.assessments, request, self.at)
     }
 
+    /// When the local permit of this id, such as `namespace/name#id`, ends by itself: its policy's review is due then.
+    pub fn permit_ends(&self, rule: &str) -> Option<Timestamp> {
+        let (reference, _) = rule.split_once('#')?;
+        let policy = self.model.policies.iter().find(|(key, _)| key.to_string() == reference);
+        policy?.1.permits_until
+    }
+
     /// When the path that a request is about ends by itself under an agreement; nothing where it is not open.
     pub fn path_ends(&self, request: &AccessRequest, agreement: &ObjectRef) -> Option<Timestamp> {
         policy::path_ends(&self.model, &self.assessments, request, agreement)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::text::{masked, visible};
+use super::text::{in_one_line, masked};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
@@ -66,7 +66,7 @@ codes! {
     ProductNotFound "CON103" Error "no such data product";
     FootprintNotFound "CON104" Error "no such footprint";
     FrameworkNotFound "CON105" Error "no such framework";
-    AgreementNotFound "CON106" Warning "no such agreement";
+    AgreementNotFound "CON106" Warning "no such agreement; an error where a no is about one of nearly that name";
     FootprintCycle "CON107" Error "a footprint is its own ancestor";
 
     HomeNamespaceShared "CON201" Error "two organisations have the same home namespace";
@@ -250,17 +250,17 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// A finding with its code's own severity. What it quotes is shown without NHS numbers, and with what nobody would
-    /// see spelt out.
+    /// A finding with its code's own severity. What it quotes is shown without NHS numbers, in one line, and with what
+    /// nobody would see spelt out.
     pub fn new(code: Code, origin: Origin, message: impl Into<String>) -> Self {
-        let message = visible(&masked(&message.into())).into_owned();
+        let message = in_one_line(&masked(&message.into())).into_owned();
         Self { code, severity: code.severity(), message, help: None, origin, missing: None }
     }
 
     /// Adds what would help.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(visible(&masked(&help.into())).into_owned());
+        self.help = Some(in_one_line(&masked(&help.into())).into_owned());
         self
     }
 

@@ -7,7 +7,7 @@ use super::model::{Agreement, Model, Remembered};
 use super::needed::{Needed, is_asked};
 use super::policy::{Assessment, Assessments, BrokenRule, ClosedFlow, Succession, exception_over};
 use super::snapshot::{Snapshot, Sourced};
-use super::text::visible;
+use super::text::in_one_line;
 use concordat_api::{
     Condition, ConditionStatus, DataSharingAgreement, DataSharingAgreementSpec, DataSharingAgreementStatus,
     ObjectRef, OrgState, PartyStanding, Phase, Purpose, Standing, SupersededFor,
@@ -285,7 +285,7 @@ pub fn condition(
         status,
         reason: reason.to_owned(),
         // what kubectl shows acts in a terminal
-        message: bounded(visible(&message.into()).into_owned()),
+        message: bounded(in_one_line(&message.into()).into_owned()),
         observed_generation: generation,
         last_transition_time: None,
     }

@@ -487,17 +487,29 @@ pub fn remarks(snapshot: &Snapshot, signature: &AgreementSignature) -> Vec<Strin
                     command(agreement, party, Some(kept))
                 ));
             }
-            let dropped = before.ends.iter().any(|end| {
-                let later = |now: &&SignatureEnd| now.purpose == end.purpose && now.on <= end.on;
-                !ends.iter().any(|now| later(&now) || (now.purpose.is_none() && now.on <= end.on))
-            });
-            if dropped {
-                remarks.push("this widens what was signed: it ended on a date, and now ends later or not at all".to_owned());
+            // nothing that is left out goes on for longer
+            let ended_sooner = |code: &&String| {
+                let was = first_end(&before.ends, code);
+                was.is_some_and(|was| first_end(ends, code).is_none_or(|now| was < now))
+            };
+            let longer: Vec<&str> =
+                now.iter().filter(covered).filter(ended_sooner).map(String::as_str).collect();
+            if !longer.is_empty() {
+                remarks.push(format!(
+                    "this widens what was signed for {}: it ended on a date, and now ends later or not at all",
+                    listed(longer.into_iter())
+                ));
             }
         }
         _ => {}
     }
     remarks
+}
+
+/// When a signature with these ends says no for a purpose.
+fn first_end(ends: &[SignatureEnd], code: &str) -> Option<Timestamp> {
+    let ends = ends.iter().filter(|end| end.purpose.as_deref().is_none_or(|purpose| purpose == code));
+    ends.map(|end| end.on).min()
 }
 
 /// Why what is signed at a moment opens nothing, with this signature too: the agreement is over, suspended, replaced, refused or cannot be

@@ -155,6 +155,22 @@ pub fn visible(text: &str) -> Cow<'_, str> {
     replaced(text, |c, out| out.extend(c.escape_unicode()))
 }
 
+/// The text as [`visible`] has it, and in one line: what is said about a text does not end where it has a line break.
+pub fn in_one_line(text: &str) -> Cow<'_, str> {
+    if text.contains(['\n', '\t']) {
+        let mut line = String::with_capacity(text.len() + 16);
+        for c in text.chars() {
+            if matches!(c, '\n' | '\t') || is_invisible(c) {
+                line.extend(c.escape_unicode())
+            } else {
+                line.push(c)
+            }
+        }
+        return Cow::Owned(line);
+    }
+    visible(text)
+}
+
 /// JSON as it can be shown: what would act instead of being seen is written as JSON writes it, `\u202e`. It only
 /// stands within texts, so that the JSON means the same.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
@@ -220,12 +236,54 @@ fn walk(value: &Value, path: &mut String, problems: &mut Vec<(String, TextProble
 }
 
 fn examine(text: &str, path: &str, problems: &mut Vec<(String, TextProblem)>) {
-    if holds_nhs_number(text) {
+    // what a Cedar text spells in escapes is what is shown of it
+    let text = if is_cedar(path) { unescaped(text) } else { Cow::Borrowed(text) };
+    if holds_nhs_number(&text) {
         problems.push((path.to_owned(), TextProblem::NhsNumber));
     }
     if let Some(c) = text.chars().find(|c| is_unsafe(*c)) {
         problems.push((path.to_owned(), TextProblem::Unsafe(c)));
     }
+}
+
+/// Whether a field of a spec holds Cedar.
+fn is_cedar(path: &str) -> bool {
+    path == "cedar" || path.starts_with("policies.") || path.starts_with("policies[")
+}
+
+/// A Cedar text with the escapes of its strings as what they stand for.
+///
+/// Source: the grammar of the Cedar policy language, `STR`: the escapes of Rust's strings, `\\x7f` and `\\u{1f600}`
+/// among them.
+fn unescaped(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        out.push_str(before);
+        let (digits, after) = match escape.strip_prefix("u{").and_then(|it| it.split_once('}')) {
+            Some((digits, after)) => (Some(digits), after),
+            None if escape.starts_with('x') => (escape.get(1..3), escape.get(3..).unwrap_or_default()),
+            None => (escape.strip_prefix('0').map(|_| "0"), escape.get(1..).unwrap_or_default()),
+        };
+        let spelt = digits.and_then(|it| u32::from_str_radix(&it.replace('_', ""), 16).ok());
+        match spelt.and_then(char::from_u32) {
+            Some(spelt) => {
+                out.push(spelt);
+                rest = after;
+            }
+            // another escape is looked at as it is written
+            None => {
+                out.push('\\');
+                out.extend(escape.chars().next());
+                rest = escape.get(escape.chars().next().map_or(0, char::len_utf8)..).unwrap_or_default();
+            }
+        }
+    }
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
 #[cfg(test)]
@@ -327,9 +385,28 @@ mod tests {
             [("a".to_owned(), TextProblem::Unsafe('\u{202e}'))]
         );
         assert_eq!(
+            text_problems(&serde_json::json!({ "cedar": "@reason(\"a \\u{202e} b\") permit \\n" })),
+            [("cedar".to_owned(), TextProblem::Unsafe('\u{202e}'))]
+        );
+        assert_eq!(text_problems(&serde_json::json!({ "cedar": "\"a\\tb\\n\\\\u{202e}\\'\"" })), []);
+        let spelt: String = made("999000001").bytes().map(|it| format!("\\u{{{it:x}}}")).collect();
+        assert_eq!(
+            text_problems(&serde_json::json!({ "policies": { "a.cedar": spelt } })),
+            [("policies.a.cedar".to_owned(), TextProblem::NhsNumber)]
+        );
+        assert_eq!(
             text_problems(&serde_json::json!({ "a": "\0" })),
             [("a".to_owned(), TextProblem::Unsafe('\0'))]
         );
+    }
+
+    #[test]
+    fn a_line_that_somebody_else_has_broken_is_one_line() {
+        assert_eq!(
+            in_one_line("a\n::error::b\tc\u{1b}d\u{202e}"),
+            "a\\u{a}::error::b\\u{9}c\\u{1b}d\\u{202e}"
+        );
+        assert_eq!(in_one_line("plain"), "plain");
     }
 
     #[test]

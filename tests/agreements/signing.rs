@@ -129,6 +129,25 @@ fn a_dated_withdrawal_puts_no_other_off() {
 }
 
 #[test]
+fn what_is_left_out_of_a_signature_does_not_widen_it() {
+    let ended = |purpose: Value| {
+        let mut word = World::signed().signature(&care(), "hospital");
+        let end = json!([{ "purpose": purpose, "on": "2026-12-20T00:00:00Z" }]);
+        word.spec.ends = serde_json::from_value(end).unwrap();
+        World::signed().putting(word)
+    };
+    let told = |world: &World, purpose: &str| {
+        let only = SignatureRequest { purposes: Some(vec![purpose.to_owned()]), ..request("hospital") };
+        remarks(&world.0, &signature(&world.0, &only).unwrap()).join("\n")
+    };
+    assert_eq!(told(&ended(json!("Planning")), "DirectCare"), "", "what had an end ends at once");
+    let planning = told(&ended(json!("Planning")), "Planning");
+    assert!(planning.contains("this widens what was signed for `Planning`"), "{planning}");
+    let all = told(&ended(json!(null)), "DirectCare");
+    assert!(all.contains("this widens what was signed for `DirectCare`"), "{all}");
+}
+
+#[test]
 fn a_broken_signature_beside_the_new_one_is_told_of() {
     let mut world = World::written();
     let metadata = json!({ "namespace": "hospital", "name": "mine" });

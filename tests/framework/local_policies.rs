@@ -7,9 +7,10 @@ use std::sync::Arc;
 use concordat_api::{AccessRequest, DecisionTier, Expectation, ObjectRef, PolicyTestCase};
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
-use concordat_core::policy::run_test;
+use concordat_core::policy::{Filter, run_test, who_can};
 use concordat_core::snapshot::Snapshot;
 use concordat_source::files;
+use jiff::SignedDuration;
 use kube::ResourceExt as _;
 
 use super::world::{BINS, SIGNED, WRITTEN, access_cases, at, only, permit, said, signed, with_text};
@@ -494,6 +495,41 @@ fn a_draft_that_nobody_has_signed_changes_nothing_for_the_policies_of_the_old_ag
     let judgement = Judgement::new(&snapshot, at());
     assert_eq!(said(&judgement, &snapshot.policies[0].key()), []);
     assert_eq!(answer(&judgement, PERMITTED).0, DecisionTier::Local);
+}
+
+#[test]
+fn a_test_at_a_moment_before_its_agreement_complied_fails_and_says_so() {
+    let mut snapshot = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
+    let asked = snapshot.policies[0].object.spec.tests.iter().filter_map(|test| test.at).max().unwrap();
+    // approved again, as every year
+    let dpia = snapshot.agreements[0].object.spec.dpia.as_mut().unwrap();
+    dpia.approved_on = asked + SignedDuration::from_hours(1);
+    let judge = |moment| {
+        let snapshot = signed(snapshot.clone());
+        said(&Judgement::new(&snapshot, moment), &snapshot.policies[0].key())
+    };
+    let complies = judge(asked + SignedDuration::from_hours(2));
+    let name = &snapshot.policies[0].object.spec.tests[0].name;
+    let why = format!(
+        "test `{name}` fails: `chorley-council/assisted-bins`, which it asks about, is refused at {asked}, by NF-05"
+    );
+    assert!(complies.contains(&("CON704", why)), "{complies:?}");
+    // as long as it is refused, the agreement is what has to be fixed
+    let refused = judge(asked);
+    assert!(refused.iter().all(|(code, _)| *code == "CON705") && !refused.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn a_permit_ends_when_the_review_of_its_policy_is_due() {
+    let snapshot = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
+    let judgement = Judgement::new(&snapshot, at());
+    let review = snapshot.policies[0].object.spec.review_by;
+    let (tier, rule) = answer(&judgement, PERMITTED);
+    assert_eq!((tier, judgement.permit_ends(&rule.unwrap())), (DecisionTier::Local, Some(review)));
+    assert_eq!(judgement.permit_ends("agreement-permit"), None);
+    let may = who_can(&judgement, &Filter::default()).unwrap();
+    let words: BTreeSet<_> = may.grants.iter().flat_map(|it| &it.may_add).map(|it| it.until).collect();
+    assert_eq!(words, BTreeSet::from([Some(review)]));
 }
 
 #[test]

@@ -61,7 +61,7 @@ mod tests {
         assert_eq!(
             lines(&[finding], &Repository::at("/repository")),
             [
-                "::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of\\u{d}%0Ait::error%0Ahelp: mend it"
+                "::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of\\u{d}\\u{a}it::error%0Ahelp: mend it"
             ]
         );
     }

@@ -9,6 +9,7 @@ pub(super) mod report;
 pub(super) mod wrap;
 pub(super) mod yaml;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -30,6 +31,21 @@ pub(super) enum ColorChoice {
     Auto,
     Always,
     Never,
+}
+
+/// The text without a line that begins with `::`: a workflow of GitHub's would act on it, and none of our own lines does.
+fn without_commands(text: &str) -> Cow<'_, str> {
+    if !text.lines().any(|line| line.trim_start().starts_with("::")) {
+        return Cow::Borrowed(text);
+    }
+    let lines = text.split('\n').map(|line| match line.trim_start().strip_prefix("::") {
+        Some(rest) => {
+            let indent = line.len() - line.trim_start().len();
+            format!("{}\\u{{3a}}:{rest}", " ".repeat(indent))
+        }
+        None => line.to_owned(),
+    });
+    Cow::Owned(lines.collect::<Vec<_>>().join("\n"))
 }
 
 /// How wide text is set where no terminal says how wide it is.
@@ -87,7 +103,12 @@ impl Printer {
     /// Writes a line of the answer.
     pub(super) fn stdout(&mut self, text: impl Display) {
         let text = self.answer.shown(&text.to_string());
-        self.write(&text);
+        self.write(&without_commands(&text));
+    }
+
+    /// Writes a line that a workflow of GitHub's acts on.
+    pub(super) fn stdout_command(&mut self, line: &str) {
+        self.write(&self.answer.shown(line));
     }
 
     /// Writes an answer as JSON, as it comes: it may be too long to be put together first.
@@ -140,7 +161,8 @@ impl Printer {
 
     /// Writes a line about an error to stderr. That nobody may hear it changes nothing.
     pub(super) fn say(&mut self, text: impl Display) {
-        let _ = writeln!(io::stderr().lock(), "{}", self.talk.shown(&text.to_string()));
+        let text = self.talk.shown(&text.to_string());
+        let _ = writeln!(io::stderr().lock(), "{}", without_commands(&text));
     }
 
     /// Shows on a terminal that something is going on, once it has taken a second, until the result is dropped.
@@ -200,11 +222,17 @@ pub(super) fn count(number: usize, noun: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::count;
+    use super::{count, without_commands};
 
     #[test]
     fn nouns_follow_their_number() {
         let counts = [count(0, "error"), count(1, "error"), count(2, "network policy"), count(3, "key")];
         assert_eq!(counts, ["0 errors", "1 error", "2 network policies", "3 keys"]);
+    }
+
+    #[test]
+    fn no_line_that_somebody_else_has_written_commands_a_workflow() {
+        let said = without_commands("because a::b\n   ::error::forged\n::stop-commands::x");
+        assert_eq!(said, "because a::b\n   \\u{3a}:error::forged\n\\u{3a}:stop-commands::x");
     }
 }

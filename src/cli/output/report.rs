@@ -13,7 +13,7 @@ use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Na
 use super::wrap::wrap;
 use super::{Paint, count};
 use concordat_core::finding::{Finding, Origin, Severity};
-use concordat_core::text::{masked, visible};
+use concordat_core::text::{in_one_line, masked, visible};
 use concordat_source::files::{FilesReport, STDIN};
 
 /// The texts of the files that findings are about, read when they are asked for.
@@ -107,7 +107,7 @@ fn more(alike: &[&Finding]) -> String {
             None => file.clone(),
         });
         let parts: Vec<String> = object.or(file).into_iter().chain(field.clone()).collect();
-        visible(&parts.join(" ")).into_owned()
+        in_one_line(&parts.join(" ")).into_owned()
     };
     let named: Vec<String> = alike.iter().take(NAMED).map(place).collect();
     let others = alike.len() - named.len();
@@ -129,7 +129,7 @@ impl Report {
         let named = origin.file.as_ref().is_some_and(|file| message.contains(file.as_str()))
             && origin.object.is_none();
         let origin = origin.to_string();
-        let origin = visible(&origin);
+        let origin = in_one_line(&origin);
         if text.is_none() && !origin.is_empty() && !named {
             message.push_str(&format!("\n{}", paint.dim(format!("in {origin}"))));
         }
@@ -166,9 +166,12 @@ fn place(origin: &Origin, texts: &mut Texts, width: usize) -> Option<(NamedSourc
         (Some(object), None) => Some(object.to_string()),
         (None, None) => None,
     };
-    let label = label.map(|label| visible(&label).into_owned());
+    let label = label.map(|label| in_one_line(&label).into_owned());
     let (text, start, length) = spelt_out(text, start, length);
-    Some((NamedSource::new(visible(file), text), LabeledSpan::new_primary_with_span(label, (start, length))))
+    Some((
+        NamedSource::new(in_one_line(file), text),
+        LabeledSpan::new_primary_with_span(label, (start, length)),
+    ))
 }
 
 /// A text with what nobody would see spelt out, and where a mark in it has moved to.

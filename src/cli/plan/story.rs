@@ -43,7 +43,7 @@ pub(super) fn tell(plan: &Plan, judgement: &Judgement, snapshot: &Snapshot, prin
         .collect();
     waits(&waiting, printer);
     match next {
-        Some(next) => printer.stdout(format!("{} at {next}", paint.bold("next change by itself"))),
+        Some(next) => printer.stdout(format!("{} at {next}", paint.bold("may next change by itself"))),
         None => printer.stdout("nothing changes by itself"),
     }
 }

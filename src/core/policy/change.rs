@@ -377,6 +377,7 @@ impl Change {
                         rules: vec![rule],
                         text: String::new(),
                         permits_disabled: None,
+                        permits_until: None,
                         tests: Vec::new(),
                     };
                     model.policies.insert(reference, policy);

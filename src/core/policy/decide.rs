@@ -454,7 +454,7 @@ impl Candidate<'_> {
             return Ok(None);
         };
         let reason = local_reason(&local, &rules);
-        Ok(rules.into_iter().next().map(|rule| Bar::Place(LocalWord { rule, reason })))
+        Ok(rules.into_iter().next().map(|rule| Bar::Place(LocalWord { rule, reason, until: None })))
     }
 
     /// The local rules that bind here.

@@ -14,6 +14,7 @@ use super::problem::{PolicyProblem, position};
 use super::validator;
 use super::{names, reads};
 use crate::finding::Code;
+use crate::text::is_blank;
 
 /// The longest text that is parsed, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -176,7 +177,7 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
     parsed.sort_by_key(|policy| super::rule_sort_key(policy.id().as_ref()));
     for (number, policy) in (1..).zip(parsed) {
         let position = positions.next();
-        let id = policy.annotation("id").filter(|id| !id.is_empty()).map(str::to_owned);
+        let id = policy.annotation("id").filter(|id| !is_blank(id)).map(str::to_owned);
         let called = id.as_ref().map_or_else(|| number.to_string(), |id| format!("`{id}`"));
         let mut lacks = |what: &str, help: &str| {
             let mut problem =
@@ -187,7 +188,7 @@ fn parse_and_validate(text: &str) -> Result<Vec<Rule>, Vec<PolicyProblem>> {
         if id.is_none() {
             lacks("@id", "write `@id(\"…\")` above it, a name that stays");
         }
-        if policy.annotation("reason").is_none_or(str::is_empty) {
+        if policy.annotation("reason").is_none_or(is_blank) {
             lacks("@reason", "write `@reason(\"…\")` above it, in plain English");
         }
         // without a name it goes by its place in the text, and is not loaded
@@ -426,6 +427,9 @@ mod tests {
         let found = problems("forbid (principal, action, resource);");
         let messages: Vec<&str> = found.iter().map(|problem| problem.message.as_str()).collect();
         assert_eq!(messages, ["rule 1 has no `@id`", "rule 1 has no `@reason`"]);
+        // a text of blanks is an empty one
+        let blank = problems("@id(\"  \") @reason(\"\u{3164}\") forbid (principal, action, resource);");
+        assert!(blank.iter().map(|problem| &problem.message).eq(messages), "{blank:?}");
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub struct LocalPolicy {
     pub text: String,
     /// Why its permits are left out, where they are.
     pub permits_disabled: Option<String>,
+    /// When its review is due, and its permits end.
+    pub permits_until: Option<Timestamp>,
     /// Its own tests.
     pub tests: Vec<PolicyTestCase>,
 }
@@ -309,6 +311,7 @@ impl<'s> Loading<'s> {
                     footprints: named,
                     text: spec.cedar.clone(),
                     permits_disabled,
+                    permits_until: Some(spec.review_by),
                     tests: spec.tests.clone(),
                 });
             }
@@ -325,6 +328,7 @@ impl<'s> Loading<'s> {
                         rules: rules(&reference, &kept, false),
                         text: text.to_owned(),
                         permits_disabled: Some("a later text cannot be loaded".to_owned()),
+                        permits_until: None,
                         tests: Vec::new(),
                     });
                 }

@@ -156,11 +156,11 @@ struct Tester<'m> {
 
 impl Tester<'_> {
     fn run(&mut self, policy: &LocalPolicy, case: &PolicyTestCase) -> Went {
-        let Self { model, store, now, listings, homes, stores, assessed, assessed_whole } = self;
+        let Self { model, store: store_now, now, listings, homes, stores, assessed, assessed_whole } = self;
         let at = case.at.unwrap_or(*now);
         let stands_alike = model.orgs.values().all(|org| org.state(at) == org.state(*now));
         let store: &Arc<EntityStore> = if stands_alike {
-            store
+            store_now
         } else {
             stores.entry(at).or_insert_with(|| Arc::new(EntityStore::new(model, at)))
         };
@@ -224,6 +224,24 @@ impl Tester<'_> {
         let named = case.expect.agreement.clone().and_then(|named| closed(assessments, named));
         let asked = || closed_agreement(model, assessments, &case.request);
         if let Some((agreement, phase)) = named.or_else(asked) {
+            let today = || {
+                let product = product.as_ref()?;
+                Some(listings.assess(product, None, &counting, store_now, *now, Signing::Assumed))
+            };
+            // what complies by now will never have complied before
+            if phase == Phase::Refused
+                && at < *now
+                && today().is_some_and(|today| closed(&today, agreement.clone()).is_none())
+            {
+                let why = format!(
+                    "`{agreement}`, which it asks about, is refused at {at}{}",
+                    by(assessments, &agreement)
+                );
+                let help = format!(
+                    "ask at a moment when it complies, as at {now}: a test about what is refused shows nothing"
+                );
+                return Went::Failed { why, help };
+            }
             let (is, once) = if phase == Phase::Superseded {
                 ("superseded", "its tests ask about the one that took its place")
             } else {
@@ -240,6 +258,17 @@ impl Tester<'_> {
         let help = format!("the answer was: {}", outcome.answer.context.reason);
         Went::Failed { why: outcome.mismatches.join(", "), help }
     }
+}
+
+/// By which rules an agreement is refused, in words.
+fn by(assessments: &Assessments, agreement: &str) -> String {
+    let found = assessments.agreements.iter().find(|(reference, _)| reference.to_string() == agreement);
+    let rules: BTreeSet<&str> =
+        found.iter().flat_map(|(_, it)| &it.broken).map(|it| it.rule.as_str()).collect();
+    if rules.is_empty() {
+        return String::new();
+    }
+    format!(", by {}", rules.into_iter().collect::<Vec<_>>().join(", "))
 }
 
 /// Says of which rules no test shows anything.

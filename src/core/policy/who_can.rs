@@ -75,6 +75,9 @@ pub struct LocalWord {
     /// `namespace/name#id`, or `namespace/name` of a policy that cannot be loaded.
     pub rule: String,
     pub reason: String,
+    /// When a permit ends by itself: its policy's review is due then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 impl fmt::Display for LocalWord {
@@ -85,7 +88,7 @@ impl fmt::Display for LocalWord {
 
 impl From<&PolicyInDoubt> for LocalWord {
     fn from(doubt: &PolicyInDoubt) -> Self {
-        Self { rule: doubt.reference.to_string(), reason: doubt.to_string() }
+        Self { rule: doubt.reference.to_string(), reason: doubt.to_string(), until: None }
     }
 }
 
@@ -300,12 +303,13 @@ impl Local<'_> {
             return (may_add, may_forbid);
         };
         let rules = model.policies.values().flat_map(|policy| {
-            policy.binding_rules(model, agreement, &product.spec.controller, &recipient.org)
+            let binding = policy.binding_rules(model, agreement, &product.spec.controller, &recipient.org);
+            binding.map(move |rule| (policy, rule))
         });
-        for rule in rules.filter(|rule| self.concerns(rule, actions)) {
-            let word = LocalWord { rule: rule.id.clone(), reason: rule.reason.clone() };
+        for (policy, rule) in rules.filter(|(_, rule)| self.concerns(rule, actions)) {
+            let word = LocalWord { rule: rule.id.clone(), reason: rule.reason.clone(), until: None };
             match rule.policy.effect() {
-                Effect::Permit => may_add.push(word),
+                Effect::Permit => may_add.push(LocalWord { until: policy.permits_until, ..word }),
                 Effect::Forbid => may_forbid.push(word),
             }
         }

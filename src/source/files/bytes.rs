@@ -49,7 +49,7 @@ fn bytes(name: &str, mut source: impl Read) -> io::Result<Bytes> {
             format!("`{name}` is larger than {} MiB", MAX_SIZE >> 20),
         )
         .help("split it, or name the files and folders that hold manifests");
-        let mentions = mentions_group(&bytes) || rest_mentions_group(&bytes, source)?;
+        let mentions = search(bytes.as_slice().chain(source))?;
         return Ok(Bytes::Not { finding: Box::new(finding), mentions });
     }
     Ok(String::from_utf8(bytes).map_or_else(
@@ -85,23 +85,87 @@ pub(super) fn mentions_group(bytes: &[u8]) -> bool {
     }
 }
 
-/// The same for what comes after the bytes in hand, a piece at a time. What is too much to be searched may.
-fn rest_mentions_group(before: &[u8], mut source: impl Read) -> io::Result<bool> {
+/// The same for a text that is too large to be read, a piece at a time, and however YAML and JSON may spell it. What is too
+/// much to be searched may.
+fn search(mut source: impl Read) -> io::Result<bool> {
     // a name may lie across two pieces, wide letters and all
     let overlap = 4 * GROUP.len();
-    let tail = |bytes: &[u8]| bytes.get(bytes.len().saturating_sub(overlap)..).unwrap_or_default().to_vec();
-    let mut held = tail(before);
-    let mut searched = before.len();
+    let (mut held, mut piece, mut searched) = (Vec::new(), Vec::new(), 0);
+    let mut spelling = Spelling::default();
     loop {
-        let read = source.by_ref().take(PIECE as u64).read_to_end(&mut held)?;
+        piece.clear();
+        let read = source.by_ref().take(PIECE as u64).read_to_end(&mut piece)?;
         if read == 0 {
             return Ok(false);
         }
         searched += read;
-        if mentions_group(&held) || searched > MAX_SEARCHED {
+        held.extend_from_slice(&piece);
+        if mentions_group(&held) || spelling.disguises(&piece) || searched > MAX_SEARCHED {
             return Ok(true);
         }
-        held = tail(&held);
+        held.drain(..held.len().saturating_sub(overlap));
+    }
+}
+
+/// Looks for letters that are spelt another way: what writes YAML and JSON for machines spells only other characters so.
+#[derive(Debug, Default)]
+struct Spelling {
+    /// What has been seen of an escape, from its backslash on.
+    escape: Vec<u8>,
+    /// The last bytes without those of an escape.
+    before: Vec<u8>,
+}
+
+impl Spelling {
+    /// Whether a letter of our group is written as an escape, a line break falls into the middle of a word, or a text is in
+    /// base 64, at the latest in this piece.
+    fn disguises(&mut self, piece: &[u8]) -> bool {
+        piece.iter().filter(|byte| **byte != 0).any(|byte| self.step(*byte))
+    }
+
+    fn step(&mut self, byte: u8) -> bool {
+        const BASE64: &[u8] = b"!!binary";
+        const BASE64_LONG: &[u8] = b":binary";
+        if self.escape.is_empty() {
+            if byte == b'\\' {
+                self.escape.push(byte);
+                return false;
+            }
+            self.before.push(byte);
+            self.before.drain(..self.before.len().saturating_sub(BASE64.len()));
+            return self.before.ends_with(BASE64) || self.before.ends_with(BASE64_LONG);
+        }
+        let length = match self.escape.get(1) {
+            None if byte.is_ascii_whitespace() => None,
+            None => match byte {
+                b'x' => Some(2),
+                b'u' => Some(4),
+                b'U' => Some(8),
+                _ => Some(0),
+            },
+            // what a broken line goes on with
+            Some(first) if first.is_ascii_whitespace() => {
+                if byte.is_ascii_whitespace() {
+                    return false;
+                }
+                self.escape.clear();
+                let in_word = |byte: &u8| byte.is_ascii_alphanumeric() || b".-/".contains(byte);
+                return self.before.last().is_some_and(in_word) && in_word(&byte);
+            }
+            Some(b'x') => Some(2),
+            Some(b'u') => Some(4),
+            Some(b'U') => Some(8),
+            Some(_) => Some(0),
+        };
+        self.escape.push(byte);
+        let Some(length) = length else { return false };
+        if self.escape.len() < 2 + length {
+            return false;
+        }
+        let digits = self.escape.get(2..).map(String::from_utf8_lossy).unwrap_or_default();
+        let spelt = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
+        self.escape.clear();
+        spelt.is_some_and(|it| GROUP.contains(it.to_ascii_lowercase()))
     }
 }
 
@@ -124,9 +188,36 @@ mod tests {
         for padding in [PIECE - 20, PIECE - 5, PIECE, 3 * PIECE + 1] {
             let rest: Vec<u8> =
                 std::iter::repeat_n(b'x', padding).chain(wide.clone()).chain([b'y'; 9]).collect();
-            assert!(rest_mentions_group(b"conc", rest.as_slice()).unwrap(), "{padding}");
+            assert!(search(rest.as_slice()).unwrap(), "{padding}");
         }
-        assert!(rest_mentions_group(b"xxconcor", b"dat.dev".as_slice()).unwrap());
-        assert!(!rest_mentions_group(b"xx", b"dat.dev".as_slice()).unwrap());
+        assert!(search(b"xxconcor".chain(b"dat.dev".as_slice())).unwrap());
+        assert!(!search(b"xxdat.dev".as_slice()).unwrap());
+    }
+
+    #[test]
+    fn our_group_is_found_however_a_large_text_spells_it() {
+        let spelt = [
+            r#"apiVersion: "concordat\u002edev/v1alpha1""#,
+            r#"{"apiVersion": "concordat.d\u0065v/v1alpha1"}"#,
+            r#"apiVersion: "\x63oncordat.dev/v1alpha1""#,
+            r#"apiVersion: "\U00000063oncordat.dev/v1alpha1""#,
+            "apiVersion: \"concor\\\n     dat.dev/v1alpha1\"",
+            "apiVersion: \"concor\\  \r\n  dat.dev/v1alpha1\"",
+            "apiVersion: !!binary Y29uY29yZGF0LmRldi92MWFscGhhMQ==",
+            "apiVersion: !<tag:yaml.org,2002:binary> Y29uY29yZGF0LmRldi92MWFscGhhMQ==",
+        ];
+        for text in spelt {
+            for padding in [0, PIECE - 22, PIECE - 18, PIECE] {
+                let large = " ".repeat(padding) + text;
+                assert!(search(large.as_bytes()).unwrap(), "{padding} {text}");
+            }
+        }
+        // what machines write of other things
+        for text in [
+            r#"{"html": "\u003cb\u003e \u0026 \"quoted\" C:\\users\\name \n\t \u00e9 \/path"}"#,
+            "a: \"a long line that is folded \\\n  \\ between its words\"",
+        ] {
+            assert!(!search(text.as_bytes()).unwrap(), "{text}");
+        }
     }
 }

@@ -7,12 +7,29 @@ use serde_json::Value;
 
 use super::node::{Content, Node};
 use concordat_api::GROUP;
-use concordat_core::finding::Code;
+use concordat_core::finding::{Code, Finding};
 use concordat_core::validate::shape;
 
 /// Whether a text that is not YAML is a template of Helm or its kin.
 pub(super) fn is_template(text: &str) -> bool {
     text.contains("{{")
+}
+
+/// Says of what cannot be read in a text that it is a template. One that happens to be YAML is caught at the lines that
+/// hold a placeholder: it is read as a map.
+pub(super) fn name_template(findings: &mut [Finding], text: &str) {
+    let lines: Vec<&str> = text.lines().collect();
+    let holds_placeholder = |finding: &Finding| {
+        let line = finding.origin.line.and_then(|line| usize::try_from(line).ok()?.checked_sub(1));
+        line.and_then(|line| lines.get(line)).is_some_and(|line| is_template(line))
+    };
+    let is_template = is_template(text);
+    for finding in findings.iter_mut().filter(|it| it.is_error()) {
+        if holds_placeholder(finding) || is_template && finding.code == Code::InvalidYaml {
+            finding.help =
+                Some("this is a template: render it with `helm template` first, and check that".to_owned());
+        }
+    }
 }
 
 /// Whether a document was encrypted with SOPS, which leaves its keys and puts what it needs beside them.

@@ -181,6 +181,7 @@ fn file(entry: &walk::Entry) -> File {
             file.left_out = Some(if template { LeftOut::Template } else { LeftOut::Foreign });
         }
     }
+    foreign::name_template(&mut file.loader.findings, &text);
     if file.loader.objects > 0 {
         file.loader.findings.extend(beside(&entry.name, &text, &documents));
         let roots = documents.iter().filter_map(|it| it.root.as_ref());

@@ -98,6 +98,17 @@ pub(super) enum Content {
     Map(Vec<(Key, Rc<Node>)>),
 }
 
+impl Node {
+    /// The value at a path such as `spec.parties[0].org`.
+    pub(super) fn within(&self, path: &str) -> Option<&Self> {
+        let steps = path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|it| !it.is_empty());
+        steps.into_iter().try_fold(self, |node, step| match &node.content {
+            Content::List(items) => items.get(step.parse::<usize>().ok()?).map(|it| &**it),
+            _ => node.get(step).map(|it| &**it),
+        })
+    }
+}
+
 /// A key of a mapping, with its place.
 #[derive(Debug)]
 pub(super) struct Key {

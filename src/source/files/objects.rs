@@ -378,7 +378,12 @@ impl Loader {
         let status = forget_server_fields(kind, &mut value);
         // what else may be wrong with a grant does not matter: it goes
         let shape = if kind == "DataAccessGrant" { Vec::new() } else { shape::problems(kind, &value) };
-        for problem in shape {
+        // what cannot be held is nothing, and has been told as what it is
+        let unheld = |field: &str| {
+            let place = node.within(field).map(|it| it.at);
+            problems.iter().any(|problem| problem.code == Code::InvalidYaml && Some(problem.at) == place)
+        };
+        for problem in shape.into_iter().filter(|problem| !unheld(&problem.field)) {
             report(problem.code, &problem.field, problem.message, problem.help);
         }
         if let Some(error) = self.findings.iter().skip(before).find(|finding| finding.is_error()) {

@@ -10,6 +10,7 @@ use walkdir::{DirEntry, WalkDir};
 
 use concordat_api::GROUP;
 use concordat_core::finding::{Code, Finding, Origin, Severity};
+use concordat_core::text::in_one_line;
 
 /// The name under which standard input shows in messages.
 pub const STDIN: &str = "<stdin>";
@@ -246,8 +247,8 @@ fn is_manifest(path: &Path) -> bool {
         .is_some_and(|extension| ENDINGS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
-/// A path as it shows in messages.
+/// A path as it shows in messages: whoever names a file does not start a line of what is said.
 fn name(path: &Path) -> String {
     let path = path.strip_prefix(".").ok().filter(|rest| !rest.as_os_str().is_empty()).unwrap_or(path);
-    path.to_string_lossy().replace('\\', "/")
+    in_one_line(&path.to_string_lossy().replace('\\', "/")).into_owned()
 }
