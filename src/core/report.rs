@@ -496,7 +496,12 @@ impl Conditions<'_> {
         };
         let withdrawn = who(Standing::Withdrawn).map(|org| format!("{org} has withdrawn"));
         let declined = who(Standing::Declined).map(|org| format!("{org} has declined"));
-        let all: Vec<String> = needed.chain(withdrawn).chain(declined).collect();
+        let needed: Vec<String> = needed.collect();
+        let out = withdrawn.chain(declined);
+        // that others are out explains nothing where those who are in are not active
+        let waits = assessment.phase == Phase::AwaitingSignatures && needed.is_empty();
+        let idle = waits.then(|| self.nobody_active());
+        let all: Vec<String> = needed.into_iter().chain(idle).chain(out).collect();
         if !all.is_empty() {
             return all.join("; ");
         }
@@ -512,14 +517,20 @@ impl Conditions<'_> {
         } else if assessment.fully_signed {
             "every party has signed".to_owned()
         } else {
-            let idle = assessment.signed.orgs.iter().filter_map(|org| {
-                let state = model.orgs.get(org)?.state(assessment.at);
-                (state != OrgState::Active).then(|| format!("`{org}` is {}", state.as_str().to_lowercase()))
-            });
-            let idle: Vec<String> = idle.collect();
-            let why = if idle.is_empty() { String::new() } else { format!(": {}", idle.join(", ")) };
-            format!("no Controller or no Recipient is signed and active{why}")
+            self.nobody_active()
         }
+    }
+
+    /// That a Controller or a Recipient is missing of those who have signed, and who of them is not active.
+    fn nobody_active(&self) -> String {
+        let Self { model, agreement: _, assessment } = self;
+        let idle = assessment.signed.orgs.iter().filter_map(|org| {
+            let state = model.orgs.get(org)?.state(assessment.at);
+            (state != OrgState::Active).then(|| format!("`{org}` is {}", state.as_str().to_lowercase()))
+        });
+        let idle: Vec<String> = idle.collect();
+        let why = if idle.is_empty() { String::new() } else { format!(": {}", idle.join(", ")) };
+        format!("no Controller or no Recipient is signed and active{why}")
     }
 
     fn phase_message(&self) -> String {

@@ -114,7 +114,7 @@ impl EventPublisher {
         };
         let made = v1::Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{FIELD_MANAGER}.")),
+                generate_name: Some(format!("{FIELD_MANAGER}-")),
                 namespace: Some(namespace.clone()),
                 ..ObjectMeta::default()
             },

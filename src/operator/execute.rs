@@ -6,7 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
@@ -18,6 +21,8 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 use tracing::{debug, info, warn};
 
 use super::call::{chain, deadline};
@@ -41,6 +46,11 @@ use concordat_core::snapshot::Unreadable;
 
 /// How many calls of one stage are under way at once.
 const AT_ONCE: usize = 8;
+/// A call that has had no answer for so long makes room for another: a webhook that hangs for some namespaces must not hold
+/// up what closes in others.
+const HANGS: Duration = Duration::from_millis(500);
+/// How many are under way at once with those that hang.
+const AT_ONCE_AT_MOST: usize = 64;
 /// After this many calls in a row without any answer, the rest of a stage in that namespace is left for the next round: a
 /// webhook that hangs may be asked about one namespace alone.
 const SILENT: usize = 3;
@@ -113,6 +123,18 @@ fn may_begin(step: &Step, pass: &Pass<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Waits for a call, which gives its place away once it hangs.
+async fn until_it_hangs<T>(call: impl Future<Output = T>, busy: &AtomicUsize, freed: &Notify) -> T {
+    let mut call = pin!(call);
+    let soon = timeout(HANGS, call.as_mut()).await;
+    busy.fetch_sub(1, Ordering::Relaxed);
+    freed.notify_one();
+    match soon {
+        Ok(outcome) => outcome,
+        Err(_hangs) => call.await,
+    }
+}
+
 /// How a write went that did not fail.
 enum Written {
     Done,
@@ -151,17 +173,22 @@ impl Executor {
         }
     }
 
-    /// Divides steps into those that were refused the last time, each with why, and the others. What was refused is tried
-    /// again when everything else is done, so that thousands of refusals hold up nothing; what closes is always tried.
-    pub(super) fn refused_before(&self, steps: Vec<Step>) -> (Vec<Step>, Failures, Vec<Step>) {
+    /// Divides steps into those that failed the last time, each with why, and the others. What was refused is tried again when
+    /// everything else is done, so that thousands of refusals hold up nothing; what closes is always tried. After that comes
+    /// what had no answer: it is not the API server as a whole that hangs, as whoever leads has just renewed its lease.
+    pub(super) fn failed_before(&self, steps: Vec<Step>) -> (Vec<Step>, Failures, Vec<Step>) {
         let told = lock(&self.told);
+        let closes = |step: &Step| matches!(step.stage, Stage::Close | Stage::Revoke);
+        let hangs = |failure: &Failure| failure.reason == FailureReason::Unreachable;
         let why = |step: &Step| {
-            let refused = told.get(&step.object()).filter(|it| it.reason.is_refusal());
-            refused.filter(|_| !matches!(step.stage, Stage::Close | Stage::Revoke)).cloned()
+            let failed = told.get(&step.object());
+            failed.filter(|it| it.reason.is_refusal() && !closes(step) || hangs(it)).cloned()
         };
-        let (again, others): (Vec<Step>, Vec<Step>) = steps.into_iter().partition(|step| why(step).is_some());
-        let refused = again.iter().filter_map(|step| Some((step.object(), why(step)?))).collect();
-        (again, refused, others)
+        let (mut again, others): (Vec<Step>, Vec<Step>) =
+            steps.into_iter().partition(|step| why(step).is_some());
+        let failed = again.iter().filter_map(|step| Some((step.object(), why(step)?))).collect();
+        again.sort_by_key(|step| told.get(&step.object()).is_some_and(hangs));
+        (again, failed, others)
     }
 
     /// Carries out all steps, stage by stage, and gives back what failed, beside what is known to have. Once cut short, it
@@ -181,6 +208,7 @@ impl Executor {
             silent: BTreeMap::new(),
             policies: &observed.policies,
         });
+        let (busy, freed) = (AtomicUsize::new(0), Notify::new());
         // the steps of one stage do not rely on each other: as soon as one is done, the next begins
         for stage in steps.chunk_by(|a, b| a.stage == b.stage) {
             // what failed before comes last, and keeps nothing else waiting
@@ -194,18 +222,26 @@ impl Executor {
             let (mut due, mut under_way) = (due.into_iter().peekable(), FuturesUnordered::new());
             let mut begun: usize = 0;
             loop {
-                while under_way.len() < AT_ONCE
+                while busy.load(Ordering::Relaxed) < AT_ONCE
+                    && under_way.len() < AT_ONCE_AT_MOST
                     && !is_cut_short()
                     && self.leadership.holds()
                     && let Some(step) = due.next()
                 {
                     begun = begun.saturating_add(1);
                     let call = self.carry_out_one(step, &pass);
-                    under_way.push(async move { (step, call.await) });
+                    busy.fetch_add(1, Ordering::Relaxed);
+                    let (busy, freed) = (&busy, &freed);
+                    under_way.push(async move { (step, until_it_hangs(call, busy, freed).await) });
                 }
                 heartbeat.turn();
-                let Some((step, outcome)) = under_way.next().await else { break };
-                self.take(step, outcome, &mut lock(&pass));
+                tokio::select! {
+                    done = under_way.next() => {
+                        let Some((step, outcome)) = done else { break };
+                        self.take(step, outcome, &mut lock(&pass));
+                    }
+                    () = freed.notified() => {}
+                }
             }
             drop(under_way);
             self.turn = self.turn.wrapping_add(begun);

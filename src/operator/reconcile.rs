@@ -14,6 +14,7 @@ use tokio::time::{Instant as Moment, sleep, sleep_until, timeout};
 use tracing::{debug, error};
 
 use super::backoff::Backoff;
+use super::call::DEADLINE;
 use super::changes::Changes;
 use super::execute::{Executor, without_numbers};
 use super::health::{Heartbeat, Heartbeats};
@@ -197,12 +198,12 @@ impl Leader {
             .into_iter()
             .map(|step| (step.object(), Failure { reason: FailureReason::CannotRead, message: why.clone() }));
         let held: Failures = held.collect();
-        let (again, refused, steps) = executor.refused_before(steps);
+        let (again, failed, steps) = executor.failed_before(steps);
         let superseded = AtomicBool::new(false);
         // a judgement of an earlier term is void: another replica may have led in between
         let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over(stopping, leadership, term);
         let work = async {
-            let mut failures = executor.carry_out(&steps, observed, refused, heartbeat, is_cut_short).await;
+            let mut failures = executor.carry_out(&steps, observed, failed, heartbeat, is_cut_short).await;
             // what was refused has no effect to wait for: the next try waits for its back-off
             let done = || steps.iter().filter(|step| !failures.contains_key(&step.object()));
             // what has been written is there before anybody says so
@@ -227,9 +228,10 @@ impl Leader {
             if is_cut_short() {
                 return Outcome::CutShort;
             }
-            // what was refused before is tried when everything else is done and said
-            again.iter().for_each(|step| drop(failures.remove(&step.object())));
-            failures = executor.carry_out(&again, &seen, failures, heartbeat, is_cut_short).await;
+            // what failed before is tried when everything else is done and said, and as long as it holds up little
+            let began = Instant::now();
+            let is_enough = || is_cut_short() || began.elapsed() > DEADLINE;
+            failures = executor.carry_out(&again, &seen, failures, heartbeat, is_enough).await;
             if is_cut_short() {
                 return Outcome::CutShort;
             }

@@ -45,6 +45,20 @@ fn who_has_not_signed_in_an_emergency_is_not_said_to_have() {
 }
 
 #[test]
+fn who_is_not_active_is_named_before_who_has_withdrawn() {
+    let world = World::signed().withdrawn("board").with_org("hospital", "/spec/state", json!("Suspended"));
+    assert_eq!(
+        signed(&world),
+        "False no Controller or no Recipient is signed and active: `hospital` is suspended; `board` has withdrawn"
+    );
+    // where none is left it is who has said no
+    assert_eq!(
+        signed(&World::signed().withdrawn("board").withdrawn("hospital")),
+        "False `board` has withdrawn; `hospital` has withdrawn"
+    );
+}
+
+#[test]
 fn a_path_that_is_closed_by_what_was_signed_is_not_said_to_be_unsigned() {
     let partly = emergency(&EVERYBODY).signed_for("hospital", &["Planning"]);
     let why = "`hospital` has signed, but not for `DirectCare`";
