@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use concordat_api::{AccessRequest, DecisionTier, Expectation, ObjectRef, PolicyTestCase};
+use concordat_api::{
+    AccessRequest, CrossBoundary, DecisionTier, Expectation, ObjectRef, PlaceFootprint, PlaceFootprintSpec,
+    PolicyTestCase,
+};
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
 use concordat_core::policy::{Filter, run_test, who_can};
-use concordat_core::snapshot::Snapshot;
+use concordat_core::snapshot::{Snapshot, Sourced};
 use concordat_source::files;
 use jiff::SignedDuration;
 use kube::ResourceExt as _;
@@ -517,6 +520,36 @@ fn a_test_at_a_moment_before_its_agreement_complied_fails_and_says_so() {
     // as long as it is refused, the agreement is what has to be fixed
     let refused = judge(asked);
     assert!(refused.iter().all(|(code, _)| *code == "CON705") && !refused.is_empty(), "{refused:?}");
+}
+
+#[test]
+fn an_agreement_lies_in_each_place_that_it_is_for() {
+    let mut snapshot = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
+    let place = |parents: &[&str]| PlaceFootprintSpec {
+        parents: parents.iter().map(|it| (*it).to_owned()).collect(),
+        ..snapshot.footprints[0].object.spec.clone()
+    };
+    let added = [("elsewhere", place(&["over-it"])), ("over-it", place(&[]))];
+    snapshot.footprints.extend(added.map(|(name, spec)| Sourced::live(PlaceFootprint::new(name, spec))));
+    let across = CrossBoundary { reason: "people move".to_owned(), footprints: vec!["elsewhere".to_owned()] };
+    snapshot.agreements[0].object.spec.cross_boundary = Some(across);
+    snapshot.signatures.clear();
+    let snapshot = signed(snapshot);
+    let denied_in = |place: &str| {
+        let mut snapshot = snapshot.clone();
+        let policy = &mut snapshot.policies[0].object;
+        policy.spec.tests.clear();
+        policy.spec.cedar = format!(
+            "@id(\"r\") @reason(\"a test\") forbid (principal, action in Concordat::Action::\"useData\", resource)\nwhen {{ \
+             context.agreement in Concordat::Footprint::\"{place}\" }};"
+        );
+        let judgement = Judgement::new(&snapshot, at());
+        answer(&judgement, PERMITTED).0 == DecisionTier::Local
+    };
+    let own = snapshot.agreements[0].object.spec.footprint.clone();
+    for place in [own.as_str(), "elsewhere", "over-it"] {
+        assert!(denied_in(place), "{place}");
+    }
 }
 
 #[test]

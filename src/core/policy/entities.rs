@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::authorize::NoAnswer;
 use super::{names, schema::schema};
-use crate::model::{Agreement, FunctionRef, Model, Organisation, WorkloadIndex};
+use crate::model::{Agreement, Footprints, FunctionRef, Model, Organisation, WorkloadIndex};
 use crate::terms;
 use concordat_api::{
     Assurance, DataProductSpec, DataSharingAgreementSpec, IcoStatus, ObjectRef, PartnerOrgSpec, People,
@@ -467,7 +467,8 @@ pub fn agreement(model: &Model, agreement: &Agreement, signed: &Signed) -> Optio
             ("publicInvolvement", count(spec.public_involvement.len())),
             ("outcomeMeasures", count(spec.outcome_measures.len())),
         ],
-        vec![names::footprint(footprint)],
+        // it lies in each place that it says it is for
+        Footprints::of_agreement(spec).map(names::footprint).collect(),
         Vec::new(),
         tags,
     )
