@@ -253,7 +253,7 @@ fn is_cedar(path: &str) -> bool {
 
 /// A Cedar text with the escapes of its strings as what they stand for.
 ///
-/// Source: the grammar of the Cedar policy language, `STR`: the escapes of Rust's strings, `\\x7f` and `\\u{1f600}`
+/// Source: the grammar of the Cedar policy language, `STR`: the escapes of Rust's strings, `\x7f` and `\u{1f600}`
 /// among them.
 fn unescaped(text: &str) -> Cow<'_, str> {
     if !text.contains('\\') {

@@ -501,22 +501,30 @@ fn a_draft_that_nobody_has_signed_changes_nothing_for_the_policies_of_the_old_ag
 }
 
 #[test]
-fn a_test_at_a_moment_before_its_agreement_complied_fails_and_says_so() {
+fn a_test_at_a_moment_at_which_its_agreement_does_not_comply_fails_and_says_so() {
     let mut snapshot = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
     let asked = snapshot.policies[0].object.spec.tests.iter().filter_map(|test| test.at).max().unwrap();
     // approved again, as every year
     let dpia = snapshot.agreements[0].object.spec.dpia.as_mut().unwrap();
     dpia.approved_on = asked + SignedDuration::from_hours(1);
-    let judge = |moment| {
+    let hours = SignedDuration::from_hours;
+    let judge_it = |snapshot: &Snapshot, moment| {
         let snapshot = signed(snapshot.clone());
         said(&Judgement::new(&snapshot, moment), &snapshot.policies[0].key())
     };
-    let complies = judge(asked + SignedDuration::from_hours(2));
+    let judge = |moment| judge_it(&snapshot, moment);
+    let complies = judge(asked + hours(2));
     let name = &snapshot.policies[0].object.spec.tests[0].name;
     let why = format!(
         "test `{name}` fails: `chorley-council/assisted-bins`, which it asks about, is refused at {asked}, by NF-05"
     );
     assert!(complies.contains(&("CON704", why)), "{complies:?}");
+    // or a moment that lies ahead, at which its review is due
+    let mut lapses = only(&SIGNED, &["assisted-bins"], &["lv-01"]);
+    lapses.agreements[0].object.spec.term.review_by = asked - hours(1);
+    let lapses = judge_it(&lapses, asked - hours(2));
+    let is_told = |(code, told): &(&str, String)| *code == "CON704" && told.ends_with("by NF-02");
+    assert!(lapses.iter().any(is_told), "{lapses:?}");
     // as long as it is refused, the agreement is what has to be fixed
     let refused = judge(asked);
     assert!(refused.iter().all(|(code, _)| *code == "CON705") && !refused.is_empty(), "{refused:?}");
