@@ -1,12 +1,12 @@
 //! A fact once reached stays: what has replaced an agreement, and what undoes it (nothing).
 
-use concordat_api::{ObjectRef, Phase, SignatureState};
+use concordat_api::{ObjectRef, Phase, SignatureEnd, SignatureState};
 use concordat_core::finding::{Code, Origin};
 use concordat_core::snapshot::Unreadable;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
-use super::world::{ALL, EVERYBODY, Judged, World, care, care_2, moment, nothing, set};
+use super::world::{ALL, EVERYBODY, Judged, World, care, care_2, just_before, moment, nothing, set};
 
 const START: &str = "2026-11-01T00:00:00Z";
 
@@ -200,6 +200,23 @@ fn with_accession_a_broken_successor_is_held_whatever_is_broken_of_it() {
 }
 
 #[test]
+fn with_accession_a_recipient_that_had_signed_other_terms_and_leaves_later_revives_nothing() {
+    let world = World::written().with("/spec/accession", json!(true)).signed_by(&EVERYBODY);
+    // what a rule refuses today was something else when the hospital signed it
+    let world = world.followed_from(START).with_next("/spec/outcomeMeasures", json!([]));
+    let world = world.signed_on(&care_2(), &["ash-practice", "birch-practice", "hospital"]);
+    let leaves = moment("2026-11-20T00:00:00Z");
+    let mut word = world.signature(&care_2(), "hospital");
+    word.spec.terms_hash = format!("sha256:{}", "1".repeat(64));
+    word.spec.ends = vec![SignatureEnd { purpose: None, on: leaves }];
+    let world = world.putting(word);
+    for at in [moment(START), just_before(leaves), leaves] {
+        assert_eq!(world.at_moment(at).open(), nothing(), "{at}");
+    }
+    assert!(!world.at_moment(just_before(moment(START))).open().is_empty());
+}
+
+#[test]
 fn with_accession_who_has_gone_over_stays_so_when_the_terms_of_a_recipient_change() {
     let sharing_in_old = |world: &World| {
         let judged = world.now();
@@ -212,6 +229,17 @@ fn with_accession_who_has_gone_over_stays_so_when_the_terms_of_a_recipient_chang
     // its own terms are another's business only where that one has signed: the board's never were
     let other = gone_over(START).with_next("/spec/parties/3/article9", json!("9(2)(g)"));
     assert_eq!(sharing_in_old(&other), 0);
+}
+
+#[test]
+fn a_path_ends_when_a_successor_starts_that_cannot_be_used() {
+    let start = "2026-12-01T00:00:00Z";
+    let world = World::signed().followed_and_signed_from(start);
+    let broken = world.with_next("/spec/retention/days", json!(-1));
+    let judged = broken.now();
+    let flows = &judged.0.assessments.agreements[&care()].flows;
+    assert!(!flows.is_empty() && flows.iter().all(|it| it.not_after == moment(start)), "{flows:?}");
+    assert_eq!(broken.at(start).open(), nothing());
 }
 
 #[test]

@@ -45,6 +45,28 @@ fn who_has_not_signed_in_an_emergency_is_not_said_to_have() {
 }
 
 #[test]
+fn nothing_ends_by_a_date_of_somebody_who_is_out_by_then() {
+    let (gone, lapses) = ("2026-12-01T00:00:00Z", "2026-12-05T00:00:00Z");
+    let ends = |world: &World| {
+        let judged = world.now();
+        let flows = &judged.0.assessments.agreements[&care()].flows;
+        flows
+            .iter()
+            .filter(|it| it.product.namespace == "birch-practice")
+            .map(|it| it.not_after)
+            .max()
+            .unwrap()
+    };
+    let lapsing = World::signed().with_org("ash-practice", "/spec/ico/validUntil", json!(lapses));
+    assert_eq!(ends(&lapsing), moment(lapses), "it is a party then");
+    let dissolved = lapsing.clone().with_org("ash-practice", "/spec/endsOn", json!(gone));
+    assert!(ends(&dissolved) > moment(lapses));
+    let mut word = lapsing.signature(&care(), "ash-practice");
+    word.spec.ends = vec![SignatureEnd { purpose: None, on: moment(gone) }];
+    assert!(ends(&lapsing.putting(word)) > moment(lapses));
+}
+
+#[test]
 fn who_is_not_active_is_named_before_who_has_withdrawn() {
     let world = World::signed().withdrawn("board").with_org("hospital", "/spec/state", json!("Suspended"));
     assert_eq!(

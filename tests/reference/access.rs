@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::force::{Assessment, FlowKey};
+use super::force::{self, Assessment, FlowKey};
 use super::gate::months_after;
 use super::local::{Reach, Rule, Rules, reach};
 use super::model::{Model, Recipient};
@@ -127,12 +127,36 @@ impl<'a> Judged<'a> {
                 let agreements = self.model.world.agreements.iter();
                 let grounds = agreements.filter(|it| self.is_grounds(policy, it, controller));
                 let there = Judged { grounds: Some(grounds.map(|it| &it.key).collect()), ..there };
-                if there.candidates(&asked).is_empty() {
+                if there.is_about_nothing(&asked) || there.is_over(&asked) {
                     return false;
                 }
                 let answer = there.decide(&test.request);
                 test.expect["decision"].as_bool().is_none_or(|it| it == answer.decision)
             })
+    }
+
+    /// Whether a test names a purpose or an organisation that there is not.
+    fn is_about_nothing(&self, asked: &Asked<'_>) -> bool {
+        let purposes = &self.model.framework.vocabulary.purposes;
+        let unknown = !asked.purpose.is_empty() && purposes.iter().all(|it| it.code != asked.purpose);
+        let onward_to = asked.onward_to.as_deref().filter(|it| !it.trim().is_empty());
+        unknown || onward_to.is_some_and(|it| !self.model.orgs.contains_key(it))
+    }
+
+    /// Whether what a test is about is over at its moment: one of the two bodies, or every agreement that lists the path.
+    fn is_over(&self, asked: &Asked<'_>) -> bool {
+        if !self.candidates(asked).is_empty() {
+            return false;
+        }
+        let bodies = [asked.product.controller.as_str(), asked.recipient.org.as_str()];
+        let is_gone = |org: &str| self.model.orgs.get(org).is_none_or(|it| force::is_over(&it.spec, self.at));
+        let counts = |it: &&Assessment<'a>| {
+            self.grounds.as_ref().is_none_or(|grounds| grounds.contains(&it.agreement.key))
+                && lists(self.model, &it.agreement.spec, asked)
+        };
+        let mut listing = self.assessments.values().filter(counts);
+        bodies.into_iter().any(is_gone)
+            || listing.all(|it| ["Superseded", "Expired", "Terminating"].contains(&it.phase))
     }
 
     /// Whether a policy's own tests may take an agreement as signed: where it is drafted by the controller of the data or by

@@ -158,6 +158,8 @@ pub struct Agreement {
     pub deleting: bool,
     /// What its status remembers of successors. It may close, and never open.
     pub remembered: Remembered,
+    /// When one that cannot be used, and may take its place, begins: from then on it is held.
+    pub held_from: Option<Timestamp>,
     /// Other agreements with the same reference, which closes nothing: anybody can copy a reference.
     pub same_reference: Vec<String>,
     /// Each organisation's signature, and the hash that it has to sign.

@@ -172,7 +172,7 @@ impl<'a> Assessor<'a> {
 
     /// The first moment at which an agreement in force is so no more, everything else staying as it is.
     fn first_end(&self, agreement: &Agreement, assessment: &Assessment) -> Timestamp {
-        let latest = agreement.ends();
+        let latest = agreement.held_from.map_or(agreement.ends(), |held| held.min(agreement.ends()));
         // whatever a rule reads that ends it is among its lapses
         let written = assessment.lapses.iter().map(|lapse| lapse.at);
         let orgs = agreement.orgs().into_iter().filter_map(|org| self.model.orgs.get(org)?.spec.ends_on);

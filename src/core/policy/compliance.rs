@@ -19,7 +19,7 @@ use super::names;
 use super::signing::{PartyState, Signing, all_are_out, fully_signed, party_state, standing_signed};
 use super::succession::Succession;
 use crate::model::{Agreement, Model};
-use concordat_api::{PartyRole, Phase};
+use concordat_api::{OrgState, PartyRole, Phase};
 
 /// What the agreement gate says, and who has signed, before one agreement's fate touches another's.
 #[derive(Clone)]
@@ -189,6 +189,13 @@ impl Gate {
                 lapses.extend(broken.into_iter().map(|broken| Lapse { at, broken }));
             }
         }
+        // whoever is out by then is asked nothing
+        let is_out = |lapse: &Lapse| {
+            let org = lapse.broken.org.as_deref()?;
+            let is_active = model.orgs.get(org).is_some_and(|it| it.state(lapse.at) == OrgState::Active);
+            Some(!is_active || party_state(agreement, org, Signing::AsSigned, lapse.at).standing.is_out())
+        };
+        lapses.retain(|lapse| !is_out(lapse).unwrap_or_default());
         lapses.sort();
         lapses.dedup();
         lapses

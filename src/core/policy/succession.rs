@@ -431,9 +431,12 @@ impl Replaced<'_> {
             return true;
         }
         // who has no row in it any more has signed another
-        self.signed_once(org).is_some_and(|(state, signed)| {
-            hash.is_none_or(|hash| state == SignatureState::Signed && signed != hash)
-        })
+        let (Some(hash), Some(words)) = (hash, words) else { return self.signed_once(org).is_some() };
+        // an end that comes later undoes nothing
+        let Self { successor, now, .. } = *self;
+        let said = words.signed_once(successor.starts).or_else(|| words.signed_once(now));
+        said.is_some_and(|said| said.state == SignatureState::Signed && said.terms_hash != hash)
+            && !self.withdraws(words, successor.starts)
     }
 }
 

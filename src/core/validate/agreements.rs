@@ -115,6 +115,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
             generation: object.metadata.generation,
             deleting: object.metadata.deletion_timestamp.is_some(),
             remembered: Remembered::of(object.status.as_ref()),
+            held_from: None,
             same_reference: references.get(&own).cloned().unwrap_or_default(),
             signers: BTreeMap::new(),
         };
@@ -126,11 +127,23 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
         .filter(|(check, _)| !check.is_sound_but_for(&[]))
         .map(|(_, agreement)| agreement.reference.clone())
         .collect();
-    let replaced: Vec<Option<String>> = pending
+    let replaced = |agreement: &Agreement, at| replaced_by(snapshot, &checked.model, agreement, &refused, at);
+    // what cannot be used and has not begun yet
+    let unreadable = checked.model.held(snapshot).filter(|it| it.kind == KIND).filter_map(Unreadable::start);
+    let starts: BTreeSet<Timestamp> = unreadable.filter(|start| now < *start).collect();
+    let replaced: Vec<(Option<String>, Option<Timestamp>)> = pending
         .iter()
-        .map(|(_, agreement)| replaced_by(snapshot, &checked.model, agreement, &refused, now))
+        .map(|(_, agreement)| {
+            let successors = checked.model.successors.get(&agreement.reference).into_iter().flatten();
+            let broken = successors.filter(|it| refused.contains(&it.reference)).map(|it| it.starts);
+            let ahead: BTreeSet<Timestamp> =
+                broken.filter(|start| now < *start).chain(starts.iter().copied()).collect();
+            let held_from = ahead.into_iter().find(|start| replaced(agreement, *start).is_some());
+            (replaced(agreement, now), held_from)
+        })
         .collect();
-    for ((mut check, agreement), replaced) in pending.into_iter().zip(replaced) {
+    for ((mut check, mut agreement), (replaced, held_from)) in pending.into_iter().zip(replaced) {
+        agreement.held_from = held_from;
         if let Some(new) = replaced {
             let message = format!(
                 "{new}, and may have replaced it, by what can be read of it: every Controller may have signed it"
