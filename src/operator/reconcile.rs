@@ -128,9 +128,10 @@ impl Leader {
                             self.heartbeat.ok();
                             if settled {
                                 backoff.reset();
+                                wrote.then_some(Duration::ZERO)
+                            } else {
+                                Some(backoff.wait())
                             }
-                            // what follows from a write waits for nothing that has failed elsewhere
-                            if wrote { Some(Duration::ZERO) } else { (!settled).then(|| backoff.wait()) }
                         }
                     }
                 }
