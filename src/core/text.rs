@@ -152,43 +152,33 @@ fn is_invisible(c: char) -> bool {
 /// The text as it can be shown in a terminal, a log or a page: what would act there instead of being seen is written
 /// as `\u{…}`. Line breaks and tabs stay.
 pub fn visible(text: &str) -> Cow<'_, str> {
-    replaced(text, |c, out| out.extend(c.escape_unicode()))
+    replaced(text, is_invisible, |c, out| out.extend(c.escape_unicode()))
 }
 
 /// The text as [`visible`] has it, and in one line: what is said about a text does not end where it has a line break.
 pub fn in_one_line(text: &str) -> Cow<'_, str> {
-    if text.contains(['\n', '\t']) {
-        let mut line = String::with_capacity(text.len() + 16);
-        for c in text.chars() {
-            if matches!(c, '\n' | '\t') || is_invisible(c) {
-                line.extend(c.escape_unicode())
-            } else {
-                line.push(c)
-            }
-        }
-        return Cow::Owned(line);
-    }
-    visible(text)
+    let breaks = |c| matches!(c, '\n' | '\t') || is_invisible(c);
+    replaced(text, breaks, |c, out| out.extend(c.escape_unicode()))
 }
 
 /// JSON as it can be shown: what would act instead of being seen is written as JSON writes it, `\u202e`. It only
 /// stands within texts, so that the JSON means the same.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
-    replaced(json, |c, out| {
+    replaced(json, is_invisible, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {
             out.push_str(&format!("\\u{unit:04x}"));
         }
     })
 }
 
-fn replaced(text: &str, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
-    let plain = |byte: u8| matches!(byte, b'\n' | b'\t' | b' '..=b'~');
-    if text.bytes().all(plain) || !text.chars().any(is_invisible) {
+fn replaced(text: &str, acts: impl Fn(char) -> bool, write: impl Fn(char, &mut String)) -> Cow<'_, str> {
+    // most texts are plain
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) || !text.chars().any(&acts) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_invisible(c) { write(c, &mut out) } else { out.push(c) }
+        if acts(c) { write(c, &mut out) } else { out.push(c) }
     }
     Cow::Owned(out)
 }

@@ -191,11 +191,12 @@ impl Gate {
         }
         // whoever is out by then is asked nothing
         let is_out = |lapse: &Lapse| {
-            let org = lapse.broken.org.as_deref()?;
-            let is_active = model.orgs.get(org).is_some_and(|it| it.state(lapse.at) == OrgState::Active);
-            Some(!is_active || party_state(agreement, org, Signing::AsSigned, lapse.at).standing.is_out())
+            lapse.broken.org.as_deref().is_some_and(|org| {
+                let is_active = model.orgs.get(org).is_some_and(|it| it.state(lapse.at) == OrgState::Active);
+                !is_active || party_state(agreement, org, Signing::AsSigned, lapse.at).standing.is_out()
+            })
         };
-        lapses.retain(|lapse| !is_out(lapse).unwrap_or_default());
+        lapses.retain(|lapse| !is_out(lapse));
         lapses.sort();
         lapses.dedup();
         lapses

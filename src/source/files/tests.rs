@@ -109,6 +109,7 @@ fn other_kinds_are_counted_and_left_alone_whatever_is_in_them() {
 fn a_template_that_does_not_speak_of_our_group_is_counted_and_left_alone() {
     let (_, findings, report) = read_text("a: {{ .Values.a }}\n{{- end }}\n");
     assert_eq!((findings, report.templates), (vec![], 1));
+    assert_eq!(codes("apiVersion: concordat.dev/v1alpha1\n{{- end }}\n"), ["CON002"]);
 }
 
 #[test]
