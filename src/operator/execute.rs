@@ -23,7 +23,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::time::timeout;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::call::{chain, deadline};
 use super::changes::Changes;
@@ -31,6 +31,7 @@ use super::events::EventPublisher;
 use super::health::Heartbeat;
 use super::lease::Leadership;
 use super::metrics::Metrics;
+use super::tries::Tries;
 use super::written_meta::WrittenMeta;
 use concordat_api::{
     AgreementSignature, DataAccessGrant, DataProduct, DataSharingAgreement, FrameworkException, LocalPolicy,
@@ -63,8 +64,8 @@ pub(super) struct Executor {
     /// Where versions are told that were written here.
     changes: Changes,
     metrics: Metrics,
-    /// Failures that have been logged, so that each is logged once.
-    told: Mutex<Failures>,
+    /// What has failed each time that it was tried.
+    pub(super) tries: Tries,
     /// How many writes have begun, for trying again in turns.
     turn: usize,
     /// Objects that cannot be decoded and that people have been told of: uid and cause, so that each is told once.
@@ -152,7 +153,7 @@ impl Executor {
             leadership,
             changes,
             metrics,
-            told: Mutex::default(),
+            tries: Tries::default(),
             turn: 0,
             undecodable: BTreeMap::new(),
         }
@@ -171,24 +172,6 @@ impl Executor {
                 self.undecodable.insert(key, cause);
             }
         }
-    }
-
-    /// Divides steps into those that failed the last time, each with why, and the others. What was refused is tried again when
-    /// everything else is done, so that thousands of refusals hold up nothing; what closes is always tried. After that comes
-    /// what had no answer: it is not the API server as a whole that hangs, as whoever leads has just renewed its lease.
-    pub(super) fn failed_before(&self, steps: Vec<Step>) -> (Vec<Step>, Failures, Vec<Step>) {
-        let told = lock(&self.told);
-        let closes = |step: &Step| matches!(step.stage, Stage::Close | Stage::Revoke);
-        let hangs = |failure: &Failure| failure.reason == FailureReason::Unreachable;
-        let why = |step: &Step| {
-            let failed = told.get(&step.object());
-            failed.filter(|it| it.reason.is_refusal() && !closes(step) || hangs(it)).cloned()
-        };
-        let (mut again, others): (Vec<Step>, Vec<Step>) =
-            steps.into_iter().partition(|step| why(step).is_some());
-        let failed = again.iter().filter_map(|step| Some((step.object(), why(step)?))).collect();
-        again.sort_by_key(|step| told.get(&step.object()).is_some_and(hangs));
-        (again, failed, others)
     }
 
     /// Carries out all steps, stage by stage, and gives back what failed, beside what is known to have. Once cut short, it
@@ -213,9 +196,10 @@ impl Executor {
         for stage in steps.chunk_by(|a, b| a.stage == b.stage) {
             // what failed before comes last, and keeps nothing else waiting
             let mut due: Vec<&Step> = stage.iter().collect();
-            due.sort_by_key(|step| lock(&self.told).contains_key(&step.object()));
+            let has_failed = |step: &&Step| self.tries.has_failed(step);
+            due.sort_by_key(has_failed);
             // and in turns, where news keeps cutting the tries short
-            let first = due.partition_point(|step| !lock(&self.told).contains_key(&step.object()));
+            let first = due.partition_point(|step| !has_failed(step));
             let again = due.get_mut(first..).unwrap_or_default();
             again.rotate_left(self.turn.checked_rem(again.len()).unwrap_or_default());
             lock(&pass).silent.clear();
@@ -253,11 +237,6 @@ impl Executor {
         pass.into_inner().unwrap_or_else(PoisonError::into_inner).failures
     }
 
-    /// Forgets the failures that have not come again, so that they are logged if they do.
-    pub(super) fn forget_all_but(&mut self, failures: &[&Failures]) {
-        lock(&self.told).retain(|object, _| failures.iter().any(|failures| failures.contains_key(object)));
-    }
-
     fn take(&self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass<'_>) {
         let object = step.object();
         match outcome {
@@ -266,7 +245,7 @@ impl Executor {
                 let result = if matches!(written, Written::Gone) { "gone" } else { "done" };
                 self.metrics.wrote(&object.kind, result);
                 pass.failures.remove(&object);
-                lock(&self.told).remove(&object);
+                self.tries.succeeded(step);
                 match written {
                     Written::Gone => debug!(%object, "is gone already"),
                     Written::Done => log(step, &object),
@@ -284,12 +263,7 @@ impl Executor {
                 } else if failure.reason != FailureReason::Unreachable {
                     pass.silent.remove(&object.namespace);
                 }
-                let mut told = lock(&self.told);
-                if told.get(&object) != Some(&failure) {
-                    warn!(object = %object, reason = failure.reason.as_str(), "not written: {}", failure.message);
-                    told.insert(object.clone(), failure.clone());
-                }
-                drop(told);
+                self.tries.failed(step, &failure);
                 pass.failures.insert(object, failure);
             }
         }
@@ -370,7 +344,7 @@ impl Executor {
         // what denies is written all the same, and stays: it denies most of what it should
         let allows = matches!(step.stage, Stage::Close | Stage::Open);
         let changed = changed_on_the_way(if allows { TAKEN_AWAY } else { LEFT_STANDING });
-        if lock(&self.told).get(&object) == Some(&changed) {
+        if self.tries.have_ended(&object, &changed) {
             let would_be = match present {
                 // an apply would leave standing what has been put in
                 Some(present) if !allows => Some(self.replace_as(instead_of(present, &policy), true).await?),
@@ -413,8 +387,8 @@ impl Executor {
         grant: &Shared<DataAccessGrant>,
     ) -> Result<Written, Failure> {
         let changed = changed_on_the_way(TAKEN_AWAY);
-        let was_changed = lock(&self.told).get(object) == Some(&changed);
-        if was_changed && self.apply_as(&**grant, true).await?.spec != grant.spec {
+        if self.tries.have_ended(object, &changed) && self.apply_as(&**grant, true).await?.spec != grant.spec
+        {
             return Err(changed);
         }
         let mut written = self.apply(&**grant).await?;
@@ -441,7 +415,7 @@ impl Executor {
         let Some(present) = present.filter(|it| it.metadata.deletion_timestamp.is_none()) else {
             return failure;
         };
-        let is_first = lock(&self.told).get(object).is_none_or(|told| told.reason != failure.reason);
+        let is_first = self.tries.reason(object) != Some(failure.reason);
         if failure.reason == FailureReason::Unreachable || (failure.reason.passes() && is_first) {
             return failure;
         }

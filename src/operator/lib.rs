@@ -17,6 +17,7 @@ mod logs;
 mod metrics;
 mod reconcile;
 mod relist;
+mod tries;
 mod watch;
 mod written_meta;
 

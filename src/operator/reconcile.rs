@@ -22,6 +22,7 @@ use super::judging::{Broken, Judged, Judgements, OWN_EVENT};
 use super::lease::Leadership;
 use super::metrics::Metrics;
 use super::relist::Relist;
+use super::tries::Sorted;
 use concordat_core::plan::{Failure, FailureReason, Failures, Step, report, steps, still_open};
 use concordat_source::cluster::Stores;
 
@@ -55,6 +56,8 @@ enum Outcome {
     Newer,
     /// The operator ends, or another replica may lead.
     CutShort,
+    /// What ought to be could not be compared with what is.
+    Broken,
 }
 
 impl Leader {
@@ -96,7 +99,7 @@ impl Leader {
     /// Carries out one judgement after the other, as long as a term lasts.
     async fn lead(&mut self, term: u64) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let mut last = None;
+        let (mut last, mut last_news) = (None, None);
         // of how things stand after all that an earlier leader has written
         let mut next = self.next(term, None, Some(Duration::ZERO)).await;
         while !self.is_over(term) {
@@ -114,7 +117,8 @@ impl Leader {
                 Ok(judged) => {
                     last = Some(judged.number);
                     let began = Instant::now();
-                    let outcome = self.carry_out(term, &judged).await;
+                    let has_news = last_news.replace(judged.news) != Some(judged.news);
+                    let outcome = self.carry_out(term, &judged, has_news).await;
                     self.metrics.round(outcome.name(), began.elapsed());
                     match outcome {
                         Outcome::CutShort => return,
@@ -122,15 +126,16 @@ impl Leader {
                             debug!("others have changed something: going on with a new plan");
                             Some(Duration::ZERO)
                         }
+                        Outcome::Broken => Some(backoff.wait()),
                         Outcome::Done { wrote, settled } => {
                             // after what opens and closes, which must not wait for it
                             self.executor.tell_undecodable(&judged.undecodable).await;
                             self.heartbeat.ok();
-                            if settled {
-                                backoff.reset();
-                                wrote.then_some(Duration::ZERO)
-                            } else {
-                                Some(backoff.wait())
+                            backoff.reset();
+                            match (wrote, settled) {
+                                (true, _) => Some(Duration::ZERO),
+                                (false, true) => None,
+                                (false, false) => Some(self.executor.tries.patience()),
                             }
                         }
                     }
@@ -172,7 +177,7 @@ impl Leader {
     }
 
     /// Carries one judgement out, and says so in the statuses, unless one with news is there first.
-    async fn carry_out(&mut self, term: u64, judged: &Arc<Judged>) -> Outcome {
+    async fn carry_out(&mut self, term: u64, judged: &Arc<Judged>, has_news: bool) -> Outcome {
         let Self {
             judgements,
             executor,
@@ -186,7 +191,7 @@ impl Leader {
             metrics,
         } = self;
         let Some(steps) = steps_of(Arc::clone(judged)).await else {
-            return Outcome::Done { wrote: false, settled: false };
+            return Outcome::Broken;
         };
         let Judged { plan, observed, .. } = &**judged;
         // a withdrawal may lie in what cannot be read: what is known closes, and nothing opens
@@ -199,12 +204,12 @@ impl Leader {
             .into_iter()
             .map(|step| (step.object(), Failure { reason: FailureReason::CannotRead, message: why.clone() }));
         let held: Failures = held.collect();
-        let (again, failed, steps) = executor.failed_before(steps);
+        let Sorted { first: steps, last: again, known } = executor.tries.sort(steps, has_news);
         let superseded = AtomicBool::new(false);
         // a judgement of an earlier term is void: another replica may have led in between
         let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over(stopping, leadership, term);
         let work = async {
-            let mut failures = executor.carry_out(&steps, observed, failed, heartbeat, is_cut_short).await;
+            let mut failures = executor.carry_out(&steps, observed, known, heartbeat, is_cut_short).await;
             // what was refused has no effect to wait for: the next try waits for its back-off
             let done = || steps.iter().filter(|step| !failures.contains_key(&step.object()));
             // what has been written is there before anybody says so
@@ -223,9 +228,9 @@ impl Leader {
                 failures.entry(object).or_insert(failure);
             }
             metrics.still_open(still_open(plan, &seen, &failures));
-            let statuses = report(plan, &seen, &failures);
-            let none = Failures::new();
-            let unreported = executor.carry_out(&statuses, &seen, none, heartbeat, is_cut_short).await;
+            let Sorted { first, last, known } = executor.tries.sort(report(plan, &seen, &failures), has_news);
+            let statuses = [first, last].concat();
+            let unreported = executor.carry_out(&statuses, &seen, known, heartbeat, is_cut_short).await;
             if is_cut_short() {
                 return Outcome::CutShort;
             }
@@ -237,7 +242,7 @@ impl Leader {
                 return Outcome::CutShort;
             }
             wrote |= again.iter().any(|step| !failures.contains_key(&step.object()));
-            executor.forget_all_but(&[&failures, &unreported]);
+            executor.tries.forget_all_but(&failures, &unreported);
             let failed = failures.len() + unreported.len();
             if failed > 0 {
                 debug!(failed, "not everything could be written");
@@ -264,6 +269,7 @@ impl Outcome {
             Self::Done { settled: false, .. } => "unsettled",
             Self::Newer => "superseded",
             Self::CutShort => "cut short",
+            Self::Broken => "broken",
         }
     }
 }

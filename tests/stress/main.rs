@@ -105,8 +105,8 @@ fn falls_silent(audit: &Audit, silence: Duration) -> Option<Instant> {
     std::thread::sleep(silence);
     assert_eq!(audit.writes().len(), before, "{:?}", last(audit, 10));
     // a namespace that is going, and a policy that has been let go, refuse writes for reasons of their own
-    let refused = audit.all().into_iter().filter_map(|write| Some((write.what, write.forbidden?)));
-    let refused: Vec<_> = refused.filter(|(_, said)| said.contains(" cannot ")).collect();
+    let refused = audit.all().into_iter().filter_map(|write| Some((write.what, write.refused?)));
+    let refused: Vec<_> = refused.filter(|(_, said)| said.contains(r#"\" cannot "#)).collect();
     assert!(refused.is_empty(), "the chart's rights do not suffice: {refused:?}");
     audit.writes().last().map(|write| write.at)
 }

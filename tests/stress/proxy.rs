@@ -26,8 +26,8 @@ pub struct Write {
     pub at: Instant,
     /// Method and path, without the query.
     pub what: String,
-    /// What the API server said, where it said that this may not be.
-    pub forbidden: Option<String>,
+    /// What the API server said where it refused.
+    pub refused: Option<String>,
 }
 
 impl Write {
@@ -197,9 +197,9 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     }
     if !is_write || is_lease {
         let at = Instant::now();
-        let (answer, forbidden) = answer(shared.upstream.send(forwarded).await).await;
+        let (answer, refused) = answer(shared.upstream.send(forwarded).await).await;
         if is_write {
-            note(&shared, at, what, forbidden);
+            note(&shared, at, what, refused);
         }
         if !parts.uri.query().is_some_and(|it| it.contains("watch=")) {
             return answer;
@@ -229,8 +229,8 @@ async fn forward(State(shared): State<Arc<Shared>>, request: Request) -> Respons
     // a caller that gives up does not undo what has been sent: the write goes on without it
     let sent = Arc::clone(&shared);
     let sent = tokio::spawn(async move { answer(sent.upstream.send(forwarded).await).await });
-    let (answer, forbidden) = sent.await.unwrap();
-    note(&shared, at, what, forbidden);
+    let (answer, refused) = sent.await.unwrap();
+    note(&shared, at, what, refused);
     let left = shared.left.load(Ordering::SeqCst);
     if left == 0 {
         shared.tripped.send_replace(true);
@@ -259,8 +259,8 @@ fn held_back(
     })
 }
 
-fn note(shared: &Shared, at: Instant, what: String, forbidden: Option<String>) {
-    let write = Write { replica: shared.replica, at, what, forbidden };
+fn note(shared: &Shared, at: Instant, what: String, refused: Option<String>) {
+    let write = Write { replica: shared.replica, at, what, refused };
     shared.audit.0.lock().unwrap_or_else(PoisonError::into_inner).push(write);
 }
 
@@ -277,7 +277,7 @@ async fn answer(
             response = response.header(name, value);
         }
     }
-    if parts.status.as_u16() != 403 {
+    if parts.status.as_u16() < 400 {
         return (response.body(Body::new(body)).unwrap(), None);
     }
     let text = to_bytes(Body::new(body), 1 << 20).await.unwrap();
