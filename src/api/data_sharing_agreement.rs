@@ -632,4 +632,15 @@ impl Standing {
     pub fn is_out(self) -> bool {
         matches!(self, Self::Withdrawn | Self::Declined)
     }
+
+    /// In words that follow the party's name.
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Signed => "has signed",
+            Self::Withdrawn => "has withdrawn",
+            Self::Declined => "has declined",
+            Self::OtherTerms => "has signed other terms",
+            Self::NotSigned => "has not signed",
+        }
+    }
 }

@@ -1,19 +1,19 @@
 //! What people are told when something has changed: a line in the log, and an Event on the object.
 //!
-//! Told is a change of meaning (the phase of an agreement, or its cause; whether an object is used), never a round; and
-//! once, that an object cannot be decoded.
+//! Told is a change of meaning (the phase of an agreement, its cause, or how a party stands; whether an object is used),
+//! never a round; and once, that an object cannot be decoded. Each change is an event of its own: kube's recorder folds
+//! those with the same reason into one, which keeps the words of the first.
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::api::events::v1;
+use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use kube::api::PostParams;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Api, Client};
 use tracing::{debug, info};
 
 use super::call::{chain, deadline};
-use concordat_api::{API_VERSION, Condition, ConditionStatus, Phase};
+use concordat_api::{API_VERSION, Condition, ConditionStatus, DataSharingAgreementStatus, Phase, Standing};
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{FIELD_MANAGER, STILL_OPEN, StatusBody};
 use concordat_core::report::explaining_condition;
@@ -22,13 +22,12 @@ use concordat_core::text::{masked, visible};
 
 /// An Event's note may hold 1 kB.
 const NOTE: usize = 1000;
-/// The recorder names an event after its object, a dot and sixteen digits, and a name has 253 characters.
-const LONGEST_NAME: usize = 236;
+/// How many parties a note names.
+const NAMED: usize = 5;
 
 /// Tells people.
 pub(super) struct EventPublisher {
     client: Client,
-    recorder: Recorder,
 }
 
 /// What is told.
@@ -41,8 +40,7 @@ struct News {
 
 impl EventPublisher {
     pub(super) fn new(client: Client) -> Self {
-        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: None };
-        Self { client: client.clone(), recorder: Recorder::new(client, reporter) }
+        Self { client }
     }
 
     /// Tells that an object cannot be decoded, and gives back whether that has been told. It has no status to say it in.
@@ -73,14 +71,6 @@ impl EventPublisher {
         uid: Option<String>,
         news: News,
     ) -> bool {
-        let News { good, reason, note } = news;
-        let event = Event {
-            type_: if good { EventType::Normal } else { EventType::Warning },
-            reason,
-            note: Some(visible(&note).chars().take(NOTE).collect()),
-            action: "Judge".to_owned(),
-            secondary: None,
-        };
         let regarding = ObjectReference {
             api_version: Some(api_version),
             kind: Some(object.kind.clone()),
@@ -89,47 +79,32 @@ impl EventPublisher {
             uid,
             ..ObjectReference::default()
         };
-        let published = if object.name.len() > LONGEST_NAME {
-            deadline(self.create(event, regarding)).await
-        } else {
-            deadline(self.recorder.publish(&event, &regarding)).await
+        let namespace = object.namespace.clone().unwrap_or_else(|| "default".to_owned());
+        let event = Event {
+            metadata: ObjectMeta {
+                generate_name: Some(format!("{FIELD_MANAGER}-")),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            action: Some("Judge".to_owned()),
+            event_time: Some(MicroTime(Timestamp::now())),
+            note: Some(visible(&news.note).chars().take(NOTE).collect()),
+            reason: Some(news.reason),
+            regarding: Some(regarding),
+            reporting_controller: Some(FIELD_MANAGER.to_owned()),
+            reporting_instance: Some(FIELD_MANAGER.to_owned()),
+            type_: Some(if news.good { "Normal" } else { "Warning" }.to_owned()),
+            ..Event::default()
         };
-        match published {
-            Some(Ok(())) => true,
+        let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
+        match deadline(events.create(&PostParams::default(), &event)).await {
+            Some(Ok(_made)) => true,
             Some(Err(error)) => {
                 debug!(%object, error = chain(&error), "no event was made");
                 false
             }
             None => false,
         }
-    }
-
-    /// Makes an event whose name is not made of its object's.
-    async fn create(&self, event: Event, regarding: ObjectReference) -> Result<(), kube::Error> {
-        let Event { type_, reason, note, action, secondary: _ } = event;
-        let namespace = regarding.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        let type_ = match type_ {
-            EventType::Normal => "Normal",
-            EventType::Warning => "Warning",
-        };
-        let made = v1::Event {
-            metadata: ObjectMeta {
-                generate_name: Some(format!("{FIELD_MANAGER}-")),
-                namespace: Some(namespace.clone()),
-                ..ObjectMeta::default()
-            },
-            action: Some(action),
-            event_time: Some(MicroTime(Timestamp::now())),
-            note,
-            reason: Some(reason),
-            regarding: Some(regarding),
-            reporting_controller: Some(FIELD_MANAGER.to_owned()),
-            reporting_instance: Some(FIELD_MANAGER.to_owned()),
-            type_: Some(type_.to_owned()),
-            ..v1::Event::default()
-        };
-        let events: Api<v1::Event> = Api::namespaced(self.client.clone(), &namespace);
-        events.create(&PostParams::default(), &made).await.map(drop)
     }
 }
 
@@ -164,28 +139,55 @@ fn news(was: Option<&StatusBody>, is: &StatusBody) -> Option<News> {
     match is {
         StatusBody::Agreement(is) => {
             let was = match was {
-                Some(StatusBody::Agreement(was)) => (was.phase, was.reason.clone()),
-                _ => (None, None),
+                Some(StatusBody::Agreement(was)) => Some(was),
+                _ => None,
             };
             let phase = is.phase?;
-            if was == (is.phase, is.reason.clone()) {
-                return None;
+            if let Some(was) = was.filter(|was| (was.phase, &was.reason) == (is.phase, &is.reason)) {
+                return standings(was, is);
             }
             let good = !matches!(phase, Phase::Invalid | Phase::Refused);
-            let why = is
-                .conditions
-                .iter()
-                .find(|it| it.type_ == explaining_condition(phase))
-                .map(|it| it.message.as_str());
-            let note = match why {
-                Some(why) if !why.is_empty() => format!("{}: {why}", phase.as_str()),
-                _ => phase.as_str().to_owned(),
+            let note = match why(is, phase) {
+                Some(why) => format!("{}: {why}", phase.as_str()),
+                None => phase.as_str().to_owned(),
             };
             Some(News { good, reason: phase.as_str().to_owned(), note })
         }
         StatusBody::Policy(is) => validity(was, &is.conditions),
         StatusBody::Simple(is) => validity(was, &is.conditions),
     }
+}
+
+/// Why an agreement is in its phase.
+fn why(status: &DataSharingAgreementStatus, phase: Phase) -> Option<&str> {
+    let condition = status.conditions.iter().find(|it| it.type_ == explaining_condition(phase))?;
+    Some(condition.message.as_str()).filter(|message| !message.is_empty())
+}
+
+/// Parties that have signed, withdrawn or ended a part, where the agreement goes on as it was.
+fn standings(was: &DataSharingAgreementStatus, is: &DataSharingAgreementStatus) -> Option<News> {
+    let mut changed = is.standings.iter().filter_map(|party| {
+        let before = was.standings.iter().find(|before| before.org == party.org);
+        let is_same =
+            before.is_some_and(|it| (it.standing, &it.purposes) == (party.standing, &party.purposes));
+        let purposes = party.purposes.as_ref().filter(|_| party.standing == Standing::Signed);
+        let purposes = purposes.map(|it| format!(" for {}", it.join(", "))).unwrap_or_default();
+        (!is_same).then(|| format!("`{}` {}{purposes}", party.org, party.standing.in_words()))
+    });
+    let named: Vec<String> = changed.by_ref().take(NAMED).collect();
+    if named.is_empty() {
+        return None;
+    }
+    let more = match changed.count() {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    let why = why(is, is.phase?).map(|it| format!(". {it}")).unwrap_or_default();
+    Some(News {
+        good: true,
+        reason: "StandingChanged".to_owned(),
+        note: format!("{}{more}{why}", named.join("; ")),
+    })
 }
 
 /// An object that is used no longer, or again.
@@ -209,7 +211,7 @@ fn validity(was: Option<&StatusBody>, is: &[Condition]) -> Option<News> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use concordat_api::{DataSharingAgreementStatus, ObjectStatus};
+    use concordat_api::{ObjectStatus, PartyStanding};
 
     fn agreement(phase: Phase, message: &str) -> StatusBody {
         StatusBody::Agreement(Box::new(DataSharingAgreementStatus {
@@ -245,6 +247,30 @@ mod tests {
         };
         assert_eq!(news(Some(&agreement(Phase::Active, "")), &refused), Some(told));
         assert_eq!(news(Some(&refused), &refused), None);
+    }
+
+    #[test]
+    fn a_withdrawal_that_leaves_an_agreement_in_force_is_told() {
+        let party = |org: &str, standing| PartyStanding {
+            org: org.to_owned(),
+            standing,
+            purposes: None,
+            terms_hash: None,
+            needed: None,
+        };
+        let agreement = |standing| {
+            StatusBody::Agreement(Box::new(DataSharingAgreementStatus {
+                phase: Some(Phase::Active),
+                standings: vec![party("council", standing), party("pcn", Standing::Signed)],
+                conditions: vec![condition("InForce", ConditionStatus::True, "1 open flow")],
+                ..DataSharingAgreementStatus::default()
+            }))
+        };
+        let (signed, withdrawn) = (agreement(Standing::Signed), agreement(Standing::Withdrawn));
+        let told = news(Some(&signed), &withdrawn).map(|it| (it.reason, it.note));
+        let note = "`council` has withdrawn. 1 open flow";
+        assert_eq!(told, Some(("StandingChanged".to_owned(), note.to_owned())));
+        assert_eq!(news(Some(&withdrawn), &withdrawn), None);
     }
 
     #[test]

@@ -213,7 +213,13 @@ impl Executor {
                     && let Some(step) = due.next()
                 {
                     begun = begun.saturating_add(1);
-                    let call = self.carry_out_one(step, &pass);
+                    let call = async {
+                        let held_up = may_begin(step, &lock(&pass)).err();
+                        match held_up {
+                            Some(failure) => (Err(failure), false),
+                            None => (self.carry_out_one(step, &pass).await, true),
+                        }
+                    };
                     busy.fetch_add(1, Ordering::Relaxed);
                     let (busy, freed) = (&busy, &freed);
                     under_way.push(async move { (step, until_it_hangs(call, busy, freed).await) });
@@ -221,8 +227,8 @@ impl Executor {
                 heartbeat.turn();
                 tokio::select! {
                     done = under_way.next() => {
-                        let Some((step, outcome)) = done else { break };
-                        self.take(step, outcome, &mut lock(&pass));
+                        let Some((step, (outcome, is_tried))) = done else { break };
+                        self.take(step, outcome, is_tried, &mut lock(&pass));
                     }
                     () = freed.notified() => {}
                 }
@@ -237,7 +243,7 @@ impl Executor {
         pass.into_inner().unwrap_or_else(PoisonError::into_inner).failures
     }
 
-    fn take(&self, step: &Step, outcome: Result<Written, Failure>, pass: &mut Pass<'_>) {
+    fn take(&self, step: &Step, outcome: Result<Written, Failure>, is_tried: bool, pass: &mut Pass<'_>) {
         let object = step.object();
         match outcome {
             Ok(written) => {
@@ -263,14 +269,17 @@ impl Executor {
                 } else if failure.reason != FailureReason::Unreachable {
                     pass.silent.remove(&object.namespace);
                 }
-                self.tries.failed(step, &failure);
+                if is_tried {
+                    self.tries.failed(step, &failure);
+                } else {
+                    self.tries.held_up(step, &failure);
+                }
                 pass.failures.insert(object, failure);
             }
         }
     }
 
     async fn carry_out_one(&self, step: &Step, pass: &Mutex<Pass<'_>>) -> Result<Written, Failure> {
-        may_begin(step, &lock(pass))?;
         let _under_way = self.changes.writing(&step.object());
         match &step.act {
             Act::ApplyPolicy { policy, owner } => {

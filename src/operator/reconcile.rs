@@ -99,7 +99,7 @@ impl Leader {
     /// Carries out one judgement after the other, as long as a term lasts.
     async fn lead(&mut self, term: u64) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        let (mut last, mut last_news) = (None, None);
+        let mut last = None;
         // of how things stand after all that an earlier leader has written
         let mut next = self.next(term, None, Some(Duration::ZERO)).await;
         while !self.is_over(term) {
@@ -117,8 +117,7 @@ impl Leader {
                 Ok(judged) => {
                     last = Some(judged.number);
                     let began = Instant::now();
-                    let has_news = last_news.replace(judged.news) != Some(judged.news);
-                    let outcome = self.carry_out(term, &judged, has_news).await;
+                    let outcome = self.carry_out(term, &judged).await;
                     self.metrics.round(outcome.name(), began.elapsed());
                     match outcome {
                         Outcome::CutShort => return,
@@ -177,7 +176,7 @@ impl Leader {
     }
 
     /// Carries one judgement out, and says so in the statuses, unless one with news is there first.
-    async fn carry_out(&mut self, term: u64, judged: &Arc<Judged>, has_news: bool) -> Outcome {
+    async fn carry_out(&mut self, term: u64, judged: &Arc<Judged>) -> Outcome {
         let Self {
             judgements,
             executor,
@@ -204,7 +203,7 @@ impl Leader {
             .into_iter()
             .map(|step| (step.object(), Failure { reason: FailureReason::CannotRead, message: why.clone() }));
         let held: Failures = held.collect();
-        let Sorted { first: steps, last: again, known } = executor.tries.sort(steps, has_news);
+        let Sorted { first: steps, last: again, known } = executor.tries.sort(steps);
         let superseded = AtomicBool::new(false);
         // a judgement of an earlier term is void: another replica may have led in between
         let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over(stopping, leadership, term);
@@ -228,7 +227,7 @@ impl Leader {
                 failures.entry(object).or_insert(failure);
             }
             metrics.still_open(still_open(plan, &seen, &failures));
-            let Sorted { first, last, known } = executor.tries.sort(report(plan, &seen, &failures), has_news);
+            let Sorted { first, last, known } = executor.tries.sort(report(plan, &seen, &failures));
             let statuses = [first, last].concat();
             let unreported = executor.carry_out(&statuses, &seen, known, heartbeat, is_cut_short).await;
             if is_cut_short() {

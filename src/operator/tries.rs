@@ -1,4 +1,7 @@
 //! What has been tried to write and has failed, and when to try it again.
+//!
+//! The same write is never tried again before it is due, whatever else changes. Another write of the same object is another
+//! matter, and what has only waited for something else is tried as soon as that is there.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,11 +27,11 @@ type Target = (ObjectKey, bool);
 
 #[derive(Debug)]
 struct Tried {
-    stage: Stage,
+    act: Act,
     failure: Failure,
     backoff: Backoff,
-    /// When to try it again, should nothing change before.
-    due: Instant,
+    /// None for what was held up by something else: it is tried as soon as that is there.
+    due: Option<Instant>,
 }
 
 /// Steps in the order in which they are tried.
@@ -44,9 +47,8 @@ pub(super) struct Sorted {
 impl Tries {
     /// Sorts steps by how they fared the last time. What was refused is tried again when everything else is done, so that
     /// thousands of refusals hold up nothing; what closes is tried with the others. After that comes what had no answer: it is
-    /// not the API server as a whole that hangs, as whoever leads has just renewed its lease. Without news, nothing is tried
-    /// again before it is due.
-    pub(super) fn sort(&self, steps: Vec<Step>, has_news: bool) -> Sorted {
+    /// not the API server as a whole that hangs, as whoever leads has just renewed its lease.
+    pub(super) fn sort(&self, steps: Vec<Step>) -> Sorted {
         let (tries, now) = (self.lock(), Instant::now());
         let mut sorted = Sorted::default();
         for step in steps {
@@ -54,7 +56,7 @@ impl Tries {
                 sorted.first.push(step);
                 continue;
             };
-            let is_later = !has_news && tried.due > now && tried.stage == step.stage;
+            let is_later = tried.due.is_some_and(|due| due > now) && tried.act == step.act;
             let closes = matches!(step.stage, Stage::Close | Stage::Revoke);
             let comes_last = tried.hangs() || tried.failure.reason.is_refusal() && !closes;
             if is_later || comes_last {
@@ -72,9 +74,9 @@ impl Tries {
 
     /// How soon something is due again.
     pub(super) fn patience(&self) -> Duration {
-        let now = Instant::now();
-        let waits = self.lock().values().map(|tried| tried.due.saturating_duration_since(now)).min();
-        waits.unwrap_or(LONGEST_WAIT).max(FIRST_WAIT)
+        let due = self.lock().values().filter_map(|tried| tried.due).min();
+        let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
+        wait.unwrap_or(LONGEST_WAIT).max(FIRST_WAIT)
     }
 
     /// Whether this step failed when it was last tried.
@@ -99,14 +101,24 @@ impl Tries {
     /// Notes a failure, and logs it unless it is the same as before.
     pub(super) fn failed(&self, step: &Step, failure: &Failure) {
         let mut tries = self.lock();
-        let tried = tries.get_mut(&target(step));
-        if tried.as_ref().is_none_or(|tried| tried.failure != *failure) {
-            warn!(object = %step.object(), reason = failure.reason.as_str(), "not written: {}", failure.message);
-        }
-        match tried {
-            Some(tried) => tried.fail_again(step.stage, failure.clone()),
-            None => drop(tries.insert(target(step), Tried::new(step.stage, failure.clone()))),
-        }
+        let before = tries.remove(&target(step));
+        log(step, failure, before.as_ref());
+        // another trouble may be over sooner
+        let before = before.filter(|tried| tried.failure.reason == failure.reason);
+        let mut backoff =
+            before.map_or_else(|| Backoff::new(FIRST_WAIT, LONGEST_WAIT), |tried| tried.backoff);
+        let due = Some(Instant::now() + backoff.wait());
+        let act = step.act.clone();
+        tries.insert(target(step), Tried { act, failure: failure.clone(), backoff, due });
+    }
+
+    /// Notes that a write was not even tried, as something else has failed.
+    pub(super) fn held_up(&self, step: &Step, failure: &Failure) {
+        let mut tries = self.lock();
+        log(step, failure, tries.get(&target(step)));
+        let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+        let act = step.act.clone();
+        tries.insert(target(step), Tried { act, failure: failure.clone(), backoff, due: None });
     }
 
     /// Forgets what has not failed again: should it come back, it is logged, and tried soon.
@@ -124,24 +136,15 @@ impl Tries {
 }
 
 impl Tried {
-    fn new(stage: Stage, failure: Failure) -> Self {
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let due = Instant::now() + backoff.wait();
-        Self { stage, failure, backoff, due }
-    }
-
-    fn fail_again(&mut self, stage: Stage, failure: Failure) {
-        // another trouble may be over sooner
-        if self.failure.reason != failure.reason {
-            self.backoff.reset();
-        }
-        self.due = Instant::now() + self.backoff.wait();
-        (self.stage, self.failure) = (stage, failure);
-    }
-
     /// Whether it had no answer.
     fn hangs(&self) -> bool {
         self.failure.reason == FailureReason::Unreachable
+    }
+}
+
+fn log(step: &Step, failure: &Failure, before: Option<&Tried>) {
+    if before.is_none_or(|tried| tried.failure != *failure) {
+        warn!(object = %step.object(), reason = failure.reason.as_str(), "not written: {}", failure.message);
     }
 }
 
@@ -168,8 +171,8 @@ mod tests {
         steps.iter().map(|step| step.object().name).collect()
     }
 
+    /// As many tries as an outage brings.
     fn outage(tries: &Tries, step: &Step) {
-        // as many as an outage brings
         for _ in 0..10 {
             tries.failed(step, &failure(FailureReason::Unreachable));
         }
@@ -190,22 +193,30 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_is_left_for_later_unless_there_is_news_or_it_is_another_write() {
+    fn the_same_write_waits_until_it_is_due_and_another_of_the_same_object_does_not() {
         let tries = Tries::default();
         let all = || vec![step("refused", Stage::Close), step("new", Stage::Open)];
-        outage(&tries, &step("refused", Stage::Close));
         tries.failed(&step("refused", Stage::Close), &failure(FailureReason::Rejected));
-        let later = tries.sort(all(), false);
-        assert_eq!(
-            (names(&later.first), later.last.len(), later.known.len()),
-            (vec!["new".to_owned()], 0, 1)
-        );
-        let news = tries.sort(all(), true);
-        assert_eq!((names(&news.first).len(), news.last.len(), news.known.len()), (2, 0, 0));
-        // to close what could not be opened is another write
-        tries.succeeded(&step("refused", Stage::Close));
-        tries.failed(&step("refused", Stage::Open), &failure(FailureReason::Rejected));
-        assert_eq!(tries.sort(all(), false).first.len(), 2);
+        let sorted = tries.sort(all());
+        assert_eq!(names(&sorted.first), ["new"]);
+        assert_eq!((sorted.last.len(), sorted.known.len()), (0, 1));
+        std::thread::sleep(FIRST_WAIT);
+        assert_eq!(tries.sort(all()).first.len(), 2);
+        let object = step("refused", Stage::Close).object();
+        let other = Act::Delete { object, uid: Some("another".to_owned()) };
+        tries
+            .failed(&Step { act: other, ..step("refused", Stage::Close) }, &failure(FailureReason::Rejected));
+        assert_eq!(tries.sort(all()).first.len(), 2);
+    }
+
+    #[test]
+    fn what_was_held_up_is_tried_as_soon_as_nothing_holds_it_up() {
+        let tries = Tries::default();
+        let (cause, held) = (step("cause", Stage::Grant), step("held", Stage::Open));
+        outage(&tries, &cause);
+        tries.held_up(&held, &failure(FailureReason::Waiting));
+        assert!(tries.patience() > FIRST_WAIT * 2, "it sets no pace of its own");
+        assert_eq!(names(&tries.sort(vec![cause, held]).first), ["held"]);
     }
 
     #[test]
@@ -216,7 +227,8 @@ mod tests {
         tries.failed(&all[0], &failure(FailureReason::Unreachable));
         tries.failed(&all[1], &failure(FailureReason::Rejected));
         tries.failed(&all[2], &failure(FailureReason::Rejected));
-        let sorted = tries.sort(all.to_vec(), true);
+        std::thread::sleep(FIRST_WAIT);
+        let sorted = tries.sort(all.to_vec());
         assert_eq!(names(&sorted.first), ["closes", "new"]);
         assert_eq!(names(&sorted.last), ["refused", "hangs"]);
     }

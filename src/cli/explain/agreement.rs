@@ -188,11 +188,9 @@ fn parties_of(
     for ExplainedParty { org, roles, standing, purposes, terms_hash, needed, signature, signs_for } in parties
     {
         let word = match standing {
-            Standing::Signed => paint.green("has signed"),
-            Standing::Withdrawn => paint.red("has withdrawn"),
-            Standing::Declined => paint.red("has declined"),
-            Standing::OtherTerms => paint.yellow("has signed other terms"),
-            Standing::NotSigned => paint.yellow("has not signed"),
+            Standing::Signed => paint.green(standing.in_words()),
+            Standing::Withdrawn | Standing::Declined => paint.red(standing.in_words()),
+            Standing::OtherTerms | Standing::NotSigned => paint.yellow(standing.in_words()),
         };
         let purposes = match standing {
             Standing::Signed if purposes.is_empty() => " for no purpose".to_owned(),
