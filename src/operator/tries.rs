@@ -56,7 +56,7 @@ impl Tries {
                 sorted.first.push(step);
                 continue;
             };
-            let is_later = tried.due.is_some_and(|due| due > now) && tried.act == step.act;
+            let is_later = tried.due.is_some_and(|due| due > now) && tried.act.is_same_write(&step.act);
             let closes = matches!(step.stage, Stage::Close | Stage::Revoke);
             let comes_last = tried.hangs() || tried.failure.reason.is_refusal() && !closes;
             if is_later || comes_last {
@@ -156,6 +156,10 @@ fn target(step: &Step) -> Target {
 mod tests {
     use std::collections::BTreeSet;
 
+    use concordat_api::{Condition, ConditionStatus, ObjectStatus};
+    use concordat_core::plan::StatusBody;
+    use jiff::Timestamp;
+
     use super::*;
 
     fn step(name: &str, stage: Stage) -> Step {
@@ -207,6 +211,30 @@ mod tests {
         tries
             .failed(&Step { act: other, ..step("refused", Stage::Close) }, &failure(FailureReason::Rejected));
         assert_eq!(tries.sort(all()).first.len(), 2);
+    }
+
+    #[test]
+    fn a_status_that_only_a_later_moment_tells_apart_is_the_same_write() {
+        let status = |message: &str, at: i64| {
+            let ready = Condition {
+                type_: "Ready".to_owned(),
+                status: ConditionStatus::True,
+                reason: "Written".to_owned(),
+                message: message.to_owned(),
+                observed_generation: None,
+                last_transition_time: Some(Timestamp::from_second(at).unwrap()),
+            };
+            let status = ObjectStatus { observed_generation: None, conditions: vec![ready] };
+            let object = ObjectKey::new("PartnerOrg", None, "council");
+            let status = StatusBody::Simple(status);
+            let act = Act::SetStatus { object, uid: None, status, was: None };
+            Step { stage: Stage::Report, act, after: BTreeSet::new() }
+        };
+        let tries = Tries::default();
+        tries.failed(&status("all is well", 1), &failure(FailureReason::Rejected));
+        assert_eq!(tries.sort(vec![status("all is well", 2)]).known.len(), 1);
+        let other = tries.sort(vec![status("it is not", 2)]);
+        assert_eq!(other.last.len(), 1, "{other:?}");
     }
 
     #[test]

@@ -39,6 +39,7 @@ use kube::{Resource, ResourceExt};
 
 use self::narrow::{Change, GrantChange};
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
+use self::report::timeless;
 pub use self::report::{Failure, FailureReason, Failures, STILL_OPEN, failures_told, report, still_open};
 use super::types::{
     AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT,
@@ -94,6 +95,19 @@ pub enum Act {
     },
     /// Server-side apply of a status. `was` is for whoever tells people what changed.
     SetStatus { object: ObjectKey, uid: Option<String>, status: StatusBody, was: Option<StatusBody> },
+}
+
+impl Act {
+    /// Whether it writes the same; the moments that a status carries are those at which it was drawn up.
+    pub fn is_same_write(&self, other: &Self) -> bool {
+        match (self, other) {
+            (
+                Self::SetStatus { object, uid, status, was: _ },
+                Self::SetStatus { object: its_object, uid: its_uid, status: its_status, was: _ },
+            ) => (object, uid) == (its_object, its_uid) && timeless(status) == timeless(its_status),
+            _ => self == other,
+        }
+    }
 }
 
 impl Step {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cedar_policy::{Effect, Entities, Policy, PolicyId, PolicySet};
+use cedar_policy::{Effect, Entities, PolicyId, PolicySet};
 use jiff::Timestamp;
 
 use super::authorize::{Outcome, Question};
@@ -16,7 +16,7 @@ use super::framework::{Framework, RuleSet};
 use super::local::LocalRule;
 use super::reads::Reads;
 use super::resolve::ResolvedRequest;
-use super::{Assessment, Flow, FlowPurpose, dates, names, time_dependence};
+use super::{Assessment, Flow, FlowPurpose, dates, names};
 use crate::evaluate::Judgement;
 use crate::model::{Agreement, FunctionRef};
 use concordat_api::{
@@ -213,17 +213,10 @@ fn forbids(rules: &[&LocalRule]) -> Option<RuleSet> {
     let mut forbids = RuleSet::default();
     for rule in rules.iter().filter(|rule| rule.policy.effect() == Effect::Forbid) {
         let reads = Reads::of(&rule.json);
-        if !keeps_time(&reads, [&rule.policy]) || rule.may_tell_accounts_apart() {
+        if !reads.keeps_time() || rule.may_tell_accounts_apart() {
             return None;
         }
         forbids.add(&rule.policy, &reads).ok()?;
     }
     Some(forbids)
-}
-
-/// Whether nothing but dates that are known before changes what rules say.
-pub(super) fn keeps_time<'p>(reads: &Reads, rules: impl IntoIterator<Item = &'p Policy>) -> bool {
-    !reads.touches("context.weekday")
-        && !reads.touches("context.localMinute")
-        && time_dependence::is_plain(rules)
 }

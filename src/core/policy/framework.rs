@@ -12,7 +12,6 @@ use serde_json::json;
 use super::annotations::{Asked, RuleText, Tier};
 use super::authorize::Question;
 use super::clauses::Clauses;
-use super::context_free::keeps_time;
 use super::entities::{Value, long, record, text, texts};
 use super::load::{Rule, load};
 use super::problem::PolicyProblem;
@@ -153,12 +152,13 @@ impl Framework {
 
     /// Whether only dates that are known change what it says of a request.
     pub(super) fn access_keeps_time(&self) -> bool {
-        keeps_time(&self.access.reads, self.access.policies.policies())
+        self.access.reads.keeps_time()
     }
 
     /// Whether only dates that are known change what it says of an agreement.
     pub(super) fn is_plain(&self) -> bool {
-        time_dependence::is_plain(self.gate.policies().chain(self.rules_of(Asked::Flow).policies.policies()))
+        // each rule of the gate is asked of something
+        !self.asked.values().any(|rules| rules.reads.calculates())
     }
 
     /// Whether an exception may lift a rule.

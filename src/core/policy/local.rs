@@ -352,7 +352,7 @@ impl<'s> Loading<'s> {
         }
         let copies = first.rules.iter().map(|rule| rule.id.clone()).collect::<BTreeSet<_>>();
         for mut rule in policy.rules {
-            let known = |known: &LocalRule| known.policy.to_json().ok() == rule.policy.to_json().ok();
+            let known = |known: &LocalRule| known.json == rule.json;
             if first.rules.iter().any(known) {
                 continue;
             }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use jiff::{SignedDuration, Timestamp};
 
 use super::names;
-use super::time_dependence::is_now;
+use super::time_dependence::{is_now, is_plain};
 
 /// The attribute paths that a rule reads.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -19,12 +19,14 @@ pub(super) struct Reads {
     dates: BTreeSet<String>,
     /// Whether it holds the moment against a date so that it turns only after it, as in `context.now > date`.
     turns_late: bool,
+    /// Whether it reads the moment in another way than by holding it against a date, and may turn at any time.
+    calculates: bool,
 }
 
 impl Reads {
     /// What a rule reads, from its JSON: in its scope and in its conditions.
     pub(super) fn of(rule: &Value) -> Self {
-        let mut reads = Self::default();
+        let mut reads = Self { calculates: !is_plain(rule), ..Self::default() };
         for variable in ["principal", "action", "resource"] {
             let scope = rule.get(variable);
             let operator = scope.and_then(|scope| scope.get("op")).and_then(Value::as_str);
@@ -41,10 +43,11 @@ impl Reads {
     }
 
     /// Everything that either reads.
-    pub(super) fn merge(&mut self, Self { paths, dates, turns_late }: &Self) {
+    pub(super) fn merge(&mut self, Self { paths, dates, turns_late, calculates }: &Self) {
         self.paths.extend(paths.iter().cloned());
         self.dates.extend(dates.iter().cloned());
         self.turns_late |= turns_late;
+        self.calculates |= calculates;
     }
 
     /// The moments at which the rule may turn for a date: the date, and where it turns only after it, the next moment that
@@ -65,6 +68,16 @@ impl Reads {
     /// Whether it may turn only after a date.
     pub(super) fn turns_late(&self) -> bool {
         self.turns_late
+    }
+
+    /// Whether it may turn at any time, and not only for a date that is known.
+    pub(super) fn calculates(&self) -> bool {
+        self.calculates
+    }
+
+    /// Whether nothing but dates that are known before changes what it says of a request.
+    pub(super) fn keeps_time(&self) -> bool {
+        !self.calculates && !self.touches("context.weekday") && !self.touches("context.localMinute")
     }
 
     /// The paths.

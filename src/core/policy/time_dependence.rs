@@ -3,20 +3,15 @@
 //! The answer of such a rule changes only when one of those dates is reached, and each of them is known before. A rule
 //! that calculates with the moment can change its answer at any time.
 
-use cedar_policy::Policy;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
-/// Whether the moments at which these rules change their minds are all dates of entities.
-pub(super) fn is_plain<'p>(policies: impl IntoIterator<Item = &'p Policy>) -> bool {
-    policies.into_iter().all(|policy| policy.to_json().is_ok_and(|json| plain(&json)))
-}
-
 const COMPARISONS: [&str; 6] = ["<", "<=", ">", ">=", "==", "!="];
 
-fn plain(expression: &Value) -> bool {
+/// Whether the moments at which a rule, as JSON, or a part of one changes its mind are all dates of entities or its own.
+pub(super) fn is_plain(expression: &Value) -> bool {
     match expression {
         Value::Object(fields) => comparison(fields).unwrap_or_else(|| {
             !is_now(expression)
@@ -24,12 +19,12 @@ fn plain(expression: &Value) -> bool {
                 && fields.iter().all(|(name, value)| match (name.as_str(), value) {
                     // an attribute of the context other than the moment
                     ("." | "has", Value::Object(access)) => {
-                        access.get("left").is_some_and(|left| is_whole_context(left) || plain(left))
+                        access.get("left").is_some_and(|left| is_whole_context(left) || is_plain(left))
                     }
-                    _ => plain(value),
+                    _ => is_plain(value),
                 })
         }),
-        Value::Array(items) => items.iter().all(plain),
+        Value::Array(items) => items.iter().all(is_plain),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
     }
 }
@@ -39,7 +34,7 @@ fn comparison(fields: &Map<String, Value>) -> Option<bool> {
     let (_, sides) = fields.iter().find(|(name, _)| COMPARISONS.contains(&name.as_str()))?;
     let (left, right) = (sides.get("left")?, sides.get("right")?);
     Some(match (is_now(left), is_now(right)) {
-        (false, false) => plain(left) && plain(right),
+        (false, false) => is_plain(left) && is_plain(right),
         (true, false) => is_attribute(right) || is_date(right),
         (false, true) => is_attribute(left) || is_date(left),
         (true, true) => true,
@@ -80,12 +75,14 @@ fn is_attribute(expression: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cedar_policy::Policy;
+
     use super::*;
     use crate::policy::built_in;
 
     fn rule(condition: &str) -> bool {
         let text = format!("forbid (principal, action, resource) when {{ {condition} }};");
-        is_plain([&text.parse::<Policy>().unwrap()])
+        is_plain(&text.parse::<Policy>().unwrap().to_json().unwrap())
     }
 
     #[test]

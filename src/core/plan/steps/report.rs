@@ -417,6 +417,20 @@ fn is_empty(status: &StatusBody) -> bool {
     }
 }
 
+/// A status without the moments of its conditions.
+pub(super) fn timeless(status: &StatusBody) -> StatusBody {
+    let mut status = status.clone();
+    let conditions = match &mut status {
+        StatusBody::Agreement(status) => &mut status.conditions,
+        StatusBody::Policy(status) => &mut status.conditions,
+        StatusBody::Simple(status) => &mut status.conditions,
+    };
+    for condition in conditions {
+        condition.last_transition_time = None;
+    }
+    status
+}
+
 fn conditions(status: &StatusBody) -> &[Condition] {
     match status {
         StatusBody::Agreement(status) => &status.conditions,
