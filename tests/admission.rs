@@ -31,7 +31,7 @@ use tokio::sync::OnceCell;
 const MANAGER: &str = "admission-test";
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The server with the definitions in place, and a namespace that nobody else has.
+/// The server with the definitions in place, and a namespace that no one else has.
 struct Server {
     client: Client,
     namespace: String,
@@ -133,7 +133,7 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMu
     }
 }
 
-/// The good object under a name that nobody else has, so that tests may run at the same time.
+/// The good object under a name that no one else has, so that tests may run at the same time.
 fn renamed(cases: &Cases) -> Value {
     let name = support::unique("admission");
     let change = match cases.kind() {

@@ -170,7 +170,7 @@ fn with_accession_nobody_waits_for_the_last_one() {
     let world = world.signed_by(&["ash-practice", "hospital"]);
     let judged = world.now();
     assert_eq!((judged.phase(), judged.open()), (Phase::Active, vec![ALL[1].to_owned()]));
-    // the next one joins, and nobody signs again
+    // the next one joins, and no one signs again
     let world = world.signed_by(&["birch-practice"]);
     assert_eq!(world.now().open(), [ALL[1], ALL[3]]);
     // the last row goes: the others' terms are what they were
@@ -414,7 +414,7 @@ fn nothing_that_happens_to_the_new_revives_the_old() {
     assert_eq!((deleted.now().phase(), deleted.now().open()), (Phase::Superseded, nothing()));
 }
 
-/// A later agreement that nobody can read. What it says is known as far as it can be told.
+/// A later agreement that no one can read. What it says is known as far as it can be told.
 #[test]
 fn one_that_cannot_be_read_may_have_taken_the_place_once_every_controller_may_have_signed_it() {
     let start = "2026-11-01T00:00:00Z";
@@ -730,7 +730,7 @@ fn with_accession_what_would_help_is_the_rule_that_keeps_an_end_of_the_path_out_
         json!({ "siro": "siro@hospital.example" }),
     );
     assert_eq!(needs(kept_out), "people of `hospital`: the organisation `hospital`, in its PartnerOrg");
-    // the board and the other practice have not signed either, and nobody waits for them
+    // the board and the other practice have not signed either, and no one waits for them
     let unsigned = shared.signed_by(&["ash-practice"]);
     assert_eq!(needs(unsigned), "`board/care`: `hospital`, by signing (`concordat sign`)");
 }

@@ -119,7 +119,7 @@ fn faults(finding: &Finding) -> Vec<String> {
     if !whole_file && (origin.line.is_none() || origin.column.is_none()) {
         fault("names no line");
     }
-    // text that cannot be read, and comments, are nobody's fields; a kind that is not known has no name to go by
+    // text that cannot be read, and comments, are no one's fields; a kind that is not known has no name to go by
     let text = matches!(
         code,
         Code::InvalidYaml
@@ -141,7 +141,7 @@ fn faults(finding: &Finding) -> Vec<String> {
         fault("names no object");
     }
     match help {
-        None => fault("helps nobody"),
+        None => fault("helps no one"),
         Some(help) if help.trim().is_empty() || help.ends_with('.') => fault("has a help of the wrong form"),
         Some(_) => {}
     }

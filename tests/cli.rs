@@ -712,7 +712,7 @@ fn json_has_the_fields_that_scripts_rely_on() {
 }
 
 /// `who-can` and the access gate are two ways through the same terms: what the one lists, the other allows to whoever
-/// brings everything that rules ask for; and what is not listed is allowed to nobody.
+/// brings everything that rules ask for; and what is not listed is allowed to no one.
 #[test]
 fn who_can_lists_what_the_access_gate_allows_and_nothing_else() {
     use concordat_api::{AccessRequest, DataAction, Identifiability};

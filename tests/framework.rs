@@ -198,7 +198,7 @@ fn every_national_rule_says_why_whence_and_what_would_help() {
         if id.starts_with("NF-") {
             assert!(!source.is_empty() && help.len() > 15 && !help.ends_with('.'), "{id}: {source} {help}");
             let gate = built_in().gate.policies().any(|policy| policy.id().to_string() == *id);
-            assert_eq!(gate, !field.is_empty(), "{id}: a rule of the gate has a field to mend: {field}");
+            assert_eq!(gate, !field.is_empty(), "{id}: a rule of the gate has a field to fix: {field}");
         }
     }
 }

@@ -495,7 +495,7 @@ fn an_organisation_that_is_no_longer_active_or_signs_for_less_adds_nothing() {
 
 #[test]
 fn an_exception_that_goes_adds_nothing() {
-    // agreements that only an exception keeps open: nobody measures what comes of them
+    // agreements that only an exception keeps open: no one measures what comes of them
     let mut world = WORLD.clone();
     for agreement in &mut world.agreements {
         agreement.object.spec.outcome_measures.clear();
@@ -557,7 +557,7 @@ fn allowed_to_link_workers(world: &Snapshot) -> BTreeSet<String> {
 fn a_draft_that_a_stranger_writes_and_nobody_signs_changes_no_answer() {
     let mut failing = WORLD.clone();
     for policy in &mut failing.policies {
-        // what it then expects is what a draft without roles would allow, and what nobody allows now
+        // what it then expects is what a draft without roles would allow, and what no one allows now
         let case = &mut policy.object.spec.tests[0];
         case.request.context.roles = vec!["Somebody".to_owned()];
         case.expect = serde_json::from_value(serde_json::json!({ "decision": true })).unwrap();

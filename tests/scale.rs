@@ -42,7 +42,7 @@ fn small(seed: u64) -> World {
     World::new(Size { agreements: 50, seed, at: at() })
 }
 
-/// Few agreements, with their parties and nobody else, as it is judged many times over.
+/// Few agreements, with their parties and no one else, as it is judged many times over.
 fn tiny(agreements: usize, seed: u64) -> Snapshot {
     let mut world = World::new(Size { agreements, seed, at: at() }).snapshot().unwrap();
     let rows = world.agreements.iter().flat_map(|it| &it.object.spec.parties);

@@ -272,7 +272,7 @@ impl World {
                 .iter()
                 .map(|days| {
                     json!({
-                        "name": format!("nobody looks without a relationship, {days} days on"),
+                        "name": format!("no one looks without a relationship, {days} days on"),
                         "at": day(at, *days),
                         "request": request,
                         "expect": { "decision": false },

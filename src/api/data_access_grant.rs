@@ -56,7 +56,7 @@ pub struct GrantAgreement {
     /// Name of the DataSharingAgreement.
     #[schemars(transform = shape::object_name)]
     pub name: String,
-    /// Its `metadata.uid`: an agreement made anew under the same name is another one. Left out offline.
+    /// Its `metadata.uid`: an agreement recreated under the same name is another one. Left out offline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::word)]
     pub uid: Option<String>,

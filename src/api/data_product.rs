@@ -77,7 +77,7 @@ pub struct DataProductSpec {
     /// How small numbers are hidden in its tables. Left out, the framework's smallest cell holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suppression: Option<Suppression>,
-    /// Name of the cluster that serves it, as the operator there was told with `--cluster`. Left out, any.
+    /// Name of the cluster that serves it, as the operator there has it in `--cluster`. Left out, any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::cluster)]
     pub cluster: Option<String>,

@@ -95,11 +95,11 @@ pub struct DataSharingAgreementSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::uri)]
     pub privacy_notice: Option<String>,
-    /// Whether it stands in the public register. Left out, it does not, and a framework may refuse personal data. Not
+    /// Whether it is in the public register. Left out, it does not, and a framework may refuse personal data. Not
     /// part of the terms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub register: Option<Register>,
-    /// Whom it was talked over with. Left out, nobody, and a framework may refuse uses beyond individual care.
+    /// Whom it was talked over with. Left out, no one, and a framework may refuse uses beyond individual care.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 64, shape::choice))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, a == b))").message("`publicInvolvement` lists one entry twice: keep one"))]
@@ -161,7 +161,7 @@ pub struct Party {
     /// Name of the PartnerOrg.
     #[schemars(transform = shape::object_name)]
     pub org: String,
-    /// The role in which it takes part. An organisation may stand in several rows.
+    /// The role in which it takes part. An organisation may be in several rows.
     #[schemars(transform = shape::values)]
     pub role: PartyRole,
     /// Name of the function that takes part, such as `care-team`. Left out, every function of the organisation.
@@ -389,7 +389,7 @@ pub struct OnwardSharing {
     pub to: Vec<String>,
 }
 
-/// How an agreement stands in the public register.
+/// How an agreement appears in the public register.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Register {
@@ -470,7 +470,7 @@ pub struct PromotedFrom {
     pub terms_hash: String,
 }
 
-/// Where the agreement stands. Written by the operator, and never a source of access.
+/// The state of the agreement. Written by the operator, and never a source of access.
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataSharingAgreementStatus {
@@ -478,7 +478,7 @@ pub struct DataSharingAgreementStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::count)]
     pub observed_generation: Option<i64>,
-    /// Where it stands, in one word: the first that holds.
+    /// Its state, in one word: the first that holds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::values)]
     pub phase: Option<Phase>,
@@ -501,7 +501,7 @@ pub struct DataSharingAgreementStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::digest)]
     pub terms_hash: Option<String>,
-    /// How each organisation stands.
+    /// The part of each organisation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(transform = shape::list(0, 2048, shape::choice))]
     pub standings: Vec<PartyStanding>,
@@ -535,12 +535,12 @@ pub struct SupersededFor {
     pub org: String,
     /// The agreement that it has joined.
     pub by: ObjectRef,
-    /// Whether it has withdrawn from that one, which closes its flows here for as long as that signature stands.
+    /// Whether it has withdrawn from that one, which closes its flows here for as long as that signature is there.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub withdrawn: bool,
 }
 
-/// Where an agreement stands, in one word: the first that holds, top to bottom.
+/// The state of an agreement, in one word: the first that holds, top to bottom.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Phase {
     /// It is being deleted.
@@ -566,7 +566,7 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// Whether it has ended for good, so that nobody has anything left to do about it.
+    /// Whether it has ended for good, so that no one has anything left to do about it.
     pub fn is_over(self) -> bool {
         matches!(self, Self::Terminating | Self::Superseded | Self::Expired)
     }
@@ -588,14 +588,14 @@ impl Phase {
     }
 }
 
-/// How one organisation stands in the agreement.
+/// The part of one organisation in the agreement.
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PartyStanding {
     /// Name of the PartnerOrg.
     #[schemars(transform = shape::object_name)]
     pub org: String,
-    /// How its signature stands.
+    /// The state of its signature.
     #[schemars(transform = shape::values)]
     pub standing: Standing,
     /// Purposes that it has signed for. Left out, all.
@@ -612,7 +612,7 @@ pub struct PartyStanding {
     pub needed: Option<String>,
 }
 
-/// How a party's signature stands.
+/// The state of a party's signature.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Standing {
     /// A signature on the current terms counts.

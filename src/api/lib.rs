@@ -36,5 +36,5 @@ pub use request::*;
 pub const GROUP: &str = "concordat.dev";
 /// The one served version.
 pub const VERSION: &str = "v1alpha1";
-/// `apiVersion` as it stands in a manifest.
+/// `apiVersion` as a manifest has it.
 pub const API_VERSION: &str = "concordat.dev/v1alpha1";

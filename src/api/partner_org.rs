@@ -56,7 +56,7 @@ pub struct PartnerOrgSpec {
     #[schemars(transform = shape::values)]
     pub state: OrgState,
     /// Name of the PartnerOrg that took its place. Required when `state` is `Merged`. The successor signs agreements
-    /// anew: nothing passes to it by itself.
+    /// again: nothing passes to it by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::object_name)]
     pub successor: Option<String>,
@@ -250,7 +250,7 @@ pub struct Function {
 #[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Workload {
-    /// Name of the cluster, as the operator there was told with `--cluster`. Left out, any.
+    /// Name of the cluster, as the operator there has it in `--cluster`. Left out, any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::cluster)]
     pub cluster: Option<String>,

@@ -107,7 +107,7 @@ pub struct RequestContext {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(transform = shape::optional_line)]
     pub case_reference: Option<String>,
-    /// Whether it is an emergency in which nobody can be asked. It is looked at afterwards. Left out, no.
+    /// Whether it is an emergency in which no one can be asked. It is looked at afterwards. Left out, no.
     #[serde(default, skip_serializing_if = "is_false")]
     pub break_glass: bool,
     /// The country where the data will be processed, as ISO 3166-1 alpha-2 writes it. Left out, `ZZ`, which is nowhere.

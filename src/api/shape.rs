@@ -1,6 +1,6 @@
 //! The bounds that fields share: how long a text may be, what a name looks like, how many items a list may have.
 //!
-//! Each function is a schema transform, used as `#[schemars(transform = shape::label)]`. Patterns stand in the schema
+//! Each function is a schema transform, used as `#[schemars(transform = shape::label)]`. Patterns are in the schema
 //! and not in CEL, because the API server charges nothing for them. Nothing here knows a kind.
 
 use schemars::Schema;
@@ -275,7 +275,7 @@ pub(super) fn set(min: u64, max: u64, item: Shape) -> impl FnMut(&mut Schema) {
     }
 }
 
-/// A list of objects of which no two have the same in these fields, all of them required. Where it may stand, [`set`] says.
+/// A list of objects of which no two have the same in these fields, all of them required. Where it may be, [`set`] says.
 pub(super) fn keyed(min: u64, max: u64, keys: &'static [&'static str]) -> impl FnMut(&mut Schema) {
     let mut list = list(min, max, choice);
     move |schema| {

@@ -149,7 +149,7 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Whether nobody chose the moment.
+    /// Whether no one chose the moment.
     pub(super) fn is_default(self) -> bool {
         self.at.is_none()
     }

@@ -96,7 +96,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     findings.extend(gateways::findings(&loaded.snapshot, &judgement));
     drop(progress);
 
-    loaded.mend_help(&mut findings);
+    loaded.point_at_errors(&mut findings);
     findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut findings);
     let exit = if loaded.is_partial() || findings.iter().any(|it| it.code == Code::UnreadableFile) {
@@ -261,7 +261,7 @@ impl Shown<'_> {
     /// Writes it out, and returns how the command ends.
     fn write(self, output: Format, texts: &mut Texts, printer: &mut Printer) -> Exit {
         let Self { at, frameworks, objects, findings, strict, exit, summary } = self;
-        let told = exit != Exit::Unknown;
+        let complete = exit != Exit::Unknown;
         let repository = || {
             let files = findings.iter().filter_map(|finding| finding.origin.file.as_deref());
             Repository::of(files.filter(|file| *file != STDIN))
@@ -280,8 +280,8 @@ impl Shown<'_> {
                 let counts = Counts::new(objects, findings);
                 printer.stdout_json(&Answer { at, frameworks, counts, findings });
             }
-            Format::Sarif => printer.stdout_json(&sarif::document(findings, texts, &repository(), told)),
-            Format::Junit => match junit::document(findings, strict, told) {
+            Format::Sarif => printer.stdout_json(&sarif::document(findings, texts, &repository(), complete)),
+            Format::Junit => match junit::document(findings, strict, complete) {
                 Ok(text) => printer.stdout(text.trim_end()),
                 Err(error) => {
                     printer.error(format!("the findings cannot be written as XML: {error}"), None);

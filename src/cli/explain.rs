@@ -50,7 +50,7 @@ enum Format {
     /// For people.
     #[default]
     Human,
-    /// For scripts: the answer, with what each candidate said; or how the agreement stands.
+    /// For scripts: the answer, with what each candidate said; or the state of the agreement.
     Json,
 }
 

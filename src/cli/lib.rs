@@ -90,7 +90,7 @@ enum Exit {
     Yes,
     /// It is not: errors, refused, failed.
     No,
-    /// It could not be told.
+    /// It could not be found out.
     Unknown,
 }
 

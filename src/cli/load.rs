@@ -124,7 +124,7 @@ impl Loaded {
     }
 
     /// Says of what is not found, but is there, that it has an error of its own.
-    pub(super) fn mend_help(&self, judged: &mut [Finding]) {
+    pub(super) fn point_at_errors(&self, judged: &mut [Finding]) {
         let errors = self.findings.iter().chain(judged.iter()).filter(|finding| finding.is_error());
         let mut broken: BTreeMap<ObjectKey, Origin> = BTreeMap::new();
         for Finding { origin, .. } in errors {

@@ -32,7 +32,7 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 enum Format {
-    /// For people: how each agreement stands, what opens, who is waited for.
+    /// For people: the state of each agreement, what opens, who is waited for.
     #[default]
     Human,
     /// The whole plan as YAML.
@@ -53,7 +53,7 @@ pub(super) fn run(arguments: &Arguments, printer: &mut Printer) -> Exit {
     drop(progress);
 
     loaded.report_errors(&plan.findings, printer);
-    loaded.mend_help(&mut plan.findings);
+    loaded.point_at_errors(&mut plan.findings);
     plan.findings.extend(loaded.findings.iter().cloned());
     finding::sort(&mut plan.findings);
     match output {

@@ -11,7 +11,7 @@ pub fn reference() -> String {
     let mut page = String::from(
         "# The command\n\n\
          Written from the command's own definitions: `UPDATE=1 cargo test --test offline drift` writes it again.\n\n\
-         The answer goes to stdout, the talk to stderr. Exit codes: 0 yes, 1 no, 2 it could not be told.\n",
+         The answer goes to stdout, the talk to stderr. Exit codes: 0 yes, 1 no, 2 it is not known.\n",
     );
     let shared: Vec<&Arg> = whole.get_arguments().filter(|arg| arg.is_global_set()).collect();
     section(&mut page, "Every command takes", &shared);

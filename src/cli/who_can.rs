@@ -156,7 +156,7 @@ fn human(permissions: &[Permission], printer: &mut Printer) {
     let paint = printer.stdout_paint();
     let width = printer.width();
     if permissions.is_empty() {
-        printer.stdout(paint.bold("nobody"));
+        printer.stdout(paint.bold("no one"));
         return;
     }
     let mut product = None;

@@ -67,7 +67,7 @@ fn not_said(sourced: &Sourced<DataSharingAgreement>, old: &ObjectRef, by: &Objec
     let message = format!("`{by}` has replaced `{old}`, which does not say so");
     sourced.finding(Code::NotSaidReplaced, "spec", message).help(format!(
         "write `supersededBy: {{namespace: {}, name: {}}}` into its spec, so that it stays closed whatever becomes of the \
-         other one; nobody has to sign again",
+         other one; no one has to sign again",
         by.namespace, by.name
     ))
 }
@@ -86,7 +86,7 @@ fn said_too_soon(
     let Some((successor, assessment)) = all.get(by).zip(judgement.assessments.agreements.get(by)) else {
         let key = agreement_key(by);
         if judgement.model.objects.contains_key(&key) {
-            return Some(of(format!("`{by}` cannot be used; {closed}")).help("mend that one first"));
+            return Some(of(format!("`{by}` cannot be used; {closed}")).help("fix that one first"));
         }
         let others = all.keys().filter(|it| *it != old).map(ToString::to_string);
         let near = nearest(&by.to_string(), others);
@@ -125,7 +125,7 @@ fn of_agreement(
         [] => String::new(),
         causes => format!(", by {}", causes.join(" and ")),
     };
-    // own fields first: the finding stands where somebody can move the date
+    // own fields first: the finding is where somebody can move the date
     let field = |at: Timestamp| {
         let own = causes(at).into_iter().find(|cause| !cause.contains(" of "));
         own.unwrap_or_default()
@@ -135,7 +135,7 @@ fn of_agreement(
         let at = assessment.ends;
         let message = format!("`{}` ends on {at}{}", agreement.reference, because(at));
         let help = if field(at).is_empty() {
-            "to carry on without a gap, move the date where it is written; nobody has to sign this agreement again for that"
+            "to carry on without a gap, move the date where it is written; no one has to sign this agreement again for that"
         } else {
             "to carry on without a gap, move the date and sign again, or sign a new agreement that `supersedes` this one"
         };

@@ -19,7 +19,7 @@ pub struct Judgement {
     pub model: Model,
     /// Everything wrong or worth knowing, in the order of reading.
     pub findings: Vec<Finding>,
-    /// How each agreement stands.
+    /// The state of each agreement.
     pub assessments: Assessments,
     /// Moments at which something changes that no assessment reads: a local policy falls due for review, and with that
     /// loses its permits; an agreement that cannot be read begins, and may take another's place.
@@ -27,13 +27,13 @@ pub struct Judgement {
 }
 
 impl Judgement {
-    /// Judges a snapshot as it stands at `at`. Infallible: what cannot be used is a finding, and is left out.
+    /// Judges a snapshot as it is at `at`. Infallible: what cannot be used is a finding, and is left out.
     pub fn new(snapshot: &Snapshot, at: Timestamp) -> Self {
         Self::judge(snapshot, at, None)
     }
 
     /// Judges a snapshot as [`new`](Self::new) does, in less time: what reads nothing that has changed since an
-    /// earlier judgement stands as it stood.
+    /// earlier judgement is as it was.
     pub fn again(&self, snapshot: &Snapshot, at: Timestamp) -> Self {
         Self::judge(snapshot, at, Some(self))
     }

@@ -26,7 +26,7 @@ use concordat_api::{
 /// How many moments ahead are judged before it is said that nothing is in sight.
 const LOOKED_AT: usize = 24;
 
-/// How an agreement stands, and why.
+/// The state of an agreement, and why.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Explanation {
@@ -65,7 +65,7 @@ pub struct ExplainedCondition {
     pub message: String,
 }
 
-/// A broken rule, and what would mend it.
+/// A broken rule, and what would fix it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExplainedRule {
@@ -145,7 +145,7 @@ pub struct NamedMoment {
 pub struct NextChange {
     pub at: Timestamp,
     pub causes: Vec<String>,
-    /// How it stands from then on.
+    /// Its state from then on.
     pub phase: Phase,
     pub reason: String,
     /// `product -> recipient, purpose`.
@@ -171,7 +171,7 @@ fn as_text<S: Serializer>(reference: &ObjectRef, serializer: S) -> Result<S::Ok,
     serializer.collect_str(reference)
 }
 
-/// Explains how an agreement stands at the moment of a judgement, which has to be one of the same snapshot.
+/// Explains the state of an agreement at the moment of a judgement, which has to be one of the same snapshot.
 pub fn explain(
     snapshot: &Snapshot,
     judgement: &Judgement,
@@ -217,9 +217,9 @@ pub fn explain(
         |it: &Condition| it.reason == NOT_OBSERVED || matches!(it.type_.as_str(), "Reconciling" | "Stalled");
     let has_effect = conditions.iter().any(|it| it.reason == NOT_OBSERVED);
     for seen in observed.filter(|seen| has_effect && seen.observed_generation == wire.metadata.generation) {
-        let told = conditions.iter_mut().find(|it| it.type_ == seen.type_ && is_effect(it));
-        if let Some(told) = told {
-            told.clone_from(seen);
+        let ours = conditions.iter_mut().find(|it| it.type_ == seen.type_ && is_effect(it));
+        if let Some(ours) = ours {
+            ours.clone_from(seen);
         }
     }
     let phase = phase.unwrap_or(Phase::Invalid);
@@ -287,7 +287,7 @@ fn rule(
     broken: &BrokenRule,
     keeps_out_only: bool,
 ) -> ExplainedRule {
-    let (field, help) = report::mend(model, &wire.spec, broken);
+    let (field, help) = report::how_to_fix(model, &wire.spec, broken);
     let BrokenRule { rule, org, row: _, purpose, controller: _, reason: _, saw: _ } = broken.clone();
     ExplainedRule {
         rule,
@@ -305,7 +305,7 @@ fn parties(
     agreement: &Agreement,
     assessment: &Assessment,
 ) -> Vec<ExplainedParty> {
-    // nobody waits for a signature on what is over
+    // no one waits for a signature on what is over
     let over = matches!(assessment.phase, Phase::Expired | Phase::Superseded | Phase::Terminating);
     let party = |(org, state): (&String, &PartyState)| {
         let mut party = party((snapshot, model), agreement, org, state);
@@ -361,7 +361,7 @@ fn open(judgement: &Judgement, agreement: &Agreement, assessment: &Assessment) -
             let Reach { mut by_level, denied_by } = reach(judgement, agreement, flow, purpose);
             let denied_by = denied_by.into_iter().next();
             if by_level.is_empty() {
-                // the path is open, and nobody can go it
+                // the path is open, and no one can go it
                 by_level.insert(purpose.max_identifiability, Vec::new());
             }
             for (max_identifiability, actions) in by_level.into_iter().rev() {

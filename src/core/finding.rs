@@ -9,7 +9,7 @@ use super::text::{in_one_line, masked};
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub enum Severity {
-    /// The object, or a part of it, is not used until this is mended.
+    /// The object, or a part of it, is not used until this is fixed.
     Error,
     /// Worth knowing; the object is used.
     Warning,
@@ -251,7 +251,7 @@ pub struct Finding {
 
 impl Finding {
     /// A finding with its code's own severity. What it quotes is shown without NHS numbers, in one line, and with what
-    /// nobody would see spelt out.
+    /// no one would see spelt out.
     pub fn new(code: Code, origin: Origin, message: impl Into<String>) -> Self {
         let message = in_one_line(&masked(&message.into())).into_owned();
         Self { code, severity: code.severity(), message, help: None, origin, missing: None }
@@ -270,7 +270,7 @@ impl Finding {
     }
 
     /// Whether this keeps the object from being used. An error that somebody else can cause by an object of their own does
-    /// not: nobody closes what is not theirs.
+    /// not: no one closes what is not theirs.
     pub fn refuses(&self) -> bool {
         self.is_error() && !matches!(self.code, Code::DuplicateReference | Code::SupersedesCycle)
     }

@@ -28,7 +28,7 @@ pub fn is_label_value(text: &str) -> bool {
 
 /// What a qualified name has to look like, for a help.
 pub const QUALIFIED: &str = "it takes letters, digits, `-`, `_` and `.`, at most 63, starting and ending with a letter or a digit; \
-                             before it may stand a domain and a `/`, as in `app.kubernetes.io/name`";
+                             before it may come a domain and a `/`, as in `app.kubernetes.io/name`";
 
 /// What a label's value has to look like, for a help.
 pub const LABEL_VALUE: &str =

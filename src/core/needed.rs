@@ -8,15 +8,15 @@ use concordat_api::{ObjectRef, PartyRole, Standing};
 /// What a party still has to do.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Needed {
-    /// Mend its PartnerOrg, which is missing or cannot be used.
+    /// Fix its PartnerOrg, which is missing or cannot be used.
     PartnerOrg,
     /// Meet these rules, which keep it out although it has signed.
     Rules(Vec<String>),
-    /// Mend a product that may be its own. Signed without it, the mended one would be left out.
+    /// Fix a product that may be its own. Signed without it, the fixed one would be left out.
     Product(ObjectRef),
     /// Delete one of two signatures, which void each other.
     OneOf,
-    /// Mend what it has said and cannot be used: it may be a withdrawal.
+    /// Fix what it has said and cannot be used: it may be a withdrawal.
     Word,
     /// Read the new terms, and sign for what is to go on: it had signed the old ones until a date, which a new signature
     /// would not hold, or for purposes that are gone.
@@ -69,7 +69,7 @@ impl Needed {
                 format!("has signed, and breaks {}: fix its PartnerOrg or its row", rules.join(", "))
             }
             Self::Product(product) => format!(
-                "signs the terms of `{product}` too, which is not there or cannot be used: mend that first, and what was \
+                "signs the terms of `{product}` too, which is not there or cannot be used: fix that first, and what was \
                  signed may count again"
             ),
             Self::OneOf => "has several signatures, so that none counts: delete all but one".to_owned(),

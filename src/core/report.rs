@@ -28,7 +28,7 @@ pub fn explaining_condition(phase: Phase) -> &'static str {
     }
 }
 
-/// A finding for each rule that refuses an agreement, at the field that could mend it.
+/// A finding for each rule that refuses an agreement, at the field that could fix it.
 pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessments) -> Vec<Finding> {
     let mut findings = Vec::new();
     for sourced in &snapshot.agreements {
@@ -40,7 +40,7 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
         let Some(assessment) = assessments.agreements.get(&reference) else {
             continue;
         };
-        // what is over breaks no rule that anybody could mend
+        // what is over breaks no rule that anybody could fix
         if assessment.phase.is_over() {
             continue;
         }
@@ -52,15 +52,15 @@ pub fn broken_rules(snapshot: &Snapshot, model: &Model, assessments: &Assessment
         };
         findings.extend(closed_by_rules(sourced, model, assessment, &over));
         for broken in &assessment.broken {
-            let (field, help) = mend(model, &sourced.object.spec, broken);
+            let (field, help) = how_to_fix(model, &sourced.object.spec, broken);
             let code =
                 if broken.rule == "framework" { Code::FrameworkNotEffective } else { Code::RuleBroken };
             let text = said(broken);
             findings.push(sourced.finding(code, &field, text).help(help));
         }
-        // with accession they keep one party out, and nobody else
+        // with accession they keep one party out, and no one else
         for broken in &assessment.kept_out {
-            let (field, help) = mend(model, &sourced.object.spec, broken);
+            let (field, help) = how_to_fix(model, &sourced.object.spec, broken);
             let mut finding = sourced.finding(Code::RuleBroken, &field, said(broken)).help(help);
             finding.severity = Severity::Warning;
             findings.push(finding);
@@ -78,13 +78,14 @@ fn closed_by_rules(
 ) -> Vec<Finding> {
     let spec = &sourced.object.spec;
     let framework = model.frameworks.get(&spec.framework);
-    let told = |rule: &str| assessment.kept_out.iter().chain(&assessment.broken).any(|it| it.rule == rule);
+    let is_reported =
+        |rule: &str| assessment.kept_out.iter().chain(&assessment.broken).any(|it| it.rule == rule);
     // that its framework never allows a purpose is said of the purpose
     let is_prohibited =
         |code: &str| framework.and_then(|it| it.purpose(code)).is_some_and(|it| it.prohibited);
     let mut by_rule: BTreeMap<&str, Vec<&ClosedFlow>> = BTreeMap::new();
     for flow in assessment.closed.iter().filter(|it| !is_prohibited(&it.purpose)) {
-        if let Some(rule) = flow.rule.as_deref().filter(|rule| !told(rule)) {
+        if let Some(rule) = flow.rule.as_deref().filter(|rule| !is_reported(rule)) {
             by_rule.entry(rule).or_default().push(flow);
         }
     }
@@ -129,8 +130,12 @@ fn broken_text(broken: &BrokenRule) -> String {
     format!("{rule}{about}{products}: {}", broken.why())
 }
 
-/// Where a broken rule can be mended, and how: in the words of the framework that judges the agreement.
-pub(crate) fn mend(model: &Model, spec: &DataSharingAgreementSpec, broken: &BrokenRule) -> (String, String) {
+/// Where a broken rule can be fixed, and how: in the words of the framework that judges the agreement.
+pub(crate) fn how_to_fix(
+    model: &Model,
+    spec: &DataSharingAgreementSpec,
+    broken: &BrokenRule,
+) -> (String, String) {
     if broken.rule == "framework" {
         return ("spec.framework".to_owned(), "name a version that is in effect".to_owned());
     }
@@ -187,7 +192,7 @@ pub fn agreement_status(
     } else {
         (assessment.succession.shown.clone(), superseded_for(&assessment.succession))
     };
-    // a grant stands where its product does
+    // a grant is where its product is
     DataSharingAgreementStatus {
         observed_generation: agreement.generation,
         phase: Some(assessment.phase),
@@ -462,14 +467,14 @@ impl Conditions<'_> {
     /// Each rule that refuses it: about whom, why, at which field, and what would help.
     fn broken_rules(&self) -> String {
         let Self { model, agreement, assessment } = self;
-        let told = |broken: &BrokenRule| {
+        let text = |broken: &BrokenRule| {
             let over = exception_over(model, agreement, &broken.rule, assessment.at)
                 .map_or(String::new(), |over| format!("; {over}"));
-            let (field, help) = mend(model, &agreement.spec, broken);
+            let (field, help) = how_to_fix(model, &agreement.spec, broken);
             let place = if field.is_empty() { String::new() } else { format!("`{field}`: ") };
             format!("{}{over} ({place}{help})", broken_text(broken))
         };
-        assessment.broken.iter().map(told).collect::<Vec<_>>().join("; ")
+        assessment.broken.iter().map(text).collect::<Vec<_>>().join("; ")
     }
 
     fn phase_reason(&self) -> String {
@@ -511,7 +516,7 @@ impl Conditions<'_> {
             .collect();
         if assessment.fully_signed && !unasked.is_empty() {
             format!(
-                "every Controller has signed, and in an emergency nobody else has to; no signature on these terms by {}",
+                "every Controller has signed, and in an emergency no one else has to; no signature on these terms by {}",
                 unasked.join(", ")
             )
         } else if assessment.fully_signed {

@@ -161,7 +161,7 @@ mod tests {
         selector(json!({ "matchExpressions": list }))
     }
 
-    /// Every set of labels over two keys and two values, and one that nobody names.
+    /// Every set of labels over two keys and two values, and one that no one names.
     fn worlds() -> Vec<BTreeMap<&'static str, &'static str>> {
         let values = [None, Some("1"), Some("2"), Some("other")];
         values

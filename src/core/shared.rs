@@ -1,7 +1,7 @@
 //! A value that many hold, and that hardly anybody changes.
 //!
 //! Ten thousand agreements are read, judged and compared again with each change of one of them. What has not changed
-//! is handed on as it is, and told by its place in memory.
+//! is handed on as it is, and known by its place in memory.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;

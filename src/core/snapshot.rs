@@ -45,7 +45,7 @@ impl Source {
         }
     }
 
-    /// The place in the file of a place in a field's text, where the text stands there as a block; both from 1.
+    /// The place in the file of a place in a field's text, where the text is a block there; both from 1.
     pub fn within(&self, field: &str, (line, column): (u32, u32)) -> Option<(u32, u32)> {
         let (first, indent) = self.positions.get(&format!("{field}|"))?;
         Some((first.checked_add(line)?.checked_sub(1)?, indent.checked_add(column)?.checked_sub(1)?))
@@ -143,7 +143,7 @@ pub struct Snapshot {
     pub tests: Vec<TestFile>,
     /// Objects that exist and cannot be read: of a shape that this version does not know, or with an error in the file.
     pub unreadable: Vec<Unreadable>,
-    /// Texts in files that may hold objects of ours, and of which not even the kind can be told.
+    /// Texts in files that may hold objects of ours, and of which not even the kind is known.
     pub unknown_texts: Vec<Origin>,
 }
 
@@ -178,7 +178,7 @@ pub struct Unreadable {
 }
 
 impl Unreadable {
-    /// The spec of an object that cannot be read: of one without any field nothing can be told, and it may have had any.
+    /// The spec of an object that cannot be read: of one without any field nothing is known, and it may have had any.
     pub fn legible(spec: Value) -> Value {
         if spec.as_object().is_some_and(serde_json::Map::is_empty) { Value::Null } else { spec }
     }

@@ -85,7 +85,7 @@ impl Signer {
         let receives = |party: &&Party| party.role == PartyRole::Recipient;
         let mut purposes = spec.purposes.clone();
         for purpose in &mut purposes {
-            // a product that is gone is nobody's: what others have signed stays, and its controller signs again
+            // a product that is gone is no one's: what others have signed stays, and its controller signs again
             purpose.products.retain(|reference| {
                 products.get(reference).is_some_and(|product| product.controller == signer)
             });
@@ -134,7 +134,7 @@ impl Terms {
         if value { self.set(key, true) } else { self }
     }
 
-    /// An enumerated or nested value, as it stands in YAML.
+    /// An enumerated or nested value, as YAML has it.
     fn name(self, key: &str, value: &impl serde::Serialize) -> Self {
         let value = serde_json::to_value(value).unwrap_or(Value::Null);
         self.set(key, value)

@@ -25,7 +25,7 @@ pub fn is_blank(text: &str) -> bool {
 /// Whether ten digits carry a right NHS number check digit.
 ///
 /// Source: NHS Data Model and Dictionary, `NHS NUMBER`: weights 10 to 2, modulus 11. The range 999 that is kept
-/// for tests counts too, so that nobody gets used to seeing one.
+/// for tests counts too, so that no one gets used to seeing one.
 fn is_nhs_number(digits: &[u8; 10]) -> bool {
     let (body, check) = digits.split_at(9);
     let sum: u32 = body.iter().zip((2..=10).rev()).map(|(digit, weight)| u32::from(*digit) * weight).sum();
@@ -77,7 +77,7 @@ pub fn nhs_numbers(text: &str) -> impl Iterator<Item = NhsNumber> {
     })
 }
 
-/// How many separators may stand between two groups.
+/// How many separators may be between two groups.
 const MOST_SEPARATORS: usize = 3;
 
 /// The NHS number that a text starts with, with separators after the third and the sixth digit where it is grouped.
@@ -125,7 +125,7 @@ fn has_no_width(c: char) -> bool {
         | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// Whether a character is one that nobody sees, and no script needs.
+/// Whether a character is one that no one sees, and no script needs.
 fn is_hidden(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200b}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
 }
@@ -162,7 +162,7 @@ pub fn in_one_line(text: &str) -> Cow<'_, str> {
 }
 
 /// JSON as it can be shown: what would act instead of being seen is written as JSON writes it, `\u202e`. It only
-/// stands within texts, so that the JSON means the same.
+/// is within texts, so that the JSON means the same.
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     replaced(json, is_invisible, |c, out| {
         for unit in c.encode_utf16(&mut [0; 2]) {

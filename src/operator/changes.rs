@@ -56,13 +56,13 @@ struct Shared {
 struct State {
     /// Something has changed that has no version: a fresh list.
     anything: bool,
-    /// Seen, and written by nobody here as far as is known.
+    /// Seen, and written by no one here as far as is known.
     seen: BTreeSet<Version>,
     /// Written here, and not seen yet.
     awaited: BTreeMap<Version, Instant>,
     /// How many writes have begun.
     writes: u64,
-    /// Objects that are being written, and how often: whose version a watch sees meanwhile is told by the answer.
+    /// Objects that are being written, and how often: the answer says whose version a watch sees meanwhile.
     under_way: BTreeMap<Name, usize>,
 }
 
@@ -183,7 +183,7 @@ impl Changes {
 
     /// Waits until every write has come back, but not longer than `most`, and not while more is being written.
     pub(super) async fn own_events(&self, most: Duration) {
-        // an apply that changed nothing has no event of its own; nobody waits for it twice, and should one come after all, it is
+        // an apply that changed nothing has no event of its own; no one waits for it twice, and should one come after all, it is
         // looked at as if others had made it
         let back = self.until(|state| state.awaited.is_empty() || !state.under_way.is_empty());
         let _some_may_be_missing = timeout(most, back).await;

@@ -1,6 +1,6 @@
-//! What people are told when something has changed: a line in the log, and an Event on the object.
+//! What people hear when something has changed: a line in the log, and an Event on the object.
 //!
-//! Told is a change of meaning (the phase of an agreement, its cause, or how a party stands; whether an object is used),
+//! Reported is a change of meaning (the phase of an agreement, its cause, or how a party stands; whether an object is used),
 //! never a round; and once, that an object cannot be decoded. Each change is an event of its own: kube's recorder folds
 //! those with the same reason into one, which keeps the words of the first.
 
@@ -30,7 +30,7 @@ pub(super) struct EventPublisher {
     client: Client,
 }
 
-/// What is told.
+/// What is reported.
 #[derive(Debug, Eq, PartialEq)]
 struct News {
     good: bool,
@@ -43,13 +43,13 @@ impl EventPublisher {
         Self { client }
     }
 
-    /// Tells that an object cannot be decoded, and gives back whether that has been told. It has no status to say it in.
+    /// Reports that an object cannot be decoded, and returns whether that has been done. It has no status to say it in.
     pub(super) async fn tell_undecodable(&self, object: &Unreadable, api_version: String) -> bool {
         let (key, news) = (object.key(), undecodable(object));
         self.publish(&key, api_version, object.meta.uid.clone(), news).await
     }
 
-    /// Tells what has changed in a status that was just written. That nobody could be told is no failure.
+    /// Reports what has changed in a status that was just written. An event that is refused is no failure.
     pub(super) async fn tell(
         &self,
         object: &ObjectKey,
@@ -124,13 +124,13 @@ fn undecodable(object: &Unreadable) -> News {
 
 /// That something should be closed and is not, which nothing else is louder than.
 fn still_open(was: Option<&StatusBody>, is: &StatusBody) -> Option<News> {
-    let told = |status: &StatusBody| match status {
+    let text = |status: &StatusBody| match status {
         StatusBody::Agreement(status) => {
             status.conditions.iter().find(|it| it.reason == STILL_OPEN).map(|it| it.message.clone())
         }
         StatusBody::Policy(_) | StatusBody::Simple(_) => None,
     };
-    let note = told(is).filter(|_| was.and_then(told).is_none())?;
+    let note = text(is).filter(|_| was.and_then(text).is_none())?;
     Some(News { good: false, reason: STILL_OPEN.to_owned(), note })
 }
 
@@ -240,12 +240,12 @@ mod tests {
     #[test]
     fn a_refusal_is_told_with_its_cause_once() {
         let refused = agreement(Phase::Refused, "GR-03 fires for the council");
-        let told = News {
+        let reported = News {
             good: false,
             reason: "Refused".to_owned(),
             note: "Refused: GR-03 fires for the council".to_owned(),
         };
-        assert_eq!(news(Some(&agreement(Phase::Active, "")), &refused), Some(told));
+        assert_eq!(news(Some(&agreement(Phase::Active, "")), &refused), Some(reported));
         assert_eq!(news(Some(&refused), &refused), None);
     }
 
@@ -267,17 +267,17 @@ mod tests {
             }))
         };
         let (signed, withdrawn) = (agreement(Standing::Signed), agreement(Standing::Withdrawn));
-        let told = news(Some(&signed), &withdrawn).map(|it| (it.reason, it.note));
+        let reported = news(Some(&signed), &withdrawn).map(|it| (it.reason, it.note));
         let note = "`council` has withdrawn. 1 open flow";
-        assert_eq!(told, Some(("StandingChanged".to_owned(), note.to_owned())));
+        assert_eq!(reported, Some(("StandingChanged".to_owned(), note.to_owned())));
         assert_eq!(news(Some(&withdrawn), &withdrawn), None);
     }
 
     #[test]
     fn that_a_new_object_is_used_is_no_news_and_that_it_is_not_is() {
         assert_eq!(news(None, &simple(ConditionStatus::True)), None);
-        assert!(news(None, &simple(ConditionStatus::False)).is_some_and(|told| !told.good));
+        assert!(news(None, &simple(ConditionStatus::False)).is_some_and(|news| !news.good));
         let again = news(Some(&simple(ConditionStatus::False)), &simple(ConditionStatus::True));
-        assert!(again.is_some_and(|told| told.good));
+        assert!(again.is_some_and(|news| news.good));
     }
 }

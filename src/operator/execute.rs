@@ -61,20 +61,20 @@ pub(super) struct Executor {
     client: Client,
     teller: EventPublisher,
     leadership: Leadership,
-    /// Where versions are told that were written here.
+    /// Takes the versions that were written here.
     changes: Changes,
     metrics: Metrics,
     /// What has failed each time that it was tried.
     pub(super) tries: Tries,
     /// How many writes have begun, for trying again in turns.
     turn: usize,
-    /// Objects that cannot be decoded and that people have been told of: uid and cause, so that each is told once.
+    /// Objects that cannot be decoded and that have been reported: uid and cause, so that each is reported once.
     undecodable: BTreeMap<ObjectKey, (Option<String>, String)>,
 }
 
 /// What one pass over steps has brought so far.
 struct Pass<'a> {
-    /// The uid of each grant that stands, for the owner references.
+    /// The uid of each grant that is there, for the owner references.
     grants: BTreeMap<ObjectRef, String>,
     failures: Failures,
     /// The last calls by namespace, as far as they brought no answer.
@@ -90,7 +90,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// A policy as planned in the place of the one that stands, provided that it still does.
+/// A policy as planned in the place of the one that is there, provided that it still is.
 fn instead_of(present: &NetworkPolicy, planned: &NetworkPolicy) -> NetworkPolicy {
     let mut metadata = present.metadata.clone();
     metadata.labels.get_or_insert_default().extend(planned.metadata.labels.clone().unwrap_or_default());
@@ -429,7 +429,7 @@ impl Executor {
             return failure;
         }
         match self.delete(object, present.uid()).await {
-            // told in the same words, it is tried without being written before it is written again
+            // reported in the same words, it is tried without being written before it is written again
             Ok(_) if failure == changed_on_the_way(TAKEN_AWAY) => failure,
             Ok(_) => Failure {
                 message: format!(
@@ -456,7 +456,7 @@ impl Executor {
         Failure { message, ..failure }
     }
 
-    /// What somebody else has put under the name of a policy of ours, which has a digest in it and is nobody else's.
+    /// What somebody else has put under the name of a policy of ours, which has a digest in it and is no one else's.
     async fn under_the_name_of(&self, policy: &NetworkPolicy) -> Option<NetworkPolicy> {
         let namespace = policy.namespace().unwrap_or_default();
         let api: Api<NetworkPolicy> = Api::namespaced(self.client.clone(), &namespace);
@@ -519,7 +519,7 @@ impl Executor {
             }
         }
         match outcome {
-            // another one by now: the next round sees what stands there
+            // another one by now: the next round sees what is there
             Err(CallError::Refused(status)) if status.is_conflict() => Ok(Written::Gone),
             outcome => unless_gone(outcome),
         }
@@ -592,7 +592,7 @@ fn log(step: &Step, object: &ObjectKey) {
         Act::Unlabel { .. } => info!(%object, "let go: it goes on denying, and is no longer the operator's"),
         Act::SetFinalizers { .. } if step.stage == Stage::Release => info!(%object, "finalizer taken off"),
         Act::SetFinalizers { .. } => info!(%object, stage = ?step.stage, "finalizer set"),
-        // what changed in a status is told where it is known
+        // what changed in a status is reported where it is known
         Act::SetStatus { .. } => {}
     }
 }

@@ -1,6 +1,6 @@
 //! Judging, as a task of its own on every replica: whenever something changes, or a moment comes that the last judgement
 //! names, the cluster is judged again, and the judgement is published. Who leads carries it out; whoever else wants to
-//! know how things stand reads the same value.
+//! know how things are reads the same value.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl Judgements {
         matches!(&*self.published.borrow(), Published::Judged(_))
     }
 
-    /// Asks for a judgement of how things stand from now on.
+    /// Asks for a judgement of how things are from now on.
     pub(super) fn ask(&self) -> u64 {
         self.asked.send_modify(|asked| *asked += 1);
         *self.asked.borrow()
@@ -104,7 +104,7 @@ impl Judgements {
                 return judged;
             }
             if published.changed().await.is_err() {
-                // nobody judges any more, and that comes when the process ends
+                // no one judges any more, and that comes when the process ends
                 std::future::pending::<()>().await;
             }
         }
@@ -121,7 +121,7 @@ async fn first(
         Published::Broken => true,
         Published::Judged(judged) => is_it(judged),
     };
-    // an error means that nobody judges any more
+    // an error means that no one judges any more
     match published.wait_for(ends).await.as_deref() {
         Ok(Published::Judged(judged)) => Ok(Arc::clone(judged)),
         Ok(Published::Nothing | Published::Broken) | Err(_) => Err(Broken),
@@ -222,7 +222,7 @@ impl Judging {
         (judging, Judgements { published, asked: ask })
     }
 
-    /// Judges until nobody reads judgements any more.
+    /// Judges until no one reads judgements any more.
     pub(super) async fn run(mut self) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let (mut number, mut news, mut cause) = (0, 0, Cause::News);
@@ -251,17 +251,17 @@ impl Judging {
             cause = tokio::select! {
                 () = sleep(wait) => at_the_end,
                 () = self.changes.foreign() => Cause::News,
-                // an error means that nobody is left to ask, and the end has come
+                // an error means that no one is left to ask, and the end has come
                 _ = self.asked.changed() => Cause::Look,
                 () = self.published.closed() => break,
             };
         }
     }
 
-    /// Judges the cluster as it stands; nothing before every kind has been read once.
+    /// Judges the cluster as it is; nothing before every kind has been read once.
     ///
     /// What is written here has to be there before: a plan made from what stood before would take a finalizer for set that
-    /// was just taken off. Only while more is being written nobody waits: others' changes must not.
+    /// was just taken off. Only while more is being written no one waits: others' changes must not.
     async fn judge(&mut self, number: u64, news: &mut u64, cause: Cause) -> Result<Option<Judged>, Broken> {
         self.changes.own_events(OWN_EVENT).await;
         let asked = *self.asked.borrow_and_update();

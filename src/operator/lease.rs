@@ -5,13 +5,13 @@
 //! sooner than its duration later. Between the two lies the time that one call may take: a write that was begun in
 //! time is given up before anybody else can begin.
 //!
-//! A lease that is not there, or that nobody holds, may have been taken from its holder by somebody's hand, and for
-//! all that can be told the holder still writes: the others wait as for one that was just renewed. Only one that was
+//! A lease that is not there, or that no one holds, may have been taken from its holder by somebody's hand, and for
+//! all that is known the holder still writes: the others wait as for one that was just renewed. Only one that was
 //! let go in order ([`RELEASED`]) is taken at once. The first installation waits, too: once.
 //!
 //! What remains is a request that is given up here and yet arrives at the API server later. It can only say what was
 //! planned when it was sent, and the new holder, which watches, takes it back. And a machine that sleeps as a whole,
-//! so that its clock stands still: it has as long to write when it wakes as it had left.
+//! so that its clock stops: it has as long to write when it wakes as it had left.
 //!
 //! A leader that dies takes the lease's duration and one [`RETRY`] with it: for so long a withdrawal may wait for the
 //! next leader. One that ends in order lets go of the lease, and then it is one [`RETRY`].
@@ -43,7 +43,7 @@ const RETRY: Duration = Duration::from_secs(2);
 /// The duration of a lease that its holder has let go of, by which that is known from one that somebody has cleared.
 const RELEASED: i32 = 1;
 
-/// The name of the lease, unless told otherwise.
+/// The name of the lease, unless another is given.
 pub const DEFAULT_LEASE_NAME: &str = "concordat-operator";
 
 /// Which lease is held by whoever leads.
@@ -83,7 +83,7 @@ impl Leadership {
         self.term().is_some()
     }
 
-    /// The term that lasts now. As long as it is the same, nobody else has led.
+    /// The term that lasts now. As long as it is the same, no one else has led.
     pub(super) fn term(&self) -> Option<u64> {
         let Some(held) = &self.0 else { return Some(0) };
         let Held { until, term } = *held.borrow();
@@ -97,7 +97,7 @@ impl Leadership {
             Some(held) => held.changed().await.is_ok(),
         };
         if !changed {
-            // nobody else, or the election is over, and that comes when the process ends
+            // no one else, or the election is over, and that comes when the process ends
             std::future::pending::<()>().await;
         }
     }
@@ -112,12 +112,12 @@ pub(super) struct Candidate {
     heartbeat: Heartbeat,
     /// The lease as it was last seen here, or that there was none, and when that was first seen.
     seen: Option<(Option<Lease>, Instant)>,
-    /// Until when its own last lease lasts, whatever has become of it since: nobody else begins before.
+    /// Until when its own last lease lasts, whatever has become of it since: no one else begins before.
     own: Option<Instant>,
     /// Whether a write of it may have arrived of which nothing is known, so that it has to be read first.
     stale: bool,
     /// What was last said about who leads.
-    told: String,
+    said: String,
 }
 
 /// What to do about a lease.
@@ -142,7 +142,7 @@ impl Candidate {
             seen: None,
             own: None,
             stale: false,
-            told: String::new(),
+            said: String::new(),
         };
         info!(
             lease = format!("{namespace}/{}", candidate.name),
@@ -152,7 +152,7 @@ impl Candidate {
         (candidate, Leadership(Some(leadership)))
     }
 
-    /// Stands until told to stop, and then lets go of the lease.
+    /// Stands for election until asked to stop, and then lets go of the lease.
     pub(super) async fn run(mut self, mut stopping: signal::Receiver<bool>) {
         while !*stopping.borrow() {
             self.heartbeat.turn();
@@ -169,7 +169,7 @@ impl Candidate {
             }
             tokio::select! {
                 () = sleep(RETRY) => {}
-                // an error means that nobody is left to say so, which is the same
+                // an error means that no one is left to say so, which is the same
                 _ = stopping.changed() => {}
             }
         }
@@ -195,14 +195,14 @@ impl Candidate {
         debug!(?next, "the lease");
         let written = match next {
             Move::Wait => {
-                let told = match lease.and_then(holder) {
+                let now = match lease.and_then(holder) {
                     Some(holder) => format!("standing by: `{holder}` leads"),
                     None => {
                         "standing by: no one holds the lease, and the last holder may still write".to_owned()
                     }
                 };
                 self.hold(None);
-                self.tell(told, false);
+                self.tell(now, false);
                 return Ok(());
             }
             Move::Create => {
@@ -232,7 +232,7 @@ impl Candidate {
         }
     }
 
-    /// Lets go of the lease, so that nobody has to wait for it to run out.
+    /// Lets go of the lease, so that no one has to wait for it to run out.
     async fn release(&mut self) {
         let held = self.held.borrow().until.is_some();
         self.hold(None);
@@ -291,7 +291,7 @@ impl Candidate {
     }
 
     fn tell(&mut self, what: String, bad: bool) {
-        if self.told == what {
+        if self.said == what {
             return;
         }
         if bad {
@@ -299,7 +299,7 @@ impl Candidate {
         } else {
             info!("{what}");
         }
-        self.told = what;
+        self.said = what;
     }
 }
 
@@ -391,7 +391,7 @@ mod tests {
         assert_eq!(next(Some(&cleared), seconds(15), "me", false), Move::Take);
         assert_eq!(next(None, seconds(14), "me", false), Move::Wait);
         assert_eq!(next(None, seconds(15), "me", false), Move::Create);
-        // whoever held it knows that nobody else does
+        // whoever held it knows that no one else does
         assert_eq!(next(None, seconds(0), "me", true), Move::Create);
         assert_eq!(next(Some(&cleared), seconds(0), "me", true), Move::Take);
         let other = lease(Some("other"), 15);

@@ -2,7 +2,7 @@
 //!
 //! It adds nothing to what the core says. The watches fill the stores; any change, or the next moment that the plan
 //! names, wakes the judging, which reads the stores as a snapshot, judges it and publishes that; the leader carries out
-//! the steps that lead from what stands to what is planned. The plan is the one that `concordat plan` prints. Nothing is
+//! the steps that lead from what is there to what is planned. The plan is the one that `concordat plan` prints. Nothing is
 //! written when nothing has changed, and nothing before every kind has been read once.
 
 mod backoff;
@@ -39,7 +39,7 @@ use concordat_core::plan::Judge;
 use concordat_core::snapshot::ClusterView;
 use concordat_source::cluster::Stores;
 
-/// Where the health checks answer, unless told otherwise: this machine only.
+/// Where the health checks answer, unless another address is given: this machine only.
 pub const DEFAULT_HEALTH_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 /// How the operator runs.
@@ -90,7 +90,7 @@ pub enum RunError {
     Signals(#[source] std::io::Error),
 }
 
-/// Runs the operator in a runtime of its own, until the process is told to end.
+/// Runs the operator in a runtime of its own, until the process is asked to end.
 pub fn run_blocking(options: Options) -> Result<(), RunError> {
     logs::init(options.log_format);
     let runtime =
@@ -128,7 +128,7 @@ pub fn client_of(config: Config) -> Result<Client, RunError> {
     Client::try_from(config).map_err(|error| RunError::Client(Box::new(error)))
 }
 
-/// Runs the operator until the process is told to end.
+/// Runs the operator until the process is asked to end.
 pub async fn run(client: Client, options: Options) -> Result<(), RunError> {
     let end = shutdown_signal()?;
     run_until(client, options, end).await
@@ -205,7 +205,7 @@ pub async fn run_until(
             reconcile.await;
         }
     }
-    // not before the last write is done; an error means that nobody stands
+    // not before the last write is done; an error means that no one stands for election
     let _ended = retire.send(true);
     while candidates.join_next().await.is_some() {}
     info!("ended");

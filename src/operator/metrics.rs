@@ -30,7 +30,7 @@ type Labels<const N: usize> = [(&'static str, String); N];
 struct Numbers {
     /// What every replica says.
     every: Registry,
-    /// What the leader says alone: every replica judges, and told by each it would count several times.
+    /// What the leader says alone: every replica judges, and reported by each it would count several times.
     leaders: Registry,
     leading: bool,
     leader: Gauge,
@@ -105,7 +105,7 @@ impl Metrics {
         }
     }
 
-    /// Objects that stand and cannot be decoded.
+    /// Objects that are there and cannot be decoded.
     pub(super) fn undecodable(&self, objects: &[Unreadable]) {
         let numbers = self.numbers();
         numbers.undecodable.clear();

@@ -61,7 +61,7 @@ enum Outcome {
 }
 
 impl Leader {
-    /// Runs until told to stop.
+    /// Runs until asked to stop.
     pub(super) async fn run(mut self) {
         let mut last = None;
         while !*self.stopping.borrow() {
@@ -90,7 +90,7 @@ impl Leader {
                 () = self.judgements.come(), if !judged => {}
                 () = self.relist.come(), if comes => {}
                 () = self.leadership.changed() => {}
-                // an error means that nobody is left to say so, which is the same
+                // an error means that no one is left to say so, which is the same
                 _ = self.stopping.changed() => {}
             }
         }
@@ -100,7 +100,7 @@ impl Leader {
     async fn lead(&mut self, term: u64) {
         let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
         let mut last = None;
-        // of how things stand after all that an earlier leader has written
+        // of how things are after all that an earlier leader has written
         let mut next = self.next(term, None, Some(Duration::ZERO)).await;
         while !self.is_over(term) {
             self.heartbeat.turn();
@@ -144,7 +144,7 @@ impl Leader {
         }
     }
 
-    /// The next judgement to carry out: any that is later than the last, or after a while one of how things stand then.
+    /// The next judgement to carry out: any that is later than the last, or after a while one of how things are then.
     async fn next(
         &mut self,
         term: u64,
@@ -163,7 +163,7 @@ impl Leader {
                 judged = judgements.later(last.unwrap_or_default()), if last.is_some() => return Ok(judged),
                 () = sleep(TURN) => heartbeat.turn(),
                 () = leadership.changed() => {}
-                // an error means that nobody is left to say so, which is the same
+                // an error means that no one is left to say so, which is the same
                 _ = stopping.changed() => {}
             }
         }

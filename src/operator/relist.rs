@@ -88,7 +88,7 @@ impl Reader {
     /// Waits until another list is asked for.
     pub(super) async fn asked(&mut self) {
         if self.asked.changed().await.is_err() {
-            // nobody is left to ask
+            // no one is left to ask
             std::future::pending::<()>().await;
         }
     }

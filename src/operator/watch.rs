@@ -153,7 +153,7 @@ where
     /// Lists, then watches, for ever; lists again when that is asked for.
     async fn run(self, mut reader: Reader) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
-        let mut told: Option<(String, Instant)> = None;
+        let mut reported: Option<(String, Instant)> = None;
         let mut version: Option<String> = None;
         let mut failed = 0;
         loop {
@@ -177,7 +177,7 @@ where
             match outcome {
                 Ok(()) => {
                     self.heartbeat.ok();
-                    if told.take().is_some() {
+                    if reported.take().is_some() {
                         info!(kind = self.kind, "reading again");
                     }
                     backoff.reset();
@@ -190,7 +190,7 @@ where
                     }
                     let trouble = self.trouble(&error);
                     self.heartbeat.fail(&trouble);
-                    self.tell(&mut told, trouble);
+                    self.tell(&mut reported, trouble);
                     sleep(backoff.wait()).await;
                 }
             }
@@ -290,11 +290,11 @@ where
         }
     }
 
-    fn tell(&self, told: &mut Option<(String, Instant)>, trouble: String) {
-        let known = told.as_ref().is_some_and(|(text, at)| *text == trouble && at.elapsed() < REMIND);
+    fn tell(&self, reported: &mut Option<(String, Instant)>, trouble: String) {
+        let known = reported.as_ref().is_some_and(|(text, at)| *text == trouble && at.elapsed() < REMIND);
         if !known {
             warn!("{trouble}; trying again");
-            *told = Some((trouble, Instant::now()));
+            *reported = Some((trouble, Instant::now()));
         }
     }
 }

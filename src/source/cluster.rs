@@ -28,7 +28,7 @@ use concordat_core::snapshot::{ClusterView, Snapshot, Sourced, Unreadable};
 #[derive(Clone, Debug)]
 pub struct Incoming<K>(pub Result<K, Box<Undecoded>>);
 
-/// What can be told of an object that cannot be decoded.
+/// What is known of an object that cannot be decoded.
 #[derive(Clone, Debug)]
 pub struct Undecoded {
     pub meta: ObjectMeta,
@@ -99,7 +99,7 @@ type Name = (Option<String>, String);
 struct Contents<K> {
     synced: bool,
     objects: BTreeMap<Name, Shared<K>>,
-    /// Objects that cannot be decoded, with what can be told of them.
+    /// Objects that cannot be decoded, with what is known of them.
     undecodable: BTreeMap<Name, Undecoded>,
 }
 
@@ -253,7 +253,7 @@ impl Stores {
         Some((snapshot, observed))
     }
 
-    /// What the operator has written, as it stands by now.
+    /// What the operator has written, as it is by now.
     pub fn effects(&self) -> (Vec<Shared<NetworkPolicy>>, Vec<Shared<DataAccessGrant>>) {
         (self.network_policies.objects(), self.grants.objects())
     }

@@ -199,7 +199,7 @@ fn a_successor_that_cannot_have_its_name_may_be_any_that_its_namespace_has_signe
         assert_eq!(called(meta, &["ash-practice", "hospital"]), ALL, "not signed by all");
     }
     let elsewhere = json!({ "namespace": "hospital", "name": "Care-2" });
-    assert_eq!(called(elsewhere, &EVERYBODY), ALL, "nobody has signed anything there");
+    assert_eq!(called(elsewhere, &EVERYBODY), ALL, "no one has signed anything there");
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn a_successor_that_a_delegate_has_withdrawn_from_closes_by_the_leave_that_it_ha
         others,
         "lapsed since: it revives nothing"
     );
-    assert_eq!(delegated_until(START).now().open(), ALL, "lapsed before it began: nobody's word");
+    assert_eq!(delegated_until(START).now().open(), ALL, "lapsed before it began: no one's word");
 }
 
 #[test]

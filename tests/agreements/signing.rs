@@ -43,7 +43,7 @@ fn a_no_works_whatever_is_wrong_with_the_agreement() {
     }
     let told = signature(&broken.0, &request("hospital")).unwrap_err().to_string();
     assert_eq!(told, "agreement `board/care` exists, but cannot be used: `spec.title` is missing");
-    // what nobody has heard of is rather a slip of the pen
+    // what no one has heard of is rather a slip of the pen
     assert!(matches!(signature(&lost.0, &withdrawal("hospital")), Err(SignError::AgreementNotFound { .. })));
 }
 

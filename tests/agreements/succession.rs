@@ -342,7 +342,7 @@ fn whoever_wrote_an_early_agreement_undoes_nothing_that_later_ones_have_ended() 
     assert_eq!(circle.now().codes(), [Code::SupersedesCycle]);
     assert_eq!(circle.now().phase_of(&care_2()), Phase::Active);
     assert_eq!(closed(circle), (Phase::Active, ALL.len()));
-    // one that an ancestor closes, and nobody has signed so, undoes nothing, whatever the dates say
+    // one that an ancestor closes, and no one has signed so, undoes nothing, whatever the dates say
     let dates = ["2026-10-01T00:00:00Z", START, "2026-11-15T00:00:00Z"];
     for at in 0..27 {
         let (first, second, third) = (dates[at / 9], dates[at / 3 % 3], dates[at % 3]);

@@ -37,7 +37,7 @@ fn who_has_not_signed_in_an_emergency_is_not_said_to_have() {
     let world = emergency(&["ash-practice", "birch-practice"]);
     assert_eq!(
         signed(&world),
-        "True every Controller has signed, and in an emergency nobody else has to; no signature on these terms by \
+        "True every Controller has signed, and in an emergency no one else has to; no signature on these terms by \
          `board`, `hospital`"
     );
     assert_eq!(signed(&emergency(&EVERYBODY)), "True every party has signed");

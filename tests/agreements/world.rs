@@ -73,12 +73,12 @@ pub fn set<T: Serialize + DeserializeOwned>(object: &mut Shared<T>, pointer: &st
 pub struct World(pub Snapshot);
 
 impl World {
-    /// Nobody has signed.
+    /// No one has signed.
     pub fn written() -> Self {
         Self(WRITTEN.clone())
     }
 
-    /// An emergency, which nobody has signed.
+    /// An emergency, which no one has signed.
     pub fn emergency() -> Self {
         Self::written()
             .with("/spec/emergency", json!({ "reason": "flood", "expires": "2026-12-10T00:00:00Z" }))

@@ -25,7 +25,7 @@ pub fn all() -> Vec<(&'static str, Vec<Finding>)> {
         ("a gateway that got past the API server", odd_gateway()),
         ("a framework that got past the API server under another name", odd_framework()),
         ("a framework of somebody's own that is not Cedar", odd_text()),
-        ("an agreement that nobody can read, and that says whose place it takes", unread_successor()),
+        ("an agreement that no one can read, and that says whose place it takes", unread_successor()),
         ("an agreement that says too soon that it has been replaced", replaced_too_soon()),
     ];
     told.extend(cluster());
@@ -178,7 +178,7 @@ fn cluster() -> Vec<(&'static str, Vec<Finding>)> {
     let key = |kind: &str, namespace: Option<&str>, name: &str| ObjectKey::new(kind, namespace, name);
     vec![
         ("a cluster in which nothing has been written", with(&nothing, &nowhere)),
-        ("a policy of the operator that nobody planned", with(&orphan, &nowhere)),
+        ("a policy of the operator that no one planned", with(&orphan, &nowhere)),
         (
             "somebody else's policy that lets more in",
             with(

@@ -21,7 +21,7 @@ spec:
   reason: a text that is too much
   reviewBy: 2027-03-31T00:00:00Z
   tests:
-    - name: nobody comes from nowhere
+    - name: no one comes from nowhere
       at: 2026-11-22T09:00:00Z
       request:
         subject: {type: OrgFunction, id: chorley-council/waste}
@@ -61,7 +61,7 @@ pub fn all() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("a file with a NUL", file, place("a\0b")),
         ("a NUL as an escape", file, place("\"a\\0b\"")),
         ("text that turns its direction round", file, place("\"a\\u202Eb\"")),
-        ("text with a space that nobody sees", file, place("\"a\\u200Bb\"")),
+        ("text with a space that no one sees", file, place("\"a\\u200Bb\"")),
         ("a bell", file, place("\"a\\ab\"")),
         ("a number that the health service gives to a patient", file, {
             let number = super::numbers::numbers().next().unwrap();

@@ -343,7 +343,7 @@ fn what_rbac_cannot_tell_the_operator_is_kept_to_by_admission() {
         world.merge::<DataSharingAgreement>(&operator, &place, &name, &change).unwrap();
     }
 
-    // a grant that nobody would find
+    // a grant that no one would find
     let grant = changed(&grant(&place), &json!({"metadata": {"labels": null}}));
     world.denied("concordat-operator-grants", || world.apply_dry(&operator, &grant));
 }

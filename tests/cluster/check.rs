@@ -136,7 +136,7 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
         }
     }
 
-    // nobody has written anything yet
+    // no one has written anything yet
     let before = check(kubeconfig);
     assert_eq!(before.code, Some(1), "{:#?}", before.findings);
     let codes = before.in_places(&places);
@@ -175,7 +175,7 @@ fn a_live_cluster_is_held_against_its_plan_and_other_policies_against_the_agreem
         );
     }
 
-    // our own, edited and made by others, with nobody there to put it right
+    // our own, edited and made by others, with no one there to put it right
     drop(running);
     let ours = cluster.policies(&places).unwrap();
     let allow =

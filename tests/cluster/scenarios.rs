@@ -105,7 +105,7 @@ impl Run<'_> {
             .collect();
     }
 
-    /// Signs as somebody of the namespace that the signature stands in; nobody else could.
+    /// Signs as somebody of the namespace that the signature stands in; no one else could.
     fn sign(&mut self, signature: &AgreementSignature, somebody_else: Option<&String>) {
         let home = signature.namespace().unwrap();
         self.cluster.make_signer(&home).unwrap();

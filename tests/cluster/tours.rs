@@ -111,7 +111,7 @@ fn holds(page: &str, rights: Rights) {
     });
 }
 
-/// A control plane that nobody else uses. None where tests are told to use somebody's cluster.
+/// A control plane that no one else uses. None where tests are told to use somebody's cluster.
 fn own_control_plane() -> Option<ControlPlane> {
     let shared = support::control_plane().unwrap();
     (shared.origin() == Origin::Embedded).then(|| ControlPlane::start_embedded().unwrap())

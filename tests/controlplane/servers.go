@@ -23,13 +23,13 @@ import (
 // startEtcd runs a single etcd without fsync and returns the address of its
 // client port.
 func startEtcd(ctx context.Context, data layout) (string, error) {
-	// Port 0: the kernel picks, and nobody can take the port in between.
+	// Port 0: the kernel picks, and no one can take the port in between.
 	loopback := []url.URL{{Scheme: "http", Host: "127.0.0.1:0"}}
 	config := embed.NewConfig()
 	config.Dir = data.etcd()
 	config.LogLevel = "error"
 	config.UnsafeNoFsync = true
-	config.EnableGRPCGateway = false // nobody speaks JSON to it
+	config.EnableGRPCGateway = false // no one speaks JSON to it
 	config.QuotaBackendBytes = 4 << 30
 	config.ListenClientUrls, config.AdvertiseClientUrls = loopback, loopback
 	config.ListenPeerUrls, config.AdvertisePeerUrls = loopback, loopback

@@ -118,14 +118,14 @@ fn chorley(cluster: &mut Cluster) -> Attempt<()> {
     let places = namespaces(folder)?;
     let agreement = ObjectRef { namespace: "chorley-council".to_owned(), name: "assisted-bins".to_owned() };
     typed("kubectl apply -f examples/s01-chorley-assisted-bins/");
-    println!("  {} objects applied; nobody has signed", cluster.apply_folder(folder)?);
+    println!("  {} objects applied; no one has signed", cluster.apply_folder(folder)?);
     wait_for_phase(cluster, &agreement, "AwaitingSignatures")?;
     wait_for_policies(cluster, &places, "isolation of both products and of the care team", |parts| {
         parts.isolation == 3 && parts.open == 0
     })?;
     show(cluster, &agreement, &places)?;
 
-    println!("\n  Each party signs from an account of its own namespace. Nobody signs for another:");
+    println!("\n  Each party signs from an account of its own namespace. No one signs for another:");
     for party in ["chorley-council", "northvale-pcn"] {
         cluster.make_signer(party)?;
     }

@@ -1,6 +1,6 @@
 //! A second framework with other ids, words and rules than `england`: whatever holds for one holds for any.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -10,6 +10,7 @@ use concordat_api::{
 };
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
+use concordat_core::plan::PlannedObject;
 use concordat_core::policy::{Assessment, load_framework};
 use concordat_core::snapshot::{Snapshot, Sourced};
 use concordat_source::files;
@@ -492,4 +493,87 @@ fn a_rule_that_holds_a_date_of_its_own_ends_what_it_closes() {
     self::spec(&mut world).framework.version = "3.3.0".to_owned();
     let until: Timestamp = "2027-01-15T00:00:00Z".parse().unwrap();
     assert!(open(&signed(world))[0].ends_with(&until.to_string()));
+}
+
+/// The text of one of its rules, by its id.
+fn rule(spec: &PolicyFrameworkSpec, id: &str) -> String {
+    let text = spec.policies.values().find(|text| text.contains(&format!("@id(\"{id}\")"))).unwrap();
+    let rules = text.split("\n\n").find(|rule| rule.contains(&format!("@id(\"{id}\")")));
+    rules.unwrap().to_owned()
+}
+
+fn without(spec: &mut PolicyFrameworkSpec, id: &str) {
+    let gone = rule(spec, id);
+    spec.policies.values_mut().for_each(|text| *text = text.replace(&gone, ""));
+}
+
+#[test]
+fn a_purpose_that_it_prohibits_is_closed_also_without_a_rule_that_says_so() {
+    for with_rule in [true, false] {
+        let world = changed(|world| {
+            let mut sold = spec(world).purposes[1].clone();
+            sold.code = "Hawking".to_owned();
+            spec(world).purposes.push(sold);
+            let mut framework = (*world.frameworks[0].object).clone();
+            if !with_rule {
+                without(&mut framework.spec, "C7-13");
+            }
+            world.frameworks[0].object = framework.into();
+        });
+        let judgement = Judgement::new(&world, at());
+        let closed: Vec<(&str, Option<&str>, &str)> = (assessed(&judgement).closed.iter())
+            .map(|it| (it.purpose.as_str(), it.rule.as_deref(), it.reason.as_str()))
+            .collect();
+        let expected = if with_rule {
+            ("Hawking", Some("C7-13"), "C7-13: nothing is sold")
+        } else {
+            ("Hawking", None, "framework `caledonia-3.2.0` never allows `Hawking`")
+        };
+        assert_eq!(closed, [expected]);
+        let request = serde_json::from_value(json!({
+            "subject": { "type": "OrgFunction", "id": "brae/ward" }, "action": { "name": "queryAggregate" },
+            "resource": { "type": "DataProduct", "id": "lochside/case-notes" },
+            "context": { "purpose": "Hawking", "identifiability": "AggregateSmallNumbers", "region": "GB" },
+        }));
+        let answer = judgement.decide(&request.unwrap()).answer;
+        assert_eq!((answer.decision, answer.context.tier), (false, DecisionTier::Ceiling), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_framework_that_permits_nothing_is_refused() {
+    let said = |id: &str| problems(|spec| without(spec, id));
+    let gate = "no rule permits `activateAgreement`, so that no agreement can be in force";
+    assert_eq!(said("C7-entry"), [(gate.to_owned(), true)]);
+    let terms = "no rule permits what an agreement lists, so that no agreement can open anything";
+    assert_eq!(said("C7-terms"), [(terms.to_owned(), true)]);
+    let both = problems(|spec| spec.policies.clear());
+    assert_eq!(both.iter().filter(|(message, _)| message == gate || message == terms).count(), 2, "{both:?}");
+}
+
+#[test]
+fn what_a_rule_of_its_denies_to_one_account_needs_a_gateway() {
+    let context_free = |more: &str| {
+        let world = changed(|world| {
+            let mut framework = (*world.frameworks[0].object).clone();
+            let text = "@id(\"C7-99\") @tier(\"Ceiling\") @reason(\"a test\")\nforbid (principal";
+            let text = format!("{text}{more}, action in Concordat::Action::\"useData\", resource);");
+            if !more.is_empty() {
+                framework.spec.policies.insert("more.cedar".to_owned(), text);
+            }
+            world.frameworks[0].object = framework.into();
+        });
+        let plan = Judgement::new(&world, at()).plan();
+        let grants = plan.objects.iter().filter_map(|object| match object {
+            PlannedObject::Grant(grant) => Some(&grant.spec),
+            _ => None,
+        });
+        let purposes = grants.flat_map(|grant| &grant.recipients).flat_map(|it| &it.purposes);
+        purposes.map(|it| (it.code.clone(), it.context_free)).collect::<BTreeMap<_, _>>()
+    };
+    let said = |tally: bool| BTreeMap::from([("Bedside".to_owned(), false), ("Tally".to_owned(), tally)]);
+    assert_eq!(context_free(""), said(true));
+    for scope in [" is Concordat::Workload", " == Concordat::Workload::\"loch/brae/night\""] {
+        assert_eq!(context_free(scope), said(false), "{scope}");
+    }
 }

@@ -121,7 +121,7 @@ const CHANGES: [(&str, Change); 16] = [
         let gone = world.policies.remove(0);
         world.unreadable.push(unreadable(&gone, serde_json::Value::Null));
     }),
-    ("there is a framework that nobody uses", |world| world.frameworks.push(unused_framework())),
+    ("there is a framework that no one uses", |world| world.frameworks.push(unused_framework())),
 ];
 
 #[test]

@@ -1,6 +1,6 @@
 //! What a deny says of the permit that came closest.
 
-use concordat_api::AccessRequest;
+use concordat_api::{AccessRequest, DataAction};
 use concordat_core::evaluate::Judgement;
 use concordat_core::snapshot::{Snapshot, Sourced};
 use kube::ResourceExt as _;
@@ -253,12 +253,19 @@ fn a_misspelt_name_of_a_request_says_which_was_meant() {
         change(&mut request);
         judgement.explain(&request).answer.context.reason
     };
+    let onward = |org: &str| {
+        let mut request = case.request.clone();
+        request.action.name = DataAction::ShareOnward.as_str().to_owned();
+        request.context.onward_to = Some(org.to_owned());
+        judgement.explain(&request).answer.context.reason
+    };
     for (reason, meant) in [
         (reason(|it| it.context.purpose = Some("Proactivecare".to_owned())), "`ProactiveCare`"),
         (reason(|it| it.action.name = "readrecord".to_owned()), "`readRecord`"),
         (reason(|it| it.resource.id.push('x')), "did you mean `"),
         (reason(|it| it.subject.id.push('x')), "did you mean `"),
         (reason(|it| it.context.roles = vec!["CareCordinator".to_owned()]), "`CareCoordinator`"),
+        (onward("uh-dorsett"), "`uh-dorset`"),
     ] {
         assert!(reason.contains("did you mean") && reason.contains(meant), "{reason}");
     }

@@ -105,8 +105,8 @@ fn what_would_help_is_in_the_words_of_the_framework_that_judges() {
         .map(|it| (it.message.as_str(), it.help.as_deref(), it.origin.field.as_deref()))
         .collect();
     // a rule that reads nothing of a party is about the agreement, also where it does not say so
-    let mended = |message| (message, Some("write a longer title"), Some("spec.title"));
-    assert_eq!(said, [mended("NF-31: a test of one's own words; here `retention.days` is 800")]);
+    let fixed = |message| (message, Some("write a longer title"), Some("spec.title"));
+    assert_eq!(said, [fixed("NF-31: a test of one's own words; here `retention.days` is 800")]);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 pub const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
-/// The world as it is written: nobody has signed but those who speak for themselves.
+/// The world as it is written: no one has signed but those who speak for themselves.
 pub static WRITTEN: LazyLock<Snapshot> = LazyLock::new(|| {
     let local = std::fs::read_dir("policies/local").unwrap().map(|entry| entry.unwrap().path());
     let paths: Vec<PathBuf> = std::iter::once(PathBuf::from("policies/tests/england/world"))

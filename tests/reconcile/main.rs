@@ -1,7 +1,7 @@
 //! The operator against a real API server: what opens, what closes, and that nothing else is written.
 //!
 //! An operator sees its whole cluster, so there is one for all tests of this binary. Each test has a world of its
-//! own: namespaces, organisations and an agreement under names that nobody else has.
+//! own: namespaces, organisations and an agreement under names that no one else has.
 
 #![allow(
     clippy::unwrap_used,
@@ -177,11 +177,11 @@ fn a_signature_that_cannot_be_read_closes_what_it_may_be_about_and_nothing_else(
         granted.sum::<usize>()
     };
     let (home, charity) = (world.ns("charity"), world.org("charity"));
-    assert_eq!(grants("elsewhere", None, None), 3, "nobody signs there");
+    assert_eq!(grants("elsewhere", None, None), 3, "no one signs there");
     assert_eq!(grants(&home, None, None), 0);
     assert_eq!(grants(&home, Some("sharing"), Some(&charity)), 0);
     assert_eq!(grants(&home, Some("another"), None), 3, "it is about another agreement");
-    assert_eq!(grants(&home, None, Some(&world.org("pcn"))), 3, "nobody speaks for another party there");
+    assert_eq!(grants(&home, None, Some(&world.org("pcn"))), 3, "no one speaks for another party there");
 }
 
 #[test]

@@ -233,11 +233,11 @@ fn an_agreement_that_cannot_be_let_go_of_says_what_is_in_the_way() {
     let ObjectRef { namespace, name } = world.agreement();
     world.delete::<DataSharingAgreement>(&namespace, &name);
     world.until("the status says why", || {
-        world.message("Stalled").is_some_and(|it| it.contains("nobody lets go of this agreement"))
+        world.message("Stalled").is_some_and(|it| it.contains("no one lets go of this agreement"))
     });
     std::thread::sleep(SILENCE);
     assert!(
-        world.message("Stalled").is_some_and(|it| it.contains("nobody lets go")),
+        world.message("Stalled").is_some_and(|it| it.contains("no one lets go")),
         "and goes on saying it"
     );
     drop(rule);
@@ -251,7 +251,7 @@ struct HouseRule<'w> {
 }
 
 impl<'w> HouseRule<'w> {
-    /// Of the network policies of a namespace, nobody does this.
+    /// Of the network policies of a namespace, no one does this.
     fn no(operations: &[&str], world: &'w World, namespace: &str) -> Self {
         let api: Api<NetworkPolicy> = Api::namespaced(world.client.clone(), namespace);
         let policy =
@@ -275,12 +275,12 @@ impl<'w> HouseRule<'w> {
         Self::new(
             world,
             &format!("{namespace}.no-{}.example", operations.join("-").to_lowercase()),
-            (&rule, &there, "nobody does that to a network policy here"),
+            (&rule, &there, "no one does that to a network policy here"),
             is_refused,
         )
     }
 
-    /// Nobody takes a finalizer off the world's own agreement.
+    /// No one takes a finalizer off the world's own agreement.
     fn no_release(world: &'w World) -> Self {
         let ObjectRef { namespace, name } = world.agreement();
         let api: Api<DataSharingAgreement> = Api::namespaced(world.client.clone(), &namespace);
@@ -296,12 +296,12 @@ impl<'w> HouseRule<'w> {
         Self::new(
             world,
             &format!("{namespace}.no-release.example"),
-            (&rule, &there, "nobody lets go of this agreement"),
+            (&rule, &there, "no one lets go of this agreement"),
             is_refused,
         )
     }
 
-    /// Nobody writes the status of the world's own agreement.
+    /// No one writes the status of the world's own agreement.
     fn no_status(world: &'w World) -> Self {
         let ObjectRef { namespace, name } = world.agreement();
         let api: Api<DataSharingAgreement> = Api::namespaced(world.client.clone(), &namespace);
@@ -315,7 +315,7 @@ impl<'w> HouseRule<'w> {
         Self::new(
             world,
             &format!("{namespace}.no-status.example"),
-            (&rule, &there, "nobody writes this status"),
+            (&rule, &there, "no one writes this status"),
             is_refused,
         )
     }
@@ -382,7 +382,7 @@ fn a_policy_that_may_not_be_deleted_is_emptied_and_tried_again_with_patience() {
     world.until("the status says so", || {
         world
             .message("Enforced")
-            .is_some_and(|it| it.contains("nobody does that") && it.contains("it is emptied"))
+            .is_some_and(|it| it.contains("no one does that") && it.contains("it is emptied"))
     });
     let before = rule.refused();
     std::thread::sleep(Duration::from_secs(5));
@@ -423,7 +423,7 @@ fn a_path_that_cannot_be_closed_is_the_loudest_thing_there_is() {
     };
     world.until("the status says so", || {
         enforced().is_some_and(|(reason, message)| {
-            let names = ["NetworkPolicy", "lets through what should be closed", "nobody does that"];
+            let names = ["NetworkPolicy", "lets through what should be closed", "no one does that"];
             reason == "StillOpen" && names.iter().all(|it| message.contains(it))
         })
     });

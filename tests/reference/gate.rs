@@ -166,7 +166,7 @@ impl<'a> Questions<'a> {
         refusals
     }
 
-    /// The rows of an organisation that is not Active, or has withdrawn or declined, are asked of nobody.
+    /// The rows of an organisation that is not Active, or has withdrawn or declined, are asked of no one.
     fn is_asked(&self, org: &str) -> bool {
         self.model.is_active(org, self.at) && self.standings.get(org).is_some_and(|it| !it.is_out())
     }

@@ -236,7 +236,7 @@ impl Model<'_> {
         (own, delegates)
     }
 
-    /// Whether a namespace may have been the home of an organisation that is not there any more: it is nobody else's.
+    /// Whether a namespace may have been the home of an organisation that is not there any more: it is no one else's.
     pub fn may_have_been_home(&self, namespace: &str, org: &str) -> bool {
         let broken = self.world.broken.iter().filter(|it| it.kind == "PartnerOrg");
         let broken =

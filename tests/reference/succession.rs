@@ -88,7 +88,7 @@ impl Model<'_> {
         found
     }
 
-    /// Whether a link ends nothing: in an emergency that nobody has signed as anything else, or on a circle whose links are
+    /// Whether a link ends nothing: in an emergency that no one has signed as anything else, or on a circle whose links are
     /// all signed, or that is not signed itself.
     fn is_void(&self, old: &Object<Agreement>, new: &Object<Agreement>) -> bool {
         let agreement = |key: &Ref| self.world.agreements.iter().find(|it| it.key == *key);

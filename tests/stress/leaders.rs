@@ -25,7 +25,7 @@ fn reigns(audit: &Audit) -> Vec<Reign> {
     reigns
 }
 
-/// How long nobody wrote, each time that another began to.
+/// How long no one wrote, each time that another began to.
 fn gaps(audit: &Audit) -> Vec<Duration> {
     let reigns = reigns(audit);
     reigns.windows(2).map(|pair| pair[1].begins.duration_since(pair[0].ends)).collect()
@@ -53,7 +53,7 @@ fn leases(world: &World) -> Api<Lease> {
     Api::namespaced(world.client.clone(), &account().namespace)
 }
 
-/// Who leads, in a world in which nothing is open and nobody but the council has a say.
+/// Who leads, in a world in which nothing is open and no one but the council has a say.
 fn closed(stem: &str) -> World {
     let world = World::new(stem);
     world.apply_all();
@@ -126,7 +126,7 @@ fn when_the_leader_dies_another_closes_and_never_do_two_write() {
                 world.withdraw("charity")
             };
             std::thread::sleep(Duration::from_millis(100));
-            assert!(began.elapsed() < Duration::from_secs(60), "nobody leads:\n{}", fourth.log());
+            assert!(began.elapsed() < Duration::from_secs(60), "no one leads:\n{}", fourth.log());
         }
         took = began.elapsed();
         // and goes on having nothing to say when it can ask for its lease again
@@ -238,7 +238,7 @@ fn whoever_deletes_or_clears_the_lease_does_not_make_two_leaders() {
             busy(&world, Duration::from_secs(60), || robbed.elapsed() > Duration::from_millis(3700));
         }
     }
-    // the leader is cut off in the very moment: nobody tells it, and the other must not begin before it has stopped
+    // the leader is cut off in the very moment: no one tells it, and the other must not begin before it has stopped
     rob("deleted");
     let (leader, other) = if turn() == Some("one") { (&one, "two") } else { (&two, "one") };
     leader.lose_lease(true);

@@ -46,14 +46,14 @@ impl std::ops::AddAssign for Count {
 }
 
 /// Takes each entry of each list of an object's spec out, one by one, and puts it back. `left` says what is left of
-/// what was open. `mended` brings back what may be open without the entry, and says what that is.
+/// what was open. `fixed` brings back what may be open without the entry, and says what that is.
 fn without_each<K>(
     story: &mut Story<'_>,
     api: &Api<K>,
     name: &str,
     whole_is: &Open,
     left: &dyn Fn(&str) -> Open,
-    mended: Option<&dyn Fn(&str) -> Open>,
+    fixed: Option<&dyn Fn(&str) -> Open>,
 ) -> Count
 where
     K: kube::Resource<DynamicType = ()>
@@ -85,13 +85,13 @@ where
                     let what = format!("{name}: {entry} is taken out");
                     // it is out already; the story begins with what the operator makes of it
                     story.step(&what, left(&entry), || {});
-                    if let Some(mended) = mended {
-                        let then = mended(&entry);
+                    if let Some(fixed) = fixed {
+                        let then = fixed(&entry);
                         story.step(&format!("{what}, and signed again"), then, || resign(world));
                     }
                     story.step(&format!("{what}, and put back"), whole_is.clone(), || {
                         set(&whole).unwrap();
-                        if mended.is_some() {
+                        if fixed.is_some() {
                             resign(world);
                         }
                     });
@@ -173,7 +173,7 @@ fn terms(world: &World, observer: &Observer) -> (Count, usize) {
     (count, story.verify())
 }
 
-/// With accession each party signs its own row: one that goes takes its own flows with it, and nobody else's.
+/// With accession each party signs its own row: one that goes takes its own flows with it, and no one else's.
 fn accession(world: &World, observer: &Observer) -> (Count, usize) {
     let mut all = world.manifests(json!({"accession": true}));
     for purpose in [0, 1] {
@@ -345,7 +345,7 @@ pub fn rich(world: &World) -> Vec<Value> {
     charity["delegatedSigning"] = json!([{
         "to": world.org("pcn"), "purposes": ["ProactiveCare", "DirectCare"], "until": moment(100),
     }]);
-    // nobody measures what comes of it, which only an exception for the system allows
+    // no one measures what comes of it, which only an exception for the system allows
     manifest(&mut all, "DataSharingAgreement", "sharing")["spec"]
         .as_object_mut()
         .unwrap()
@@ -380,9 +380,9 @@ pub fn rich(world: &World) -> Vec<Value> {
         "LocalPolicy",
         "careful",
         json!({
-            "footprint": world.org("place"), "owner": "the place", "reason": "nobody breaks the glass for bins",
+            "footprint": world.org("place"), "owner": "the place", "reason": "no one breaks the glass for bins",
             "reviewBy": moment(50), "tests": [asks("not with glass", true), asks("not without a role", false)],
-            "cedar": "@id(\"no-glass\")\n@reason(\"nobody breaks the glass for bins\")\nforbid (principal, \
+            "cedar": "@id(\"no-glass\")\n@reason(\"no one breaks the glass for bins\")\nforbid (principal, \
                       action == Concordat::Action::\"readRecord\", resource) when { context.breakGlass };\n",
         }),
     );

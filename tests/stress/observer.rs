@@ -23,7 +23,7 @@ const FINALIZER: &str = "concordat.dev/grants";
 const AGREEMENT: &str = "concordat.dev/agreement";
 /// What products listen at in these worlds, and how a flow to it is told.
 const PORTS: [(Port, &str); 2] = [(Port("TCP", 8443), ""), (Port("TCP", 8444), ":8444")];
-/// What nobody ever agreed to.
+/// What no one ever agreed to.
 const NEVER: [Port; 2] = [Port("TCP", 9999), Port("UDP", 8443)];
 
 /// Who reaches what, as `recipient>product`, with the port where it is not the usual one.
@@ -61,7 +61,7 @@ impl Cast {
         ["bins", "contacts"].map(|name| (name, pod(&self.ns("council"), &format!("{name}-gateway")))).to_vec()
     }
 
-    /// The recipients' pods, and some that nobody ever agreed to.
+    /// The recipients' pods, and some that no one ever agreed to.
     fn sources(&self) -> Vec<(&'static str, Pod)> {
         vec![
             ("pcn", pod(&self.ns("pcn"), "care-team")),
@@ -73,7 +73,7 @@ impl Cast {
             ("another pod of the network", pod(&self.ns("pcn"), "other")),
             ("another pod of the charity", pod(&self.ns("charity"), "other")),
             ("a namesake elsewhere", pod("elsewhere", "care-team")),
-            ("nobody", stranger([192, 0, 2, 1])),
+            ("no one", stranger([192, 0, 2, 1])),
         ]
     }
 
@@ -512,7 +512,7 @@ impl Look<'_> {
                 say(format!("`{name}` lets in without a grant"));
             }
             if part == Some("grant") && !self.cast.covers(&window.allowed, object) {
-                say(format!("grant `{name}` stands for what nobody may"));
+                say(format!("grant `{name}` stands for what no one may"));
             }
         }
     }
@@ -702,12 +702,12 @@ mod tests {
         assert_eq!(
             opened().told(&[]),
             [
-                "grant `flow` stands for what nobody may",
+                "grant `flow` stands for what no one may",
                 "`pcn>bins` is let in",
-                "grant `flow` stands for what nobody may",
+                "grant `flow` stands for what no one may",
                 "`pcn>bins` is let in",
                 "`pcn>bins` is let out",
-                "grant `flow` stands for what nobody may",
+                "grant `flow` stands for what no one may",
             ]
         );
         let begun = || History::begin().deny().grant();

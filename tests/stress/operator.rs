@@ -142,7 +142,7 @@ impl Replica {
         assert!(sent.unwrap().success());
     }
 
-    /// Whether the process is there no more, though nobody has ended it.
+    /// Whether the process is there no more, though no one has ended it.
     pub fn has_ended(&self) -> bool {
         !Path::new(&format!("/proc/{}/exe", self.process.pid())).exists()
     }
@@ -156,7 +156,7 @@ impl Replica {
         self.answer(path).unwrap()
     }
 
-    /// The status code of a health check; nothing while nobody listens.
+    /// The status code of a health check; nothing while no one listens.
     pub fn asked(&self, path: &str) -> Option<u16> {
         self.answer(path)?.split(' ').nth(1)?.parse().ok()
     }

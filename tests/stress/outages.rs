@@ -136,7 +136,7 @@ fn while_something_cannot_be_read_what_is_known_closes_and_nothing_opens() {
     std::thread::sleep(Duration::from_secs(13));
     world.change(json!({"suspend": true}));
     world.until("what is known closes", || is_open(&world).is_empty());
-    // nobody hears of it
+    // no one hears of it
     world.withdraw("council");
     world.change(json!({"suspend": false}));
     world.until("it says why nothing opens", || {

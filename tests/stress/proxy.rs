@@ -55,7 +55,7 @@ impl Audit {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Line {
     Open,
-    /// Nobody listens, and what was open is cut.
+    /// No one listens, and what was open is cut.
     Refuse,
     /// Connections stay, and nothing comes through any more; those that were caught in it never recover.
     Silence,

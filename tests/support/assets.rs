@@ -122,7 +122,7 @@ fn write_keys(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Ports nobody has now. These programs cannot be given a listener, so another process may yet be faster: they
+/// Ports no one has now. These programs cannot be given a listener, so another process may yet be faster: they
 /// then fail to start, and say so.
 fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     let mut held = Vec::new();

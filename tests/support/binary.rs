@@ -82,7 +82,7 @@ const KEPT: usize = 2;
 /// Eight minutes on two idle cores. Far more than that is a machine that will never finish.
 const BUILD_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// How often a build that nobody watches on a terminal says that it goes on.
+/// How often a build that no one watches on a terminal says that it goes on.
 const REPORT_EVERY: Duration = Duration::from_secs(30);
 
 /// The control plane, built if this machine has not built it yet, with progress on standard error.

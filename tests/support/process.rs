@@ -30,7 +30,7 @@ pub fn stopping() -> bool {
 
 /// A line on standard error that the test harness does not hold back.
 pub fn note(line: &str) {
-    // Nobody may be listening, and that is no reason to fail.
+    // No one may be listening, and that is no reason to fail.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 

@@ -1,5 +1,5 @@
 //! A council that controls bins and contacts, a primary care network and a charity that receive them: one agreement,
-//! with everything that it needs, in namespaces and under names that nobody else has.
+//! with everything that it needs, in namespaces and under names that no one else has.
 
 #![allow(
     clippy::unwrap_used,

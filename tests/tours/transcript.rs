@@ -101,31 +101,31 @@ pub fn holds(page: &str, bed: &Bed<'_>) {
     }
     let outputs = run(&steps, folder.path(), bed);
     let mut wrong = String::new();
-    let mut mended: Vec<String> = Vec::new();
+    let mut fixed: Vec<String> = Vec::new();
     let mut copied = 0;
     for (step, printed) in steps.iter().zip(&outputs) {
         let Some(output) = &step.output else { continue };
         let expected: Vec<&str> = lines[output.clone()].to_vec();
         let printed: Vec<&str> = printed.trim_end_matches('\n').lines().map(str::trim_end).collect();
-        mended.extend(lines[copied..output.start].iter().map(ToString::to_string));
+        fixed.extend(lines[copied..output.start].iter().map(ToString::to_string));
         copied = output.end;
         if matches(trimmed(&expected), trimmed(&printed)) {
-            mended.extend(expected.iter().map(ToString::to_string));
+            fixed.extend(expected.iter().map(ToString::to_string));
         } else {
             writeln!(wrong, "\n$ {}", step.command).expect("a text can be written to");
             for line in &printed {
                 writeln!(wrong, "{line}").expect("likewise");
             }
-            mended.extend(printed.iter().map(ToString::to_string));
+            fixed.extend(printed.iter().map(ToString::to_string));
             // the empty line before the next command stays
             if expected.last().is_some_and(|line| line.is_empty()) {
-                mended.push(String::new());
+                fixed.push(String::new());
             }
         }
     }
-    mended.extend(lines[copied..].iter().map(ToString::to_string));
+    fixed.extend(lines[copied..].iter().map(ToString::to_string));
     if !wrong.is_empty() && std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, mended.join("\n") + "\n").expect("the page can be written");
+        std::fs::write(&path, fixed.join("\n") + "\n").expect("the page can be written");
         return;
     }
     assert!(wrong.is_empty(), "{page} does not show what its commands print, which is:\n{wrong}");

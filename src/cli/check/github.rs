@@ -57,11 +57,11 @@ mod tests {
             column: Some(5),
             ..Origin::default()
         };
-        let finding = Finding::new(Code::InvalidYaml, origin, "50% of\r\nit::error").help("mend it");
+        let finding = Finding::new(Code::InvalidYaml, origin, "50% of\r\nit::error").help("fix it");
         assert_eq!(
             lines(&[finding], &Repository::at("/repository")),
             [
-                "::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of\\u{d}\\u{a}it::error%0Ahelp: mend it"
+                "::error file=a%2Cb%3Ac%25.yaml,line=3,col=5,title=CON002::50%25 of\\u{d}\\u{a}it::error%0Ahelp: fix it"
             ]
         );
     }

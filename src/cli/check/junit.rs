@@ -10,14 +10,14 @@ use concordat_core::text::visible;
 
 /// Errors fail, and with `strict` warnings do too. Nothing wrong is one case that passes, as a report without cases
 /// is an error to some readers.
-pub(super) fn document(findings: &[Finding], strict: bool, told: bool) -> Result<String, SerializeError> {
+pub(super) fn document(findings: &[Finding], strict: bool, complete: bool) -> Result<String, SerializeError> {
     let mut suites: BTreeMap<String, Vec<TestCase>> = BTreeMap::new();
     let mut names = BTreeSet::new();
     for finding in findings {
         suites.entry(suite(&finding.origin)).or_default().push(case(finding, strict, &mut names));
     }
     if suites.is_empty() {
-        let (name, status) = if told {
+        let (name, status) = if complete {
             ("nothing wrong", TestCaseStatus::success())
         } else {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
-/// The repository that files are told to be in.
+/// The repository that files are said to be in.
 #[derive(Debug)]
 pub(super) struct Repository {
     here: PathBuf,

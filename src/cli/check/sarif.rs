@@ -24,7 +24,7 @@ pub(super) fn document(
     findings: &[Finding],
     texts: &mut Texts,
     repository: &Repository,
-    told: bool,
+    complete: bool,
 ) -> Value {
     // a code says what its worst finding is
     let mut worst: BTreeMap<Code, Severity> = BTreeMap::new();
@@ -67,7 +67,7 @@ pub(super) fn document(
             "automationDetails": { "id": "concordat/" },
             "columnKind": "unicodeCodePoints",
             "originalUriBaseIds": { ROOT: { "description": { "text": "The root of the repository." } } },
-            "invocations": [{ "executionSuccessful": told, "toolExecutionNotifications": notifications }],
+            "invocations": [{ "executionSuccessful": complete, "toolExecutionNotifications": notifications }],
             "results": results,
         }],
     })

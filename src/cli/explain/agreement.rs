@@ -46,7 +46,7 @@ pub(super) fn run(
             return Exit::Unknown;
         }
     };
-    loaded.mend_help(&mut explanation.findings);
+    loaded.point_at_errors(&mut explanation.findings);
     match output {
         Format::Human => human(&explanation, input, printer),
         Format::Json => match serde_json::to_string_pretty(&explanation) {
@@ -96,7 +96,7 @@ fn human(explanation: &Explanation, input: &Input, printer: &mut Printer) {
             let has = if unsigned == 1 { "has" } else { "have" };
             format!("{} {has} something to do yet", count(unsigned, "party"))
         }
-        Phase::Invalid => "it cannot be used until it is mended".to_owned(),
+        Phase::Invalid => "it cannot be used until it is fixed".to_owned(),
         _ => reason.clone(),
     };
     line(printer, 2, &format!("{}: {short}", phase.as_str()));
@@ -205,7 +205,7 @@ fn parties_of(
                 line(
                     printer,
                     4,
-                    "it has to sign once the rules above are mended, as other terms have another hash",
+                    "it has to sign once the rules above are fixed, as other terms have another hash",
                 );
             }
             (Some(signature), _) => {

@@ -1,7 +1,7 @@
 //! Where the command writes: the answer to stdout, the talk to stderr, colours only for a terminal that wants them.
 //!
-//! All that is written goes through here, and whatever stands in objects, nothing in it acts on a terminal or hides in
-//! a page: what nobody would see is spelt out.
+//! All that is written goes through here, and whatever objects hold, nothing in it acts on a terminal or hides in
+//! a page: what no one would see is spelt out.
 
 pub(super) mod paint;
 pub(super) mod progress;
@@ -159,7 +159,7 @@ impl Printer {
         }
     }
 
-    /// Writes a line about an error to stderr. That nobody may hear it changes nothing.
+    /// Writes a line about an error to stderr. That no one may hear it changes nothing.
     pub(super) fn say(&mut self, text: impl Display) {
         let text = self.talk.shown(&text.to_string());
         let _ = writeln!(io::stderr().lock(), "{}", without_commands(&text));
@@ -184,7 +184,7 @@ impl Printer {
     }
 }
 
-/// Writes JSON on, with what nobody would see spelt out. The serializer hands over texts in whole characters.
+/// Writes JSON on, with what no one would see spelt out. The serializer hands over texts in whole characters.
 struct VisibleJson<W>(W);
 
 impl<W: Write> Write for VisibleJson<W> {

@@ -11,7 +11,7 @@ use concordat_core::text::visible;
 
 /// Paints text where colours are wanted, and leaves it alone where they are not.
 ///
-/// Each colour of ours bears a number that nobody knows beforehand, and [`Paint::shown`] takes it off again. What looks
+/// Each colour of ours bears a number that no one knows beforehand, and [`Paint::shown`] takes it off again. What looks
 /// like a colour without it stood in somebody's text, and is spelt out like all that would act in a terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Paint {

@@ -143,7 +143,7 @@ impl Report {
     }
 }
 
-/// Longer lines would fill the screen, so that only their place is told.
+/// Longer lines would fill the screen, so that only their place is shown.
 const LONGEST_LINE: usize = 400;
 
 /// The text that a finding is about, and where in it.
@@ -174,7 +174,7 @@ fn place(origin: &Origin, texts: &mut Texts, width: usize) -> Option<(NamedSourc
     ))
 }
 
-/// A text with what nobody would see spelt out, and where a mark in it has moved to.
+/// A text with what no one would see spelt out, and where a mark in it has moved to.
 fn spelt_out(text: Arc<str>, start: usize, length: usize) -> (Arc<str>, usize, usize) {
     if let Cow::Borrowed(_) = visible(&text) {
         return (text, start, length);
@@ -186,7 +186,7 @@ fn spelt_out(text: Arc<str>, start: usize, length: usize) -> (Arc<str>, usize, u
     (Arc::from(format!("{before}{marked}{after}")), before.len(), marked.len())
 }
 
-/// The bytes of what stands at a line and column: a word, or a single mark.
+/// The bytes of what is at a line and column: a word, or a single mark.
 fn span(text: &str, line: u32, column: u32) -> Option<(usize, usize)> {
     let line = usize::try_from(line).ok()?.checked_sub(1)?;
     let column = usize::try_from(column).ok()?.checked_sub(1)?;

@@ -3,7 +3,7 @@
 use textwrap::{Options, WordSeparator, WordSplitter, WrapAlgorithm};
 
 /// Sets text in lines of at most `width` columns, where its words allow it: names and paths are never cut. Each line after
-/// the first is indented by more than that, so that the text stands in a column. Colours take no room.
+/// the first is indented by more than that, so that the text is a column. Colours take no room.
 pub(crate) fn wrap(text: &str, width: usize, indent: usize) -> String {
     let options = Options::new(width)
         .break_words(false)

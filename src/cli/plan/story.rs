@@ -1,4 +1,4 @@
-//! A plan told to people: how each agreement stands, what opens, what guards it, who is waited for.
+//! A plan in words: the state of each agreement, what opens, what guards it, who is waited for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,7 +69,7 @@ fn agreements(statuses: &[PlannedStatus], titles: &BTreeMap<ObjectRef, &str>, pr
         if let Some(title) = titles.get(&reference) {
             printer.stdout(format!("  {}", wrap(title, width.saturating_sub(2), 2)));
         }
-        // who has to sign stands with the parties
+        // who has to sign is said with the parties
         if let Some(why) = why(status).filter(|_| phase != Some(Phase::AwaitingSignatures)) {
             printer.stdout(format!("  {}", wrap(why, width.saturating_sub(2), 2)));
         }
@@ -197,7 +197,7 @@ fn purposes(
             && (&flow.recipient.org, &flow.recipient.function) == (&recipient.org, &recipient.function)
     };
     let flows = assessment.flows.iter().filter(is_granted);
-    let mut told = Vec::new();
+    let mut said = Vec::new();
     for (flow, purpose) in flows.flat_map(|flow| flow.purposes.iter().map(move |purpose| (flow, purpose))) {
         let roles =
             purpose.roles.as_ref().map_or(String::new(), |roles| format!(", by {}", roles.join(" or ")));
@@ -207,14 +207,14 @@ fn purposes(
                 Some(word) => format!("nothing, because of {word}"),
                 None => "nothing, as national rules deny every request for it".to_owned(),
             };
-            told.push((purpose.code.clone(), nothing));
+            said.push((purpose.code.clone(), nothing));
         }
         for (level, actions) in by_level.into_iter().rev() {
             let actions: Vec<&str> = actions.iter().map(|action| action.as_str()).collect();
-            told.push((purpose.code.clone(), format!("{}, at most {level:?}{roles}", actions.join(", "))));
+            said.push((purpose.code.clone(), format!("{}, at most {level:?}{roles}", actions.join(", "))));
         }
     }
-    told
+    said
 }
 
 fn policies(objects: &[PlannedObject], printer: &mut Printer) {

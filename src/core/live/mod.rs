@@ -18,7 +18,7 @@ use super::evaluate::Judgement;
 use super::finding::{self, Code, Finding, ObjectKey, Origin, Severity};
 use super::model::Model;
 use super::plan::{
-    Act, Dns, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, failures_told,
+    Act, Dns, MANAGED_BY, Observed, PRODUCT, Plan, PlannedObject, RECIPIENT, Stage, Step, failures_reported,
     report, steps,
 };
 use super::shared::Shared;
@@ -37,7 +37,7 @@ pub struct ClusterContext {
     pub undecodable: Vec<(ObjectKey, String)>,
 }
 
-/// What the API server is told to refuse.
+/// What the API server has to refuse.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Admission {
     pub policies: Vec<ValidatingAdmissionPolicy>,
@@ -117,13 +117,13 @@ const OPERATOR: &str = "see that the operator runs, and what its log says: it pu
 fn drift(plan: &Plan, observed: &Observed) -> Vec<Finding> {
     let mut findings: BTreeMap<ObjectKey, Finding> = BTreeMap::new();
     let planned: BTreeSet<ObjectKey> = plan.objects.iter().map(PlannedObject::key).collect();
-    let told = failures_told(observed);
-    let statuses = report(plan, observed, &told);
+    let failures = failures_reported(observed);
+    let statuses = report(plan, observed, &failures);
     for step in steps(plan, observed).iter().chain(&statuses) {
         let object = step.object();
         // an object can need several writes; it is named once, for what it is
         if let Some(finding) = of_step(step, observed, planned.contains(&object)) {
-            let help = match told.get(&object) {
+            let help = match failures.get(&object) {
                 Some(failure) => format!("the operator has tried: {}", failure.message),
                 None => OPERATOR.to_owned(),
             };
@@ -278,7 +278,7 @@ fn absent_namespaces(model: &Model, namespaces: &BTreeSet<String>) -> Vec<Findin
     findings
 }
 
-/// The kinds that nobody but the operator may write, where no admission policy says so.
+/// The kinds that no one but the operator may write, where no admission policy says so.
 fn unguarded(admission: &Admission) -> Vec<Finding> {
     let kinds = [
         (GROUP, "dataaccessgrants", "DataAccessGrants"),

@@ -21,7 +21,7 @@ impl Judge {
         Self { dns, last: Mutex::default() }
     }
 
-    /// How a snapshot stands, and what ought to exist, as [`Judgement::new`] and [`Judgement::plan`] say it, in less time.
+    /// How a snapshot is judged, and what ought to exist, as [`Judgement::new`] and [`Judgement::plan`] say it, in less time.
     pub fn judge(&self, snapshot: &Snapshot, at: Timestamp) -> (Arc<Judgement>, Plan) {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // taken out for as long: should judging fail, the next starts from nothing

@@ -29,7 +29,7 @@ use super::shared::Shared;
 use super::snapshot::ClusterView;
 use concordat_api::{LocalPolicyStatus, ObjectRef, ObjectStatus, Phase};
 
-/// Plans what ought to exist at the moment of a judgement. What an earlier plan drafted for an agreement that stands as
+/// Plans what ought to exist at the moment of a judgement. What an earlier plan drafted for an agreement that is as
 /// it stood is taken over.
 pub fn plan(judgement: &Judgement, dns: &Dns, earlier: &PlanCache) -> (Plan, PlanCache) {
     let Judgement { at, model, findings, assessments, moments } = judgement;
@@ -96,7 +96,7 @@ impl PlanCache {
         let agreements: Vec<_> = assessments.agreements.iter().collect();
         let drafts = parallel::map(&agreements, |(reference, assessment)| {
             let kept = earlier.agreements.get(*reference).filter(|draft| {
-                // an assessment stands as long as nothing that it reads has changed, and a draft reads nothing else but local
+                // an assessment holds as long as nothing that it reads has changed, and a draft reads nothing else but local
                 // rules
                 is_seen_as_before && Arc::ptr_eq(&draft.assessment, assessment)
             });
@@ -247,7 +247,7 @@ fn waiting_for_parties(
     agreement: &Agreement,
     assessment: &Assessment,
 ) -> Vec<Waiting> {
-    // nobody waits for a signature on what is over
+    // no one waits for a signature on what is over
     if assessment.phase.is_over() {
         return Vec::new();
     }

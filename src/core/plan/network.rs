@@ -70,7 +70,7 @@ pub(super) struct Network<'a> {
 }
 
 impl<'a> Network<'a> {
-    /// Denies ingress to every product here. Named by its selector too, so that a product made anew with another
+    /// Denies ingress to every product here. Named by its selector too, so that a product recreated with another
     /// selector cannot overwrite an older denial.
     pub(super) fn product_isolation(&self) -> impl Iterator<Item = NetworkPolicy> + use<'a> {
         let model = self.model;
@@ -136,7 +136,7 @@ impl<'a> Network<'a> {
         self.model.is_local(product)
     }
 
-    /// Lets recipients in to a product here: the policy beside a grant. None where nobody can be let in.
+    /// Lets recipients in to a product here: the policy beside a grant. None where no one can be let in.
     pub(super) fn ingress(
         &self,
         agreement: &ObjectRef,
@@ -292,7 +292,7 @@ fn ports(product: &Product) -> Option<Vec<NetworkPolicyPort>> {
 
 /// Splits a list that is too long for one object, with the number of each part from 0.
 ///
-/// Where an entry goes is said by a digest of its name, so that whoever comes or goes moves nobody else until a part is
+/// Where an entry goes is said by a digest of its name, so that whoever comes or goes moves no one else until a part is
 /// full. An entry that is too long by itself has a part of its own.
 pub(super) fn parts<T>(
     entries: Vec<T>,

@@ -1,4 +1,4 @@
-//! From a plan and what stands in the cluster to the writes that remain, in the order in which they are safe.
+//! From a plan and what is in the cluster to the writes that remain, in the order in which they are safe.
 //!
 //! A pure function: the same plan and the same cluster give the same steps, and a cluster that is as planned gives
 //! none. Whoever carries the steps out decides nothing. The order, and why:
@@ -9,7 +9,7 @@
 //!    A policy of which some flows go and some come is first cut down to the flows that stay. One that a finalizer
 //!    would keep alive is emptied before it is deleted: an object that is held by a finalizer gives no access.
 //! 3. **Revoke**: delete the grants behind them, and write those that grant less than they did.
-//! 4. **Hold**: put the finalizer on agreements, before anything stands that would have to be taken away, and on those that
+//! 4. **Hold**: put the finalizer on agreements, before anything is there that would have to be taken away, and on those that
 //!    have replaced others, until that is remembered.
 //! 5. **Remember**: write into the status of an agreement what has replaced it, before anything opens under that one: what
 //!    is signed may be gone a moment later, and the fact stays.
@@ -20,7 +20,7 @@
 //!    longer loses its isolation. That is the only deletion that opens anything, so it comes last, and it asks for
 //!    more than absence from the plan: a function whose organisation has become invalid or unreadable, and so has
 //!    left the plan, stays isolated.
-//! 9. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing stands
+//! 9. **Release**: take the finalizer off agreements that are deleted, or need it no longer, once nothing is there
 //!    that names them, and what they have replaced is remembered.
 //! 10. **Report**: write the statuses ([`report`]), knowing what failed.
 //!
@@ -40,7 +40,7 @@ use kube::{Resource, ResourceExt};
 use self::narrow::{Change, GrantChange};
 pub use self::observed::{Observed, ObservedAgreement, ObservedStatus};
 use self::report::timeless;
-pub use self::report::{Failure, FailureReason, Failures, STILL_OPEN, failures_told, report, still_open};
+pub use self::report::{Failure, FailureReason, Failures, STILL_OPEN, failures_reported, report, still_open};
 use super::types::{
     AGREEMENT, FINALIZER, MANAGED_BY, PART, PRODUCT, Plan, PlannedObject, PlannedStatus, RECIPIENT,
     StatusBody,
@@ -171,7 +171,7 @@ pub fn owner_reference(grant: &str, uid: &str) -> OwnerReference {
     }
 }
 
-/// Whether nobody owns a policy but those that are planned to: with another owner it would go when that one goes, past
+/// Whether no one owns a policy but those that are planned to: with another owner it would go when that one goes, past
 /// everything that keeps others from deleting it.
 pub fn is_owned_alike(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
     owners(planned) == owners(present)
@@ -186,7 +186,7 @@ pub fn says_the_same(planned: &NetworkPolicy, present: &NetworkPolicy) -> bool {
     spec_change(planned, present) == Change::None
 }
 
-/// The plan's objects by name, with what only a cluster knows filled in. Of an agreement that was made anew since the
+/// The plan's objects by name, with what only a cluster knows filled in. Of an agreement that was recreated since the
 /// plan was, nothing is wanted.
 struct Wanted<'a> {
     recreated: BTreeSet<String>,
@@ -236,7 +236,7 @@ impl<'a> Wanted<'a> {
         policy.annotations().get(AGREEMENT).is_some_and(|agreement| self.recreated.contains(agreement))
     }
 
-    /// The policies that stand, let through more than is planned, and could not be written; each with why.
+    /// The policies that are there, let through more than is planned, and could not be written; each with why.
     fn still_open<'f>(
         &'f self,
         observed: &'f Observed,
@@ -297,7 +297,7 @@ impl PlannedKey {
     }
 }
 
-/// Agreements, `namespace/name`, that do not stand under the uid that the plan knows: gone, or others, which nobody has
+/// Agreements, `namespace/name`, that do not have the uid that the plan knows: gone, or others, which no one has
 /// judged yet.
 fn recreated(plan: &Plan, observed: &Observed) -> BTreeSet<String> {
     let grants = plan.objects.iter().filter_map(|object| match object {
@@ -699,7 +699,7 @@ fn retire(wanted: &Wanted<'_>, observed: &Observed, dependencies: &Dependencies,
         }
         let meta = &present.metadata;
         if let Some(product) = present.annotations().get(PRODUCT) {
-            // it is there, only nobody can read it
+            // it is there, only no one can read it
             if observed.undecodable_products.contains(product) {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! How each agreement stands at a moment: who has signed, whether it is compliant, in force, and what flows.
+//! The state of each agreement at a moment: who has signed, whether it is compliant, in force, and what flows.
 //!
 //! A pure function of (model, moment). It is the only place that knows what "in force" and "open" mean.
 
@@ -24,8 +24,8 @@ pub fn assess(model: &Model, store: &Arc<EntityStore>, now: Timestamp, signing: 
     assessor.assess(model.agreements.iter().collect())
 }
 
-/// The same as [`assess`] with signatures as they stand, in less time: an agreement that reads nothing that has
-/// changed since an earlier assessment, at no moment that has been reached since, stands as it stood.
+/// The same as [`assess`] with signatures as they are, in less time: an agreement that reads nothing that has
+/// changed since an earlier assessment, at no moment that has been reached since, is as it was.
 pub fn reassess(
     model: &Model,
     store: &Arc<EntityStore>,

@@ -1,4 +1,4 @@
-//! How an agreement stands, as a value: what assessing it comes to.
+//! The state of an agreement, as a value: what assessing it comes to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use super::succession::{Ended, Succession};
 use crate::model::{FunctionRef, Model};
 use concordat_api::{DataAction, Identifiability, ObjectRef, Phase};
 
-/// How an agreement stands.
+/// The state of an agreement.
 #[derive(Clone, Debug)]
 pub struct Assessment {
     /// The moment that it was made for. It holds from then on until `next`.
@@ -23,7 +23,7 @@ pub struct Assessment {
     /// Whether signatures suffice: the signature clause of "in force".
     pub fully_signed: bool,
     pub broken: Vec<BrokenRule>,
-    /// Rules that, with `accession`, keep a party out and nobody else.
+    /// Rules that, with `accession`, keep a party out and no one else.
     pub kept_out: Vec<BrokenRule>,
     /// When it ends: of one in force, the first moment at which it is so no more by itself.
     pub ends: Timestamp,
@@ -35,7 +35,7 @@ pub struct Assessment {
     pub closed: Vec<ClosedFlow>,
     /// The agreement as Cedar sees it.
     pub entity: Option<Linked>,
-    /// The rules that will refuse once a date that they read is reached, in the order of time; told of an agreement that
+    /// The rules that will refuse once a date that they read is reached, in the order of time; reported of an agreement that
     /// is in force.
     pub lapses: Vec<Lapse>,
 }
@@ -97,7 +97,7 @@ impl Assessment {
     }
 }
 
-/// How every agreement stands, with an index of those in force.
+/// The state of every agreement, with an index of those in force.
 #[derive(Clone, Debug, Default)]
 pub struct Assessments {
     pub agreements: BTreeMap<ObjectRef, Arc<Assessment>>,

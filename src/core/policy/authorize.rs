@@ -73,7 +73,7 @@ impl Question {
             .map_err(NoAnswer::refused)
     }
 
-    /// The same question of others of the same types, so that what the schema says of it stands.
+    /// The same question of others of the same types, so that what the schema says of it holds.
     pub(super) fn alike(&self, principal: EntityUid, resource: EntityUid) -> Result<Self, NoAnswer> {
         let Self(request) = self;
         let same = |uid: Option<&EntityUid>, other: &EntityUid| {

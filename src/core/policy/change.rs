@@ -269,7 +269,7 @@ impl Change {
         of_caller(subject, wanted, agreement, asked)
     }
 
-    /// What would mend a rule of the agreement gate, as far as it is known without reading it.
+    /// What would fix a rule of the agreement gate, as far as it is known without reading it.
     pub(super) fn of_broken(world: &World, agreement: &Agreement, broken: &BrokenRule) -> Vec<Self> {
         let mut changes = vec![Self::Review(agreement.reference.clone())];
         if agreement.spec.dpia.is_some() {

@@ -277,11 +277,11 @@ impl Clause {
         }
     }
 
-    /// What the clause looked at, where it is told by one value that it saw: `name is value`, without who has the name, whom
+    /// What the clause looked at, where that is one value: `name is value`, without who has the name, whom
     /// the sentence is about anyway.
     pub(super) fn saw(&self, question: &Question, entities: &Entities) -> Option<String> {
         let Seen { subject, saw, wants: _ } = self.shape.telling(question, entities)?;
-        // a moment that only passes is told by what it is held against
+        // a moment that only passes is named by what it is compared with
         let (_, name) = subject.split_once('.').filter(|_| subject != "context.now")?;
         Some(format!("`{name}` is {saw}"))
     }
@@ -372,7 +372,7 @@ impl Shape {
         Self::compare(operands, relation).unwrap_or(Self::Other)
     }
 
-    /// `!` stands only before what has no opposite of its own.
+    /// `!` comes only before what has no opposite of its own.
     fn negative(body: &Value) -> Self {
         let Some((name, operands)) = body.as_object().and_then(|fields| fields.iter().next()) else {
             return Self::Other;
@@ -394,7 +394,7 @@ impl Shape {
         Some(Self::Compare { left, relation, right })
     }
 
-    /// What a rule of the gate saw that somebody can mend: of several ways to meet it, not that it might have been asked of
+    /// What a rule of the gate saw that somebody can fix: of several ways to meet it, not that it might have been asked of
     /// other data, another role or another kind of body, and what is written last, as the most particular.
     fn telling(&self, question: &Question, entities: &Entities) -> Option<Seen> {
         match self {
@@ -415,7 +415,7 @@ impl Shape {
         }
     }
 
-    /// Whether it is about what a question of the gate is asked about, which nobody mends.
+    /// Whether it is about what a question of the gate is asked about, which no one fixes.
     fn is_given(&self) -> bool {
         const GIVEN: [&str; 3] = ["context.data", "context.purpose", "context.role"];
         let is_given = |of: &Operand| GIVEN.iter().any(|given| of.text.starts_with(given));
@@ -463,7 +463,7 @@ impl Shape {
 }
 
 /// Several ways to meet a clause: what whoever asks can show comes first, and then what is written last, which as a
-/// rule is the most particular. Nobody is told to name another purpose.
+/// rule is the most particular. No advice is to name another purpose.
 fn any(alternatives: &[Clause], question: &Question, entities: &Entities) -> Option<Seen> {
     const MOST: usize = 4;
     let (flags, others): (Vec<&Clause>, Vec<&Clause>) =
@@ -484,7 +484,7 @@ fn any(alternatives: &[Clause], question: &Question, entities: &Entities) -> Opt
     Some(Seen { subject, saw, wants })
 }
 
-/// Whether whoever asks says this, as against what stands in terms and registers.
+/// Whether whoever asks says this, as against what terms and registers say.
 pub(super) fn asker_says(subject: &str) -> bool {
     subject.starts_with("context.")
         && !["context.agreement", "context.framework", "context.now"]
@@ -523,7 +523,7 @@ impl Relation {
         }
     }
 
-    /// What the subject has to be. `turned`: the subject stands on the right.
+    /// What the subject has to be. `turned`: the subject is on the right.
     fn wants(self, turned: bool, other: &EvalResult, level: bool) -> String {
         let one = words(other, level);
         let lower = |by: i64| match other {

@@ -114,7 +114,7 @@ impl Gate {
             let lifts = Lifts::new(model, agreement, &framework, &expected);
             answers.ask(&keeper, members.of_parties(), &lifts, now);
         }
-        // without accession a rule is told of its party and refuses; with it, it keeps the party out
+        // without accession a rule is reported for its party and refuses; with it, it keeps the party out
         let out = if spec.accession {
             kept_out(&framework, agreement, &members, &answers)
         } else {

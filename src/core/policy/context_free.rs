@@ -24,12 +24,13 @@ use concordat_api::{
     SubjectType,
 };
 
-/// The rules by which the flows of one agreement are told to need a context or none.
+/// The rules by which the flows of one agreement are known to need a context or none.
 #[derive(Debug)]
 pub struct ContextFree<'a> {
     judgement: &'a Judgement,
     agreement: &'a Agreement,
-    /// None where nothing is free of a context: what it is judged by is not there, or reads the clock on the wall.
+    /// None where nothing is free of a context: what it is judged by is not there, reads the clock on the wall, or may tell
+    /// one account of a recipient from another.
     gate: Option<Gate<'a>>,
 }
 
@@ -175,7 +176,11 @@ impl<'a> Gate<'a> {
         let Judgement { at: _, model, findings: _, assessments, moments: _ } = judgement;
         let framework = model.frameworks.get(&agreement.spec.framework).map(|it| &**it)?;
         let assessment = assessments.agreements.get(&agreement.reference).map(|it| &**it)?;
-        if assessment.flows.is_empty() || !framework.access_keeps_time() || !model.unknown_texts.is_empty() {
+        if assessment.flows.is_empty()
+            || !framework.access_keeps_time()
+            || framework.tells_accounts_apart()
+            || !model.unknown_texts.is_empty()
+        {
             return None;
         }
         let functions: BTreeSet<&FunctionRef> = assessment.flows.iter().map(|flow| &flow.recipient).collect();
@@ -213,7 +218,7 @@ fn forbids(rules: &[&LocalRule]) -> Option<RuleSet> {
     let mut forbids = RuleSet::default();
     for rule in rules.iter().filter(|rule| rule.policy.effect() == Effect::Forbid) {
         let reads = Reads::of(&rule.json);
-        if !reads.keeps_time() || rule.may_tell_accounts_apart() {
+        if !reads.keeps_time() || reads.tells_accounts_apart() {
             return None;
         }
         forbids.add(&rule.policy, &reads).ok()?;

@@ -11,7 +11,7 @@ use super::authorize::{NoAnswer, Outcome, Question};
 use super::context::AccessContext;
 use super::entities::Value;
 use super::exceptions::{About, Lifts};
-use super::flows::{Obstacle, Parties};
+use super::flows::{Obstacle, Parties, never_allowed};
 use super::framework::Framework;
 use super::local::PolicyInDoubt;
 use super::near_miss::{closest_agreement, miss, nothing_permits};
@@ -34,20 +34,20 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// The same where texts that cannot be read may hold a no: it cannot be told, and is denied.
+    /// The same where texts that cannot be read may hold a no: the answer is not known, and it is denied.
     fn in_doubt(mut self, texts: &[String]) -> Self {
         let Some(text) = texts.first().filter(|_| self.answer.decision) else {
             return self;
         };
-        let mend = |text: &String| Step {
+        let fix = |text: &String| Step {
             clause: text.clone(),
             saw: "a text that cannot be read".to_owned(),
             wants: "one that can, or no text at all".to_owned(),
             who: "the owner of that file".to_owned(),
         };
-        let Step { clause, saw, wants, who } = mend(text);
+        let Step { clause, saw, wants, who } = fix(text);
         let mut first = *miss(&clause, saw, wants, &who);
-        first.then = texts.iter().skip(1).map(|text| wire(mend(text))).collect();
+        first.then = texts.iter().skip(1).map(|text| wire(fix(text))).collect();
         first.agreement.clone_from(&self.answer.context.agreement);
         let context = &mut self.answer.context;
         context.tier = DecisionTier::Error;
@@ -59,7 +59,7 @@ impl Verdict {
         self
     }
 
-    /// Whether it could not be told, because a text cannot be read.
+    /// Whether there was no answer, because a text cannot be read.
     pub fn is_in_doubt(&self, model: &Model) -> bool {
         self.answer.context.tier == DecisionTier::Error && !model.unknown_texts.is_empty()
     }
@@ -312,8 +312,9 @@ impl Candidate<'_> {
     fn closed(&self) -> Option<CandidateVerdict> {
         let ResolvedRequest { function, product, purpose, .. } = self.asked;
         let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
-        let Obstacle { org: _, rule, reason } =
-            parties.obstacle(self.framework, self.now, purpose, product, function)?;
+        let Obstacle { org: _, rule, reason } = parties
+            .obstacle(self.framework, self.now, purpose, product, function)
+            .or_else(|| never_allowed(self.framework, purpose, product))?;
         Some(self.verdict(false, DecisionTier::Ceiling, rule.into_iter().collect(), reason))
     }
 

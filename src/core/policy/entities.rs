@@ -41,7 +41,7 @@ pub(super) fn uids(values: impl IntoIterator<Item = EntityUid>) -> Value {
 
 pub(super) fn moment(value: Timestamp) -> Value {
     thread_local! {
-        /// The dates of agreements are mostly the same few, and Cedar parses a name anew for each that is made.
+        /// The dates of agreements are mostly the same few, and Cedar parses a name again for each that is made.
         static MADE: RefCell<HashMap<Timestamp, Value>> = RefCell::default();
     }
     const MOST: usize = 1024;
@@ -58,7 +58,7 @@ fn date(value: Option<Timestamp>) -> Value {
     moment(value.unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
-/// A record. Names are constants, so that none stands twice and building cannot fail; were it to fail, the empty
+/// A record. Names are constants, so that none is there twice and building cannot fail; were it to fail, the empty
 /// record would not validate, and the question would be answered with an error.
 pub(super) fn record<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::new_record(fields.map(|(name, value)| (name.to_owned(), value)))

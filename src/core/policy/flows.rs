@@ -121,10 +121,11 @@ impl<'a> Flows<'a> {
         }
         let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
         let by_parties = parties.obstacle(self.framework, self.now, &purpose.code, product, recipient);
-        by_parties.or_else(|| {
+        let by_rules = || {
             let Closed { rule, reason } = self.guardrail(ceiling, path, self.now)?;
             Some(Obstacle { org: recipient.org.clone(), rule, reason })
-        })
+        };
+        by_parties.or_else(by_rules).or_else(|| never_allowed(self.framework, &purpose.code, product))
     }
 
     /// Whether, with `accession`, a rule of the gate closes a path.
@@ -291,6 +292,13 @@ pub(super) struct Parties<'a> {
     pub(super) model: &'a Model,
     pub(super) agreement: &'a Agreement,
     pub(super) assessment: &'a Assessment,
+}
+
+/// That a framework prohibits a purpose closes it, also where no rule of its says so.
+pub(super) fn never_allowed(framework: &Framework, purpose: &str, product: &Product) -> Option<Obstacle> {
+    framework.purpose(purpose).filter(|it| it.prohibited)?;
+    let reason = format!("framework `{}` never allows `{purpose}`", framework.reference);
+    Some(Obstacle { org: product.spec.controller.clone(), rule: None, reason })
 }
 
 impl Parties<'_> {

@@ -155,6 +155,11 @@ impl Framework {
         self.access.reads.keeps_time()
     }
 
+    /// Whether it may say another thing to one account of a recipient than to the next, or to its function.
+    pub(super) fn tells_accounts_apart(&self) -> bool {
+        self.access.reads.tells_accounts_apart()
+    }
+
     /// Whether only dates that are known change what it says of an agreement.
     pub(super) fn is_plain(&self) -> bool {
         // each rule of the gate is asked of something
@@ -166,7 +171,7 @@ impl Framework {
         self.spec.exceptable.iter().any(|exceptable| exceptable == rule)
     }
 
-    /// Whether, with `accession`, a rule keeps out those that it refuses, and nobody else.
+    /// Whether, with `accession`, a rule keeps out those that it refuses, and no one else.
     pub(super) fn keeps_out(&self, rule: &str) -> bool {
         self.rules.get(rule).is_some_and(|text| text.keeps_out)
     }
@@ -272,6 +277,13 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
             }
             Some(_) => {}
         }
+    }
+    let permits = |policy: &Policy| policy.effect() == Effect::Permit;
+    if is_whole && !framework.gate.policies().any(permits) {
+        problems.push(PolicyProblem::no_gate_permit());
+    }
+    if is_whole && !framework.agreement.iter().any(permits) {
+        problems.push(PolicyProblem::no_agreement_permit());
     }
     framework.terms = terms(&framework);
     if problems.is_empty() { Ok(framework) } else { Err(problems) }

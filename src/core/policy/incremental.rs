@@ -1,6 +1,6 @@
 //! What has changed since an earlier assessment, and which agreements read nothing of it.
 //!
-//! Whatever an assessment reads is named here. On any doubt an agreement is assessed anew, which is always right.
+//! Whatever an assessment reads is named here. On any doubt an agreement is assessed from nothing, which is always right.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

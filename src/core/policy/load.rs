@@ -108,7 +108,7 @@ struct Token<'text> {
     at: (u32, u32),
 }
 
-/// The words and signs of a text. A string is one token, on however many lines it stands; comments are left out.
+/// The words and signs of a text. A string is one token, on however many lines it is; comments are left out.
 fn tokens(text: &str) -> impl Iterator<Item = Token<'_>> {
     let (mut rest, mut at) = (text, (1_u32, 1_u32));
     std::iter::from_fn(move || {
@@ -268,6 +268,23 @@ impl PolicyProblem {
         )
     }
 
+    /// A framework whose gate permits nothing: silence is a no.
+    pub(super) fn no_gate_permit() -> Self {
+        Self::new("no rule permits `activateAgreement`, so that no agreement can be in force").with_help(
+            "write a rule with `@tier(\"Gate\")`: `permit (principal, action == \
+             Concordat::Action::\"activateAgreement\", resource);`"
+                .to_owned(),
+        )
+    }
+
+    /// A framework under which an agreement permits nothing.
+    pub(super) fn no_agreement_permit() -> Self {
+        Self::new("no rule permits what an agreement lists, so that no agreement can open anything").with_help(
+            "write a rule with `@tier(\"Agreement\")` that permits the listed recipients, products and actions"
+                .to_owned(),
+        )
+    }
+
     /// An annotation of a national rule that does not fit.
     pub(super) fn annotation(rule: &Rule, message: &str, help: &str) -> Self {
         let id = rule.policy.id();
@@ -361,7 +378,7 @@ mod tests {
         is_refused(&rule(&format!("context.purpose == \"// \\\"\n\" && {deep}")), "nested more deeply");
         let long = vec!["context.breakGlass"; 2_000].join(" && ");
         is_refused(&rule(&format!("context.purpose == \"a\nb\" && {long}")), "longer");
-        // and what stands in a string is no bracket
+        // and what is in a string is no bracket
         let text = rule(&format!("context.purpose == \"{}\n{}\"", "(".repeat(50), "[".repeat(50)));
         assert_eq!(problems(&text), []);
     }
@@ -401,7 +418,7 @@ mod tests {
         );
         let found = problems(&rule("context.purpose == 3"));
         assert!(!format!("{found:?}").contains("policy0"), "{found:?}");
-        // what follows from a name that there is not is not told beside it
+        // what follows from an unknown name is not reported beside it
         let found = problems(
             "@id(\"x\") @reason(\"y\") forbid (principal, action == Concordat::Action::\"read\", resource);",
         );

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
-use cedar_policy::{Effect, EntityUid, Policy, PolicyId, PrincipalConstraint};
+use cedar_policy::{Effect, EntityUid, Policy, PolicyId};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -171,7 +171,7 @@ pub struct LocalRule {
 pub struct LocalRules {
     policies: BTreeMap<ObjectRef, Binding>,
     in_doubt: Vec<PolicyInDoubt>,
-    /// What rules name besides the path that they are asked about, as it stands.
+    /// What rules name besides the path that they are asked about, as it is.
     orgs: BTreeMap<String, Option<Organisation>>,
     products: BTreeMap<ObjectRef, Option<Product>>,
 }
@@ -208,20 +208,8 @@ impl LocalRule {
             None => true,
         };
         self.policy.effect() == Effect::Forbid
-            && !self.may_tell_accounts_apart()
+            && !Reads::of(&self.json).tells_accounts_apart()
             && reads.paths().all(is_settled)
-    }
-
-    /// Whether it may say another thing to one account of a recipient than to the next, or to its function: it looks at who
-    /// asks itself, and not only at what that one lies in.
-    pub(super) fn may_tell_accounts_apart(&self) -> bool {
-        let names_one = match self.policy.principal_constraint() {
-            PrincipalConstraint::Any => false,
-            // an account lies in whatever its function lies in, and in its function
-            PrincipalConstraint::In(uid) => names::is_workload(&uid),
-            _ => true,
-        };
-        names_one || self.reads_in_conditions().paths().any(|path| path == "principal")
     }
 
     fn reads_in_conditions(&self) -> Reads {

@@ -97,9 +97,9 @@ pub(super) fn product_of(uid: &EntityUid) -> Option<ObjectRef> {
     Some(ObjectRef { namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
-/// Whether an entity is a workload.
-pub(super) fn is_workload(uid: &EntityUid) -> bool {
-    *uid.type_name() == TYPES.workload
+/// Whether a type is that of workloads.
+pub(super) fn is_workload_type(name: &str) -> bool {
+    name == "Concordat::Workload"
 }
 
 /// Whether an entity type is that of agreements.

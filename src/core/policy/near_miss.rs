@@ -117,6 +117,12 @@ pub(super) fn misspelt(model: &Model, request: &AccessRequest) -> String {
             said.push_str(&format!("; the region is `{region}`: did you mean `{near}`?"));
         }
     }
+    // what is there is not misspelt
+    if let Some(org) = context.onward_to.as_deref().filter(|org| !model.has_org(org))
+        && let Some(near) = nearest(org, model.orgs.keys().map(String::as_str))
+    {
+        said.push_str(&format!("; there is no organisation `{org}`: did you mean `{near}`?"));
+    }
     said
 }
 

@@ -107,7 +107,7 @@ enum Went {
 
 type Flow = Option<(ObjectRef, FunctionRef)>;
 
-/// Whether an agreement that a test takes as signed may be: anybody can write one that nobody signs, and a place's permits
+/// Whether an agreement that a test takes as signed may be: anybody can write one that no one signs, and a place's permits
 /// must not depend on it. It may where it lies at home with the controller of the product or with an organisation of the
 /// place, where that controller has signed it, on whatever terms, or where the policy or the test names it.
 fn is_grounds(

@@ -21,12 +21,17 @@ pub(super) struct Reads {
     turns_late: bool,
     /// Whether it reads the moment in another way than by holding it against a date, and may turn at any time.
     calculates: bool,
+    /// Whether it looks at who asks itself, and not only at what that one lies in.
+    tells_accounts_apart: bool,
 }
 
 impl Reads {
     /// What a rule reads, from its JSON: in its scope and in its conditions.
     pub(super) fn of(rule: &Value) -> Self {
         let mut reads = Self { calculates: !is_plain(rule), ..Self::default() };
+        let conditions = rule.get("conditions").and_then(Value::as_array).into_iter().flatten();
+        conditions.filter_map(|condition| condition.get("body")).for_each(|body| reads.look(body));
+        reads.tells_accounts_apart = reads.paths.contains("principal") || names_an_account(rule);
         for variable in ["principal", "action", "resource"] {
             let scope = rule.get(variable);
             let operator = scope.and_then(|scope| scope.get("op")).and_then(Value::as_str);
@@ -37,17 +42,19 @@ impl Reads {
                 reads.paths.insert(variable.to_owned());
             }
         }
-        let conditions = rule.get("conditions").and_then(Value::as_array).into_iter().flatten();
-        conditions.filter_map(|condition| condition.get("body")).for_each(|body| reads.look(body));
         reads
     }
 
     /// Everything that either reads.
-    pub(super) fn merge(&mut self, Self { paths, dates, turns_late, calculates }: &Self) {
+    pub(super) fn merge(
+        &mut self,
+        Self { paths, dates, turns_late, calculates, tells_accounts_apart }: &Self,
+    ) {
         self.paths.extend(paths.iter().cloned());
         self.dates.extend(dates.iter().cloned());
         self.turns_late |= turns_late;
         self.calculates |= calculates;
+        self.tells_accounts_apart |= tells_accounts_apart;
     }
 
     /// The moments at which the rule may turn for a date: the date, and where it turns only after it, the next moment that
@@ -73,6 +80,11 @@ impl Reads {
     /// Whether it may turn at any time, and not only for a date that is known.
     pub(super) fn calculates(&self) -> bool {
         self.calculates
+    }
+
+    /// Whether it may say another thing to one account of a recipient than to the next, or to its function.
+    pub(super) fn tells_accounts_apart(&self) -> bool {
+        self.tells_accounts_apart
     }
 
     /// Whether nothing but dates that are known before changes what it says of a request.
@@ -147,6 +159,20 @@ impl Reads {
     }
 }
 
+/// Whether the scope of a rule looks at who asks itself.
+fn names_an_account(rule: &Value) -> bool {
+    let scope = rule.get("principal");
+    match scope.and_then(|scope| scope.get("op")).and_then(Value::as_str) {
+        Some("All") => false,
+        // an account lies in whatever its function lies in, and in its function
+        Some("in") => {
+            let named = scope.and_then(|scope| scope.pointer("/entity/type")).and_then(Value::as_str);
+            named.is_none_or(names::is_workload_type)
+        }
+        _ => true,
+    }
+}
+
 /// Whether a rule reads an attribute, a tag or the place of an agreement that it names. Only the agreement that is asked
 /// about is there when a rule is asked.
 pub(super) fn looks_into_an_agreement(rule: &Value) -> bool {
@@ -211,6 +237,27 @@ mod tests {
         assert_eq!(paths("{\"Var\": context.now} == {\"Var\": resource.at}"), ["context.now", "resource.at"]);
         assert_eq!(paths("principal in resource.footprint"), ["principal", "resource.footprint"]);
         assert_eq!(paths("context == {}"), ["context"]);
+    }
+
+    #[test]
+    fn who_asks_is_looked_at_itself_or_by_what_it_lies_in() {
+        let tells = |scope: &str, condition: &str| {
+            reads(&format!("forbid ({scope}, action, resource) when {{ {condition} }};"))
+                .tells_accounts_apart()
+        };
+        for scope in ["principal", "principal in Concordat::OrgFunction::\"pcn/team\""] {
+            assert!(!tells(scope, "principal.providesCare && principal.org.sector == \"Nhs\""), "{scope}");
+        }
+        for scope in [
+            "principal is Concordat::Workload",
+            "principal is Concordat::OrgFunction in Concordat::OrgFunction::\"pcn/team\"",
+            "principal == Concordat::OrgFunction::\"pcn/team\"",
+            "principal in Concordat::Workload::\"north/pcn/main\"",
+        ] {
+            assert!(tells(scope, "true"), "{scope}");
+        }
+        assert!(tells("principal", "principal is Concordat::Workload"));
+        assert!(tells("principal", "[principal].contains(Concordat::OrgFunction::\"pcn/team\")"));
     }
 
     #[test]

@@ -56,9 +56,9 @@ pub fn explain_request(
     if let Some(over) = over(model, context.agreement.as_deref(), &context.rules, now) {
         context.reason.push_str(&format!("; {over}"));
     }
-    let told = context.near_miss.take();
-    let is_told = told.is_some();
-    let mut near = told.unwrap_or_else(|| NearMiss {
+    let known = context.near_miss.take();
+    let is_explained = known.is_some();
+    let mut near = known.unwrap_or_else(|| NearMiss {
         agreement: context.agreement.clone(),
         rule: context.rule.clone(),
         clause: "the request".to_owned(),
@@ -75,7 +75,7 @@ pub fn explain_request(
     let mut steps = way.into_iter().flatten();
     if let Some(Step { clause, saw, wants, who }) = steps.next() {
         (near.clause, near.saw, near.wants, near.who) = (clause, saw, wants, who);
-    } else if let Some(obstacle) = obstacles.first().filter(|_| !is_told) {
+    } else if let Some(obstacle) = obstacles.first().filter(|_| !is_explained) {
         // what was tried and does not help is not said
         near.clause.clone_from(obstacle);
         (near.saw, near.wants) = ("in the way".to_owned(), "out of the way".to_owned());
@@ -97,9 +97,9 @@ fn left_out(model: &Model, request: &AccessRequest) -> String {
     let controller = &asked.product.spec.controller;
     let policies =
         model.policies.values().filter_map(|policy| Some((policy, policy.left_out(model, controller)?)));
-    let told =
+    let reasons =
         policies.map(|(policy, why)| format!("; the permits of `{}` do not count: {why}", policy.reference));
-    told.collect()
+    reasons.collect()
 }
 
 pub(super) fn wire(Step { clause, saw, wants, who }: Step) -> NearMissStep {

@@ -16,14 +16,14 @@ pub enum Signing {
     AsSigned,
     /// Every agreement is taken as signed by all and unsuspended, successors too: for the tests of local policies.
     Assumed,
-    /// Likewise, but what has replaced what is as signed: a draft that nobody has signed replaces nothing.
+    /// Likewise, but what has replaced what is as signed: a draft that no one has signed replaces nothing.
     AssumedInPlace,
     /// Signatures as they were: who has withdrawn since, or is deleting a signature, had signed. For whether an agreement was
     /// in force once.
     Past,
 }
 
-/// How one organisation stands.
+/// The part of one organisation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PartyState {
     pub standing: Standing,
@@ -43,7 +43,7 @@ pub struct PartyState {
     pub broken: Vec<String>,
 }
 
-/// How an organisation stands at a moment.
+/// The part of an organisation at a moment.
 pub(super) fn party_state(agreement: &Agreement, org: &str, signing: Signing, at: Timestamp) -> PartyState {
     let all = agreement.purposes();
     let signer = agreement.signers.get(org);

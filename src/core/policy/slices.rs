@@ -308,7 +308,7 @@ fn slices_of_flows_and_requests_say_what_everything_says() {
     assert!(fired > 300 && asked > 12, "{fired} {asked}");
 }
 
-/// A flow goes on to nobody.
+/// A flow goes on to no one.
 fn rules_without_onward(rules: &[Policy]) -> Vec<Policy> {
     rules.iter().filter(|rule| !rule.to_string().contains("onwardTo")).cloned().collect()
 }

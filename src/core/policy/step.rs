@@ -152,7 +152,7 @@ impl Change {
                 let how = if has_several {
                     "by deleting the signatures that void each other, and signing once (`concordat sign`)"
                 } else if is_broken {
-                    "by mending the signature that cannot be used, which may be a withdrawal; or, to sign, by deleting it \
+                    "by fixing the signature that cannot be used, which may be a withdrawal; or, to sign, by deleting it \
                      and signing again (`concordat sign`)"
                 } else if is_out {
                     "by signing (`concordat sign`), if it wants to take part after all"
@@ -257,7 +257,7 @@ impl Change {
     }
 }
 
-/// How those stand that have to sign: `not signed by `x`, withdrawn from by `y``.
+/// What those have said that have to sign: `not signed by `x`, withdrawn from by `y``.
 fn unsigned(standings: &[(&String, PartyState)], purpose: Option<&str>) -> String {
     let mut by_word: BTreeMap<String, Vec<&String>> = BTreeMap::new();
     for (org, party) in standings {

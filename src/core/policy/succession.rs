@@ -116,7 +116,7 @@ pub(super) fn succession(
             found.ended.insert(org.clone(), by.clone());
             continue;
         }
-        // for as long as it stands, whatever has become of the successor
+        // for as long as it is there, whatever has become of the successor
         let words = model.words.get(&(by.clone(), org.clone()));
         if words.is_some_and(|words| words.may_have_withdrawn(Timestamp::MIN, now, &old.purposes())) {
             found.withdrawn.insert(org.clone(), by.clone());
@@ -214,7 +214,7 @@ impl Replaced<'_> {
             .collect()
     }
 
-    /// The Controllers of which it cannot be told whether they still share under the old one: they, or what they said, cannot
+    /// The Controllers of which it is not known whether they still share under the old one: they, or what they said, cannot
     /// be used.
     fn in_doubt(&self) -> impl Iterator<Item = &str> {
         let Self { model, old, now, .. } = *self;

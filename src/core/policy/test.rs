@@ -179,7 +179,7 @@ fn unknown(model: &Model, request: &AccessRequest, expected: &Expectation) -> Un
         let purposes = model.frameworks.values().flat_map(|framework| framework.purposes());
         say("purpose", "Purpose", purpose, purposes.map(|purpose| purpose.code.clone()).collect());
     }
-    // a role that nobody has may be what a test is about, one that is nearly a known one is a slip
+    // a role that no one has may be what a test is about, one that is nearly a known one is a slip
     let roles: BTreeSet<&String> = model
         .frameworks
         .values()

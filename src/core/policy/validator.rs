@@ -32,7 +32,7 @@ pub(super) fn problems(
     for warning in result.validation_warnings().filter(|warning| !mistaken.contains(warning.policy_id())) {
         mistakes.take(warning.policy_id(), warning);
     }
-    mistakes.told(set, names)
+    mistakes.problems(set, names)
 }
 
 struct Mistakes<'a> {
@@ -61,7 +61,7 @@ impl Mistakes<'_> {
         };
         match self.found.iter_mut().find(same) {
             Some(known) => {
-                // what would help where somebody asks comes before what would help where nobody does
+                // what would help where somebody asks comes before what would help where no one does
                 if known.actions.iter().all(|action| action == ACTIVATE) {
                     known.help = help;
                 }
@@ -77,7 +77,7 @@ impl Mistakes<'_> {
         }
     }
 
-    fn told(self, set: &PolicySet, names: &BTreeMap<PolicyId, String>) -> Vec<PolicyProblem> {
+    fn problems(self, set: &PolicySet, names: &BTreeMap<PolicyId, String>) -> Vec<PolicyProblem> {
         // a name that there is not is also why no action fits
         let misnamed: BTreeSet<PolicyId> = self
             .found

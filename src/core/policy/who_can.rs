@@ -107,7 +107,7 @@ fn as_text<S: Serializer>(reference: &ObjectRef, serializer: S) -> Result<S::Ok,
 
 /// Everything that a filter matches, by product, recipient, purpose and agreement.
 ///
-/// A filter that names something which nobody has is an error, as an empty answer would look like a denial.
+/// A filter that names something which no one has is an error, as an empty answer would look like a denial.
 pub fn who_can(judgement: &Judgement, filter: &Filter) -> Result<WhoCan, UnknownName> {
     check(judgement, filter)?;
     let Judgement { at: _, model, findings: _, assessments, moments: _ } = judgement;
@@ -253,7 +253,7 @@ fn bar_at(
     .unwrap_or(Some(Bar::Ceiling))
 }
 
-/// Refuses a filter that names something which nobody has.
+/// Refuses a filter that names something which no one has.
 fn check(judgement: &Judgement, filter: &Filter) -> Result<(), UnknownName> {
     let Filter { product, org, function, purpose, action: _, agreement } = filter;
     let model = &judgement.model;

@@ -53,7 +53,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// What an attribute of the schema holds; none where any text can stand.
+    /// What an attribute of the schema holds; none where it can be any text.
     fn of(path: &str) -> Option<Self> {
         Some(match path {
             "context.purpose" => Self::Purpose,
@@ -324,7 +324,7 @@ pub(super) fn is_object(model: &Model, plain: &str, id: &str) -> bool {
     let key = match (plain, reference(id)) {
         ("Agreement", _) => key("DataSharingAgreement"),
         ("Footprint", _) => key("PlaceFootprint"),
-        // its organisation is there, and what functions it has cannot be told
+        // its organisation is there, and what functions it has is not known
         ("OrgFunction", Some(ObjectRef { namespace: org, .. })) if !model.orgs.contains_key(&org) => {
             ObjectKey::new("PartnerOrg", None, &org)
         }

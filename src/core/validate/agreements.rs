@@ -89,7 +89,7 @@ pub(super) fn check(snapshot: &Snapshot, now: Timestamp, checked: &mut Checked<'
                         format!("`{own}` supersedes itself, over `{old}`"),
                     )
                     .help(
-                        "an agreement replaces an older one: take one of the links out; until then what nobody has signed as \
+                        "an agreement replaces an older one: take one of the links out; until then what no one has signed as \
                          it is ends nothing, and nothing does where all are signed",
                     );
             } else if !all.contains(old) {
@@ -380,7 +380,7 @@ impl<'a> Links<'a> {
     }
 
     /// Whether the link of an agreement to the one that it replaces ends nothing: in an emergency, or on a circle whose every
-    /// link has been signed. Of another circle it is the links that nobody has signed as they are: whoever writes one later
+    /// link has been signed. Of another circle it is the links that no one has signed as they are: whoever writes one later
     /// undoes nothing that the others have ended.
     fn is_void(&self, new: &ObjectRef, spec: &DataSharingAgreementSpec, old: &ObjectRef) -> bool {
         if spec.emergency.is_some() {

@@ -25,7 +25,7 @@ pub(super) struct FindingDraft<'a> {
 }
 
 /// How many names may still be held against mistyped ones. Thousands of objects that each name one which is not there
-/// would hold everything against everything, and nobody reads that many guesses.
+/// would hold everything against everything, and no one reads that many guesses.
 #[derive(Clone, Debug)]
 pub(super) struct Guesses(Arc<AtomicUsize>);
 
@@ -99,7 +99,7 @@ impl FindingDraft<'_> {
         self
     }
 
-    /// With `accession` a member that cannot be used is out, and nobody else: worth knowing, and no error.
+    /// With `accession` a member that cannot be used is out, and no one else: worth knowing, and no error.
     pub(super) fn harms_one_member(self, accession: bool) -> Self {
         if accession { self.warning() } else { self }
     }

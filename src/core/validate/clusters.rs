@@ -11,7 +11,7 @@ use crate::finding::{Code, Finding};
 use crate::snapshot::{ClusterView, Snapshot, Sourced};
 
 /// What leaves its cluster out, one finding for each workload and product. With a view of one cluster it is an error,
-/// and told where the object is read.
+/// and reported where the object is read.
 pub(super) fn check(snapshot: &Snapshot) -> Vec<Finding> {
     let homes = clusters::homes(snapshot);
     if snapshot.cluster != ClusterView::Any || homes.is_empty() {

@@ -40,7 +40,7 @@ fn rewritten(text: &str) -> Option<String> {
     within(moment.to_string().get(..4)?.parse().ok()?).then(|| moment.to_string())
 }
 
-/// A moment that lacks its zone or its seconds, or has a blank for the `T`, or digits that nobody signs.
+/// A moment that lacks its zone or its seconds, or has a blank for the `T`, or digits that no one signs.
 fn moment(text: &str) -> Option<Timestamp> {
     let upper = text.to_ascii_uppercase().replacen(' ', "T", 1);
     let seconds = || format!("{}:00Z", upper.trim_end_matches('Z'));

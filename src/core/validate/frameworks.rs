@@ -53,7 +53,7 @@ pub(super) fn check(snapshot: &Snapshot, checked: &mut Checked<'_>) {
             }
         }
     }
-    // one that stands and cannot be read may have another text; what it says that it is counts like what it is called
+    // one that is there and cannot be read may have another text; what it says that it is counts like what it is called
     for unreadable in snapshot.unreadable_of("PolicyFramework") {
         if unreadable.key().name == own.reference.to_string() {
             refused.insert(own.reference.clone());

@@ -29,7 +29,7 @@ fn problem(field: &str, message: String, help: &str) -> ShapeProblem {
     ShapeProblem::new(Code::InvalidField, format!("metadata.{field}"), message).help(help)
 }
 
-/// The entries of a map of texts. What is no map of texts is told, and left out.
+/// The entries of a map of texts. What is no map of texts is reported, and left out.
 fn texts<'m>(
     metadata: &'m Map<String, Value>,
     field: &str,

@@ -40,7 +40,7 @@ use super::parallel;
 use super::snapshot::{Snapshot, Sourced, Unreadable, reference};
 use concordat_api::API_VERSION;
 
-/// Validates a snapshot as it stands at `now`. Local policies are loaded in a second step, as their tests need the
+/// Validates a snapshot as it is at `now`. Local policies are loaded in a second step, as their tests need the
 /// rest of the model.
 pub fn validate(snapshot: &Snapshot, now: Timestamp) -> (Model, Vec<Finding>) {
     examine(snapshot, now, None)
@@ -191,7 +191,7 @@ impl Checked<'_> {
         })
     }
 
-    /// Remembers every object of a kind, and refuses those that stand twice or hold what no text may hold.
+    /// Remembers every object of a kind, and refuses those that are there twice or hold what no text may hold.
     fn look_at<T>(&mut self, objects: &[Sourced<T>], unreadable: &[Unreadable])
     where
         T: Resource<DynamicType = ()> + Serialize + Send + Sync,

@@ -249,10 +249,10 @@ fn check_workloads(
                     .finding(Code::NamespaceClaimedTwice, &format!("{field}.namespace"), message)
                     .help("a namespace belongs to one function of one organisation: give each its own");
             }
-            // a shared home, or a claim by somebody else's function, has been told
-            let told = !rivals.is_empty() || check.object().spec.home_namespace == workload.namespace;
+            // a shared home, or a claim by somebody else's function, has been reported
+            let is_reported = !rivals.is_empty() || check.object().spec.home_namespace == workload.namespace;
             let hosts = homes.get(workload.namespace.as_str()).into_iter().flatten();
-            if let Some(host) = hosts.filter(|host| !told && **host != org).min() {
+            if let Some(host) = hosts.filter(|host| !is_reported && **host != org).min() {
                 let message = format!("namespace `{}` is the home of `{host}`", workload.namespace);
                 check
                     .finding(Code::NamespaceClaimedTwice, &format!("{field}.namespace"), message)

@@ -16,7 +16,7 @@ use crate::snapshot::{Snapshot, Sourced};
 use concordat_api::{DataProduct, EndpointPort, FrameworkExceptionSpec, ObjectRef, PodSelector};
 
 /// How many selectors of one namespace are held against each other. Thousands of products beside each other would hold
-/// everything against everything, and nobody reads that many warnings.
+/// everything against everything, and no one reads that many warnings.
 const MOST_PAIRS: usize = 100_000;
 
 /// How many exceptions from one rule are held against another.

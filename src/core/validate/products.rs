@@ -1,4 +1,4 @@
-//! Data products: they stand with their controller, and a derived one carries its parents' flags.
+//! Data products: they are with their controller, and a derived one carries its parents' flags.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -8,7 +8,7 @@ use crate::names::{LABEL_VALUE, QUALIFIED, is_label_value, is_qualified};
 use crate::selectors::{Selector, label_selector};
 use concordat_api::{PodSelector, SelectorOperator};
 
-/// Looks at the selector that stands in a field.
+/// Looks at the selector in a field.
 pub(super) fn check<T>(check: &mut Check<'_, T>, selector: &PodSelector, field: &str)
 where
     T: Resource<DynamicType = ()>,

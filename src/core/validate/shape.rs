@@ -105,11 +105,11 @@ pub fn texts(object: &Value) -> Vec<ShapeProblem> {
         .collect()
 }
 
-/// What breaks the schema. A text of the wrong form is told once, though its length be wrong too, and what is none of a
-/// field's values is not also told to be of the wrong type.
+/// What breaks the schema. A text of the wrong form is reported once, though its length be wrong too, and what is none of a
+/// field's values is not also said to be of the wrong type.
 fn structure(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
     let errors: Vec<_> = shape.structure.iter_errors(object).collect();
-    let told: BTreeSet<&str> = errors
+    let reported: BTreeSet<&str> = errors
         .iter()
         .filter(|error| {
             matches!(error.kind(), ValidationErrorKind::Pattern { .. } | ValidationErrorKind::Enum { .. })
@@ -127,7 +127,7 @@ fn structure(shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
     };
     errors
         .iter()
-        .filter(|error| !(follows(error) && told.contains(error.instance_path().as_str())))
+        .filter(|error| !(follows(error) && reported.contains(error.instance_path().as_str())))
         .map(structural)
         .collect()
 }
@@ -372,7 +372,7 @@ fn form(pattern: &str) -> Option<&'static str> {
     Some(words)
 }
 
-/// What a field takes, where something else stands there.
+/// What a field takes, where something else is there.
 fn type_help(kind: &jsonschema::error::TypeKind, value: &Value) -> String {
     let wanted = type_name(kind);
     let what = match wanted.as_str() {
@@ -396,7 +396,7 @@ fn type_name(kind: &jsonschema::error::TypeKind) -> String {
     }
 }
 
-/// A limit as people write it: bounds of whole numbers stand in the schema as `1.0`.
+/// A limit as people write it: bounds of whole numbers are in the schema as `1.0`.
 fn whole(limit: &Value) -> String {
     let text = limit.to_string();
     text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
@@ -514,7 +514,7 @@ fn plain_path(path: &str) -> String {
 }
 
 fn broken_rules(kind: &str, shape: &Shape, object: &Value) -> Vec<ShapeProblem> {
-    let told = shape.rules.broken(object).into_iter().map(|Broken { field, message, value }| {
+    let problems = shape.rules.broken(object).into_iter().map(|Broken { field, message, value }| {
         let at = Some(plain_path(&field))
             .filter(|at| !at.is_empty())
             .map(|at| format!(".{at}"))
@@ -527,7 +527,7 @@ fn broken_rules(kind: &str, shape: &Shape, object: &Value) -> Vec<ShapeProblem> 
         };
         ShapeProblem::new(Code::ShapeRule, field, message).help(help)
     });
-    told.collect()
+    problems.collect()
 }
 
 #[cfg(test)]

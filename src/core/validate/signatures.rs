@@ -156,7 +156,7 @@ fn may_be_about(
     let namespace = unreadable.meta.namespace.as_deref().unwrap_or_default();
     let speaks_for = |org: &&str| may_speak(namespace, org, model);
     let parties: Vec<&str> = match unreadable.party().filter(|party| model.has_org(party)) {
-        // for another party nobody speaks there, whole or broken
+        // for another party no one speaks there, whole or broken
         Some(party) => Some(party).filter(speaks_for).into_iter().collect(),
         None => model.orgs.keys().map(String::as_str).filter(speaks_for).collect(),
     };
@@ -187,7 +187,7 @@ fn may_speak(namespace: &str, party: &str, model: &Model) -> bool {
 pub(super) fn check(snapshot: &Snapshot, objects: &Objects<'_>, now: Timestamp, checked: &mut Checked<'_>) {
     for ((reference, org), terms_hash) in hashes(checked) {
         let slot = (reference.clone(), org.clone());
-        // a party that cannot be used signs nothing now; what it said of a successor stands
+        // a party that cannot be used signs nothing now; what it said of a successor holds
         let is_usable = checked.model.orgs.contains_key(&org);
         let words = checked.model.words.get(&slot).filter(|_| is_usable).cloned().unwrap_or_default();
         let Some(agreement) = checked.model.agreements.get_mut(&reference) else {
@@ -284,7 +284,7 @@ fn uncounted(
     }
     let used: Vec<_> = own.into_iter().chain(others).collect();
     if voice.standing == Standing::OtherTerms {
-        // of a product that is gone nobody knows the terms: once it is back, what was signed may fit again
+        // of a product that is gone no one knows the terms: once it is back, what was signed may fit again
         let listed = checked.model.agreements.get(agreement).map(|it| it.spec.clone());
         let lost = listed.iter().flat_map(|spec| &spec.purposes).flat_map(|purpose| &purpose.products);
         let lost = lost.filter(|product| !checked.model.products.contains_key(*product)).min().cloned();

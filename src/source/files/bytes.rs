@@ -20,7 +20,7 @@ pub(super) enum Bytes {
     /// Not for us to read, and why.
     Not {
         finding: Box<Finding>,
-        /// Whether our group occurs in it, or it cannot be told.
+        /// Whether our group occurs in it, or may.
         mentions: bool,
     },
 }
@@ -40,7 +40,7 @@ pub(super) fn read(entry: &Entry) -> Bytes {
 
 fn bytes(name: &str, mut source: impl Read) -> io::Result<Bytes> {
     let mut bytes = Vec::new();
-    // one more than is allowed, so that too much can be told from just enough
+    // one more than is allowed, so that too much differs from just enough
     source.by_ref().take(MAX_SIZE as u64 + 1).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_SIZE {
         let finding = Finding::new(

@@ -1,4 +1,4 @@
-//! Characters that nobody sees, or that end a line for some readers only.
+//! Characters that no one sees, or that end a line for some readers only.
 
 use super::node::{Place, Problem};
 use concordat_core::finding::Code;

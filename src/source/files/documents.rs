@@ -57,7 +57,7 @@ pub(super) fn parse(text: &str, is_json: bool) -> Vec<Document> {
             Rest::NotJson(problem) => {
                 budget = Budget::default();
                 yaml_documents(text, 1, &mut budget, &mut documents);
-                // in a file of JSON, what is wrong is told as it is to JSON
+                // in a file of JSON, what is wrong is reported as a reader of JSON sees it
                 let broken = documents.iter_mut().find(|it| it.root.is_none()).filter(|_| is_json);
                 if let Some(Document { problems, .. }) = broken {
                     *problems = vec![problem];

@@ -52,7 +52,7 @@ pub(super) fn patches(root: &Node, kind: &str) -> bool {
 }
 
 /// Whether an agreement that cannot be used may have said that it replaces another one, where its spec does not say so: the
-/// field stands elsewhere, or twice, or under another name, or the text has been cut off.
+/// field is elsewhere, or twice, or under another name, or the text has been cut off.
 pub(super) fn may_hide_a_successor(root: &Node, value: &Value) -> bool {
     fn is_hidden(node: &Node) -> bool {
         match &node.content {
@@ -64,7 +64,7 @@ pub(super) fn may_hide_a_successor(root: &Node, value: &Value) -> bool {
             Content::Null | Content::Bool(_) | Content::Number(_) | Content::Text(_) => false,
         }
     }
-    // what stands under another name is still what names an agreement, and no number or text
+    // what has another name is still what names an agreement, and no number or text
     let may_name = |field: &str| {
         let named = match field.strip_prefix("spec.") {
             Some(within) => root.get("spec").and_then(|spec| spec.get(within)),

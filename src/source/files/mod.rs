@@ -272,7 +272,7 @@ pub fn read_request(path: &PathBuf) -> Result<ReadRequest, Vec<Finding>> {
     };
     let source =
         concordat_core::snapshot::Source { file: Some(entry.name.clone()), positions: root.positions() };
-    // a request has the same shape wherever it stands, so it is looked at as part of a test
+    // a request has the same shape wherever it is, so it is looked at as part of a test
     const WITHIN: &str = "spec.tests[0].request";
     let value = root.value();
     let test = serde_json::json!({
@@ -335,7 +335,7 @@ fn nearly_known(request: &serde_json::Value) -> Vec<(String, String)> {
     notes
 }
 
-/// NHS numbers that stand in a file beside its values, such as in a comment. No object has them, and yet whoever can
+/// NHS numbers that are in a file beside its values, such as in a comment. No object has them, and yet whoever can
 /// read the file can read them.
 fn beside(file: &str, text: &str, documents: &[Document]) -> Vec<Finding> {
     let mut written = nhs_numbers(text).peekable();

@@ -151,7 +151,7 @@ impl Node {
         if let Content::Text(text) = &self.content { Some(text) } else { None }
     }
 
-    /// The value as JSON, without what stands under a doubled key: which of the two is meant cannot be told.
+    /// The value as JSON, without the value of a doubled key: which of the two is meant is not known.
     pub(super) fn certain(&self) -> Value {
         match &self.content {
             Content::List(items) => Value::Array(items.iter().map(|item| item.certain()).collect()),

@@ -378,7 +378,7 @@ impl Loader {
         let status = forget_server_fields(kind, &mut value);
         // what else may be wrong with a grant does not matter: it goes
         let shape = if kind == "DataAccessGrant" { Vec::new() } else { shape::problems(kind, &value) };
-        // what cannot be held is nothing, and has been told as what it is
+        // what cannot be held is nothing, and has been reported as what it is
         let unheld = |field: &str| {
             let place = node.within(field).map(|it| it.at);
             problems.iter().any(|problem| problem.code == Code::InvalidYaml && Some(problem.at) == place)
@@ -498,7 +498,7 @@ pub(super) fn finding(file: &str, problem: &Problem, object: Option<ObjectKey>) 
     Finding { help, ..Finding::new(code, origin, message) }
 }
 
-/// The key of an object, where its name can be told.
+/// The key of an object, where its name is known.
 fn key(kind: &str, value: &Value) -> Option<ObjectKey> {
     let text = |field: &str| value.pointer(field).and_then(Value::as_str);
     Some(ObjectKey::new(kind, text("/metadata/namespace"), text("/metadata/name")?))

@@ -322,7 +322,7 @@ fn nasty() -> Vec<(&'static str, String, &'static str)> {
 fn text_made_to_hurt_is_refused_and_soon() {
     for (name, text, code) in nasty() {
         let start = Instant::now();
-        // what does not speak of our group is nobody's business
+        // what does not speak of our group is no one's business
         assert_eq!(codes(&text), [""; 0], "{name}");
         assert_eq!(codes(format!("{text}\n# concordat.dev\n")), [code], "{name}");
         assert!(start.elapsed() < Duration::from_secs(20), "{name} took {:?}", start.elapsed());
@@ -362,8 +362,9 @@ fn a_value_that_is_none_of_a_fields_is_told_once_and_a_date_past_the_clock_by_it
         "tier: Place, population: {value: 1, asOf: 9999-12-31T23:59:59Z, source: none}",
     );
     let (_, findings, _) = read_text(place);
-    let told: Vec<_> = findings.iter().map(|it| (it.origin.field.as_deref(), it.message.as_str())).collect();
-    assert_eq!(told, [(Some("spec.population.asOf"), "`9999-12-31T23:59:59Z` is not a moment")]);
+    let reported: Vec<_> =
+        findings.iter().map(|it| (it.origin.field.as_deref(), it.message.as_str())).collect();
+    assert_eq!(reported, [(Some("spec.population.asOf"), "`9999-12-31T23:59:59Z` is not a moment")]);
 }
 
 #[test]
@@ -476,7 +477,7 @@ fn kinds_of_ours_that_say_nothing_of_access_close_nothing() {
         fs::write(folder.path().join("a.yaml"), text).unwrap();
         let (snapshot, findings, _) = read(&[folder.path().to_owned()]);
         assert_eq!(snapshot.unknown_texts.len(), unknown, "{kind}");
-        assert!(!findings.is_empty(), "{kind} is told of");
+        assert!(!findings.is_empty(), "{kind} is reported");
     }
 }
 
@@ -505,7 +506,7 @@ fn what_does_not_rightly_say_what_it_is_may_be_what_its_namespace_can_hold_and_n
     assert_eq!(held(ours, "Partnerorg", here), (String::new(), 1), "an organisation has no namespace");
     assert_eq!(held("concordat.dev/v1", "AgreementSignature", "").1, 0, "it says itself whose word it is");
     let nameless = "concordat.dev/v1alpha1\nkind: DataSharingAgreement\nmetadata: {}\nspec: {}\n#";
-    assert_eq!(held(nameless, "x", "").1, 1, "which agreement it is cannot be told");
+    assert_eq!(held(nameless, "x", "").1, 1, "which agreement it is is not known");
 }
 
 #[test]

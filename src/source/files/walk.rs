@@ -85,7 +85,7 @@ impl Walk {
                             let mut finding = unreadable(&name, &error);
                             finding.message =
                                 format!("`{name}` is a link that leads nowhere: kubectl refuses the folder");
-                            self.findings.push(finding.help("mend the link, or take it out"));
+                            self.findings.push(finding.help("fix the link, or take it out"));
                         }
                         _ if is_manifest(entry.path()) || entry.path().is_dir() => self.links += 1,
                         _ => {}

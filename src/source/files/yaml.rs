@@ -176,7 +176,7 @@ impl<'text> Reader<'text, '_> {
         ))
     }
 
-    /// Whether what stands in a line, from 1, at a column, from 0, after this text is text to every reader.
+    /// Whether what is in a line, from 1, at a column, from 0, after this text is text to every reader.
     fn is_text(&self, line: usize, column: usize, before: &str, whole: &str) -> bool {
         let is_blank = |text: &str| text.trim_matches([' ', '\t', '\r']).is_empty();
         if self.blocks.iter().any(|(first, last)| (*first..*last).contains(&line)) {
@@ -466,12 +466,12 @@ impl<'text> Reader<'text, '_> {
         Ok(target)
     }
 
-    /// Where the text of a block scalar begins: at its first line that is not empty, which stands in the file as it is,
+    /// Where the text of a block scalar begins: at its first line that is not empty, which is in the file as it is,
     /// only further in.
     fn block(&self, text: &str, at: Place) -> Option<Place> {
         let (above, first) = (0_u32..).zip(text.split('\n')).find(|(_, line)| !line.trim().is_empty())?;
         let header = usize::try_from(at.0).ok()?.checked_sub(usize::try_from(self.above).ok()? + 1)?;
-        // comments and empty lines may stand between
+        // comments and empty lines may come between
         let below = (at.0..).zip(self.lines.get(header..)?).take(usize::try_from(above).ok()? + 3);
         let (line, indent) = below.into_iter().find_map(|(line, whole)| {
             let indent = whole.strip_suffix(first)?;

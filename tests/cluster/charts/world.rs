@@ -178,7 +178,7 @@ impl World {
         let deployed = self.get("apps/v1", "Deployment", Some(&self.namespace), OPERATOR).unwrap();
         let arguments = arguments(&[deployed]);
         let mut command = Command::new(env!("CARGO_BIN_EXE_concordat"));
-        // ours answers nobody
+        // ours answers no one
         command.args(arguments.iter().filter(|it| !it.starts_with("--health-addr")));
         command.args(["--health-addr=127.0.0.1:0", "--kubeconfig"]).arg(&path);
         Process::start("operator", &mut command).unwrap()

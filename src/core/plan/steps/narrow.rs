@@ -26,7 +26,7 @@ pub(super) enum GrantChange {
     Other,
 }
 
-/// Compares a grant as it stands with the planned one.
+/// Compares a grant as it is with the planned one.
 pub(super) fn grant_change(present: &DataAccessGrantSpec, planned: &DataAccessGrantSpec) -> GrantChange {
     let recipients: Vec<GrantRecipient> = present
         .recipients
@@ -102,9 +102,9 @@ pub(super) enum Change {
     Other,
 }
 
-/// Compares a policy's text as it stands with the planned one.
+/// Compares a policy's text as it is with the planned one.
 pub(super) fn change(present: &NetworkPolicySpec, planned: &NetworkPolicySpec) -> Change {
-    // as a rule they are equal as they stand
+    // as a rule they are equal as they are
     if present == planned {
         return Change::None;
     }

@@ -1,4 +1,4 @@
-//! What stands in the cluster, of all that the operator writes. One value, made from the same read as the snapshot.
+//! What is in the cluster, of all that the operator writes. One value, made from the same read as the snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,23 +12,23 @@ use crate::shared::Shared;
 use crate::snapshot::{Snapshot, Sourced, reference};
 use concordat_api::{DataAccessGrant, Egress, ObjectRef};
 
-/// What stands in the cluster.
+/// What is in the cluster.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Observed {
     /// The network policies that carry the operator's label.
     pub policies: BTreeMap<ObjectRef, Shared<NetworkPolicy>>,
-    /// Every grant: nobody else writes the kind.
+    /// Every grant: no one else writes the kind.
     pub grants: BTreeMap<ObjectRef, Shared<DataAccessGrant>>,
     pub agreements: BTreeMap<ObjectRef, ObservedAgreement>,
     /// Every object of a kind with a status.
     pub statuses: BTreeMap<ObjectKey, ObservedStatus>,
     /// Functions, `org/function`, whether their organisation can be used or not, and whether they say that they are Managed.
     pub functions: BTreeMap<String, bool>,
-    /// Organisations that stand in the cluster and cannot be decoded.
+    /// Organisations that are in the cluster and cannot be decoded.
     pub undecodable_orgs: BTreeSet<String>,
-    /// Products that stand in the cluster and cannot be decoded, `namespace/name`.
+    /// Products that are in the cluster and cannot be decoded, `namespace/name`.
     pub undecodable_products: BTreeSet<String>,
-    /// Grants that stand in the cluster and cannot be decoded, with their uid.
+    /// Grants that are in the cluster and cannot be decoded, with their uid.
     pub undecodable_grants: BTreeMap<ObjectRef, Option<String>>,
 }
 
@@ -43,7 +43,7 @@ pub struct ObservedAgreement {
     pub finalizers: Vec<String>,
 }
 
-/// An object's status as it stands.
+/// An object's status as it is.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedStatus {
     pub uid: Option<String>,
@@ -127,8 +127,8 @@ impl Observed {
 }
 
 impl Observed {
-    /// The same objects, with the policies and grants that stand by now. Everything else stays as it was judged: what
-    /// is made anew under the name of an object is not what a plan was about.
+    /// The same objects, with the policies and grants that are there by now. Everything else stays as it was judged: what
+    /// is recreated under the name of an object is not what a plan was about.
     pub fn with_effects(
         self,
         policies: Vec<Shared<NetworkPolicy>>,

@@ -110,11 +110,11 @@ impl FailureReason {
 }
 
 /// What an operator has said in the statuses about writes that failed, for whoever looks at its cluster and writes nothing.
-pub fn failures_told(observed: &Observed) -> Failures {
+pub fn failures_reported(observed: &Observed) -> Failures {
     let statuses = observed.statuses.values().filter_map(|it| it.status.as_ref());
     let grants = observed.grants.values().filter_map(|it| it.status.as_ref());
-    let told = statuses.flat_map(conditions).chain(grants.flat_map(|it| &it.conditions));
-    let failures = told.filter_map(|Condition { reason, message, .. }| {
+    let conditions = statuses.flat_map(conditions).chain(grants.flat_map(|it| &it.conditions));
+    let failures = conditions.filter_map(|Condition { reason, message, .. }| {
         let (object, message, reason) = if reason == STILL_OPEN {
             let (object, message) = message.split_once(LETS_THROUGH)?;
             (object, message, FailureReason::Rejected)
@@ -365,7 +365,7 @@ impl<'a> Grants<'a> {
     }
 }
 
-/// A grant is ready when it stands, and all that opens its flow.
+/// A grant is ready when it is there, and all that opens its flow.
 fn grant_status(effect: &Effect) -> ObjectStatus {
     let (reason, message) = cause(effect, true);
     let ready = effect.missing + effect.leftover == 0;

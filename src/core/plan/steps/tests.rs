@@ -157,7 +157,7 @@ fn bare() -> Observed {
     observed
 }
 
-/// An API server in miniature: what stands after the steps.
+/// An API server in miniature: what is there after the steps.
 fn carried_out(observed: &Observed, steps: &[Step]) -> Observed {
     let mut after = observed.clone();
     for step in steps {
@@ -219,7 +219,7 @@ fn carried_out(observed: &Observed, steps: &[Step]) -> Observed {
 }
 
 /// What the steps do, in few words.
-fn told(steps: &[Step]) -> Vec<String> {
+fn listed(steps: &[Step]) -> Vec<String> {
     let tell = |step: &Step| {
         let object = step.object();
         let verb = match &step.act {
@@ -263,7 +263,7 @@ fn settled(plan: &Plan, mut observed: Observed) -> Observed {
 #[test]
 fn opens_in_the_order_isolation_finalizer_grant_policies() {
     assert_eq!(
-        told(&steps(&open_plan(), &bare())),
+        listed(&steps(&open_plan(), &bare())),
         [
             "Isolate: apply isolate-bins",
             "Isolate: apply isolate-team",
@@ -317,9 +317,9 @@ fn a_grant_is_bound_to_the_very_agreement_and_generation() {
     let agreement = &observed.grants.values().next().unwrap().spec.agreement;
     assert_eq!((agreement.uid.as_deref(), agreement.generation), (Some("uid-bins"), Some(3)));
 
-    let mut anew = observed;
-    anew.agreements.get_mut(&bins()).unwrap().uid = Some("uid-of-another".to_owned());
-    assert_eq!(told(&steps(&open_plan(), &anew)), ["Grant: apply bins-grant"]);
+    let mut recreated = observed;
+    recreated.agreements.get_mut(&bins()).unwrap().uid = Some("uid-of-another".to_owned());
+    assert_eq!(listed(&steps(&open_plan(), &recreated)), ["Grant: apply bins-grant"]);
 }
 
 #[test]
@@ -334,15 +334,15 @@ fn a_plan_of_one_agreement_opens_nothing_for_another_of_its_name() {
         plan
     };
     let isolated = ["Isolate: apply isolate-bins", "Isolate: apply isolate-team"];
-    assert_eq!(told(&steps(&known("uid-of-another"), &bare())), isolated);
+    assert_eq!(listed(&steps(&known("uid-of-another"), &bare())), isolated);
     assert_eq!(report(&known("uid-of-another"), &bare(), &Failures::new()), []);
-    assert_eq!(told(&steps(&known("uid-bins"), &bare())), told(&steps(&open_plan(), &bare())));
+    assert_eq!(listed(&steps(&known("uid-bins"), &bare())), listed(&steps(&open_plan(), &bare())));
 
     // what stands for the one that was there before is taken away, and the one that is there now is not held for it
-    let mut anew = settled(&known("uid-bins"), bare());
-    anew.agreements.get_mut(&bins()).unwrap().uid = Some("uid-of-another".to_owned());
+    let mut recreated = settled(&known("uid-bins"), bare());
+    recreated.agreements.get_mut(&bins()).unwrap().uid = Some("uid-of-another".to_owned());
     assert_eq!(
-        told(&steps(&known("uid-bins"), &anew)),
+        listed(&steps(&known("uid-bins"), &recreated)),
         ["Close: delete bins-ingress", "Close: delete bins-egress", "Revoke: delete bins-grant"]
     );
 }
@@ -353,7 +353,7 @@ fn closes_policies_before_grants_and_keeps_the_isolation() {
     let mut closing = closed_plan();
     closing.finalizers = BTreeSet::from([bins()]);
     assert_eq!(
-        told(&steps(&closing, &open)),
+        listed(&steps(&closing, &open)),
         ["Close: delete bins-ingress", "Close: delete bins-egress", "Revoke: delete bins-grant"]
     );
     let closed = settled(&closing, open);
@@ -384,7 +384,7 @@ fn the_finalizer_goes_when_nothing_names_the_agreement() {
     let first = steps(&deleted, &observed);
     assert!(first.iter().all(|step| step.stage != Stage::Release));
     let second = steps(&deleted, &carried_out(&observed, &first));
-    assert_eq!(told(&second), ["Release: finalizers [\"example.org/other\"]"]);
+    assert_eq!(listed(&second), ["Release: finalizers [\"example.org/other\"]"]);
 }
 
 #[test]
@@ -407,18 +407,18 @@ fn a_policy_that_allows_less_is_written_while_closing_and_one_that_allows_more_w
     };
     let one = settled(&plan_with(&["pcn"]), bare());
     let two = settled(&plan_with(&["pcn", "charity"]), bare());
-    assert_eq!(told(&steps(&plan_with(&["pcn", "charity"]), &one)), ["Open: apply bins-ingress"]);
-    assert_eq!(told(&steps(&plan_with(&["pcn"]), &two)), ["Close: apply bins-ingress"]);
+    assert_eq!(listed(&steps(&plan_with(&["pcn", "charity"]), &one)), ["Open: apply bins-ingress"]);
+    assert_eq!(listed(&steps(&plan_with(&["pcn"]), &two)), ["Close: apply bins-ingress"]);
 
     // some go and some come: first what stays, then the rest
     let mixed = steps(&plan_with(&["pcn", "housing"]), &two);
-    assert_eq!(told(&mixed), ["Close: apply bins-ingress", "Open: apply bins-ingress"]);
+    assert_eq!(listed(&mixed), ["Close: apply bins-ingress", "Open: apply bins-ingress"]);
     let Act::ApplyPolicy { policy, .. } = &mixed[0].act else { panic!("a policy is applied") };
     assert!(says_the_same(policy, &ingress_from(&["pcn"])));
 
     // none stays
     let other = steps(&plan_with(&["housing"]), &two);
-    assert_eq!(told(&other), ["Close: delete bins-ingress", "Open: apply bins-ingress"]);
+    assert_eq!(listed(&other), ["Close: delete bins-ingress", "Open: apply bins-ingress"]);
     assert_eq!(steps(&plan_with(&["housing"]), &settled(&plan_with(&["housing"]), two)), []);
 }
 
@@ -457,11 +457,11 @@ fn of_a_grant_what_goes_goes_before_what_comes_comes() {
         let stands = settled(&granted(from), bare());
         let steps = steps(&granted(to), &stands);
         let grants = steps.iter().filter(|step| step.object().kind == "DataAccessGrant");
-        let told = grants.map(|step| match &step.act {
+        let acts = grants.map(|step| match &step.act {
             Act::Delete { .. } => format!("{:?}: delete", step.stage),
             _ => applied(step),
         });
-        told.collect::<Vec<_>>()
+        acts.collect::<Vec<_>>()
     };
     // what only narrows is written once
     assert_eq!(change(&[both, trust], &[read, trust]), [r#"Revoke: pcn ["readRecord"], trust ["extract"]"#]);
@@ -495,7 +495,7 @@ fn a_policy_that_a_finalizer_holds_is_emptied_before_it_is_deleted() {
     let held = Some(vec!["example.org/hold".to_owned()]);
     open.policies.get_mut(&at).unwrap().metadata.finalizers = held;
     let first = steps(&closed_plan(), &open);
-    assert_eq!(told(&first)[..2], ["Close: apply bins-ingress", "Close: delete bins-ingress"]);
+    assert_eq!(listed(&first)[..2], ["Close: apply bins-ingress", "Close: delete bins-ingress"]);
     let after = carried_out(&open, &first);
     let spec: &NetworkPolicySpec = after.policies[&at].spec.as_ref().unwrap();
     assert!(!narrow::allows(spec) && spec.pod_selector.is_some());
@@ -511,7 +511,7 @@ fn what_others_hold_and_lets_nothing_through_holds_nothing() {
     let mut after = carried_out(&open, &steps(&closed_plan(), &open));
     let held = after.policies.get_mut(&at).unwrap();
     held.metadata.deletion_timestamp = Some(Time("2026-11-22T10:00:00Z".parse().unwrap()));
-    assert_eq!(told(&steps(&closed_plan(), &after)), ["Release: finalizers []"]);
+    assert_eq!(listed(&steps(&closed_plan(), &after)), ["Release: finalizers []"]);
     // but not as long as it lets something through
     let spec = ingress_from(&["pcn"]).spec.clone();
     after.policies.get_mut(&at).unwrap().spec = spec;
@@ -536,10 +536,10 @@ fn an_owner_that_others_have_added_is_taken_off() {
 fn isolation_outlives_what_is_gone_and_that_of_a_function_that_is_free_is_deleted_last() {
     let mut open = settled(&open_plan(), bare());
     let gone = steps(&plan(Phase::Terminating, Vec::new()), &open);
-    assert_eq!(told(&gone)[3..], ["Retire: unlabel isolate-bins", "Retire: unlabel isolate-team"]);
+    assert_eq!(listed(&gone)[3..], ["Retire: unlabel isolate-bins", "Retire: unlabel isolate-team"]);
     open.functions = BTreeMap::from([("pcn/team".to_owned(), false)]);
     let steps = steps(&plan(Phase::Terminating, Vec::new()), &open);
-    assert_eq!(told(&steps)[3..], ["Retire: unlabel isolate-bins", "Retire: delete isolate-team"]);
+    assert_eq!(listed(&steps)[3..], ["Retire: unlabel isolate-bins", "Retire: delete isolate-team"]);
     let Act::Unlabel { labels, .. } = &steps[3].act else { panic!("a label is taken off") };
     assert_eq!(labels, &["app.kubernetes.io/managed-by", "concordat.dev/part"]);
 }
@@ -566,7 +566,7 @@ fn isolation_of_pods_that_a_managed_function_has_left_is_deleted() {
     old.metadata.name = Some("isolate-team-before".to_owned());
     observed.policies.insert(reference(&*old), old);
     observed.functions = BTreeMap::from([("pcn/team".to_owned(), true)]);
-    assert_eq!(told(&steps(&open_plan(), &observed)), ["Retire: delete isolate-team-before"]);
+    assert_eq!(listed(&steps(&open_plan(), &observed)), ["Retire: delete isolate-team-before"]);
 }
 
 #[test]
@@ -575,14 +575,14 @@ fn orphans_are_swept() {
     let mut orphan = egress();
     orphan.metadata.uid = Some("uid-orphan".to_owned());
     observed.policies.insert(reference(&*orphan), orphan);
-    assert_eq!(told(&steps(&closed_plan(), &observed)), ["Close: delete bins-egress"]);
+    assert_eq!(listed(&steps(&closed_plan(), &observed)), ["Close: delete bins-egress"]);
 }
 
 #[test]
 fn an_owner_that_was_made_anew_is_taken_over() {
     let mut observed = settled(&open_plan(), bare());
     observed.grants.values_mut().next().unwrap().metadata.uid = Some("uid-of-another".to_owned());
-    assert_eq!(told(&steps(&open_plan(), &observed)), ["Open: apply bins-ingress"]);
+    assert_eq!(listed(&steps(&open_plan(), &observed)), ["Open: apply bins-ingress"]);
 }
 
 #[test]
@@ -704,21 +704,21 @@ fn what_an_operator_has_said_of_failures_is_read_back_from_its_statuses() {
         let failures = Failures::from([(key.clone(), failure)]);
         let observed = bare();
         let said = carried_out(&observed, &report(&plan, &observed, &failures));
-        assert_eq!(failures_told(&said), failures);
-        assert_eq!(report(&plan, &said, &failures_told(&said)), [], "a true status is not called wrong");
+        assert_eq!(failures_reported(&said), failures);
+        assert_eq!(report(&plan, &said, &failures_reported(&said)), [], "a true status is not called wrong");
     }
     let open = settled(&plan, bare());
-    let failure = Failure { reason: FailureReason::Rejected, message: "nobody deletes here".to_owned() };
+    let failure = Failure { reason: FailureReason::Rejected, message: "no one deletes here".to_owned() };
     let failures = Failures::from([(key, failure)]);
     let still_open = carried_out(&open, &report(&closed_plan(), &open, &failures));
     assert_eq!(enforced(&still_open).1, STILL_OPEN);
-    assert_eq!(failures_told(&still_open), failures);
-    assert_eq!(failures_told(&open), Failures::new());
+    assert_eq!(failures_reported(&still_open), failures);
+    assert_eq!(failures_reported(&open), Failures::new());
 }
 
 #[test]
 fn a_grant_that_may_not_go_is_not_ready_and_a_finalizer_that_stays_is_told() {
-    let failure = Failure { reason: FailureReason::Rejected, message: "nobody deletes here".to_owned() };
+    let failure = Failure { reason: FailureReason::Rejected, message: "no one deletes here".to_owned() };
     let open = settled(&open_plan(), bare());
     let grant = grant_key(&reference(&*data_grant()));
     let stuck =
@@ -726,7 +726,7 @@ fn a_grant_that_may_not_go_is_not_ready_and_a_finalizer_that_stays_is_told() {
     let status = stuck.grants.values().next().unwrap().status.clone().unwrap();
     let ready = status.conditions.iter().find(|it| it.type_ == "Ready").unwrap();
     assert_eq!(ready.status, ConditionStatus::False);
-    assert!(ready.message.contains("nobody deletes here"), "{}", ready.message);
+    assert!(ready.message.contains("no one deletes here"), "{}", ready.message);
 
     let closed = settled(&closed_plan(), open);
     let held = report(&closed_plan(), &closed, &Failures::from([(bins_key(), failure)]));
@@ -785,8 +785,8 @@ fn what_lets_through_more_than_planned_and_could_not_be_written_is_said_to_be_op
     };
     let looked = |plan: &Plan, reason: FailureReason| {
         let failures = fails(reason, plan);
-        let told = carried_out(&open, &report(plan, &open, &failures));
-        (still_open(plan, &open, &failures), enforced(&told).1)
+        let done = carried_out(&open, &report(plan, &open, &failures));
+        (still_open(plan, &open, &failures), enforced(&done).1)
     };
     let still = || "StillOpen".to_owned();
     assert_eq!(looked(&closed_plan(), FailureReason::Rejected), (2, still()));
