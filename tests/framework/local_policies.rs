@@ -228,6 +228,7 @@ fn words_in_cedar_are_held_to_the_vocabulary_and_to_what_there_is() {
         ),
         ("context.agreement.confidentiality.basis == \"Sectoin251\"", "Section251"),
         ("principal.org.state == \"Actve\"", "Active"),
+        ("context.purpose == \"Planning\" && context.region == \"UK\"", "GB"),
         ("principal.org == Concordat::PartnerOrg::\"chorley-counsil\"", "chorley-council"),
         (
             "resource == Concordat::DataProduct::\"chorley-council/asisted-bin-collections\"",

@@ -14,6 +14,7 @@ use super::clauses::{Clause, Seen, asker_says};
 use super::decide::{Candidate, CandidateVerdict, Verdict};
 use super::names;
 use super::resolve::ResolvedRequest;
+use super::words::country_meant;
 use crate::model::{Agreement, Model};
 use crate::validate::shape::nearest;
 use concordat_api::{AccessAnswer, AccessRequest, AnswerContext, DecisionTier, NearMiss, ObjectRef, Phase};
@@ -112,7 +113,7 @@ pub(super) fn misspelt(model: &Model, request: &AccessRequest) -> String {
         }
     }
     if let Some(region) = context.region.as_deref().filter(|region| !regions.contains(region)) {
-        let near = if region == "UK" { Some("GB") } else { nearest(region, regions.iter().copied()) };
+        let near = country_meant(region).or_else(|| nearest(region, regions.iter().copied()));
         if let Some(near) = near {
             said.push_str(&format!("; the region is `{region}`: did you mean `{near}`?"));
         }

@@ -204,6 +204,10 @@ impl<'a> Followed<'a> {
                 Node::If(Box::new([branch("if"), branch("then"), branch("else")]))
             }
             Some(("Value", Value::Bool(value))) => Node::Fixed(*value),
+            // each organisation has a sector
+            Some(("has", operands)) if operands.get("attr").is_some_and(|name| name == "sector") => {
+                Node::Fixed(true)
+            }
             _ => Node::Atom(self.atom(body)),
         }
     }
@@ -465,6 +469,7 @@ mod tests {
             "if principal.org.sector == \"Vcse\" then true else context.breakGlass",
             "{s: principal.org.sector}.s == \"Vcse\"",
             "principal.org.sector == \"Vcse\" && context.identifiability >= 0",
+            "principal.org has sector && principal.org.sector == \"Police\"",
         ] {
             assert!(forbid(condition) > 0, "{condition}");
         }

@@ -201,12 +201,18 @@ pub(super) fn unknown(model: &Model, frameworks: &[&Framework], rules: &[Rule]) 
     unknown
 }
 
+/// The country that is meant by what people write for it and ISO 3166 does not: it reserves `UK`.
+pub(super) fn country_meant(word: &str) -> Option<&'static str> {
+    (word == "UK").then_some("GB")
+}
+
 fn unknown_word(rule: &Rule, kind: Kind, word: &str, words: Option<&BTreeSet<String>>) -> Option<Word> {
     let Some(words) = words else {
         let is_country = word.len() == 2 && word.bytes().all(|letter| letter.is_ascii_uppercase());
-        return (!is_country).then(|| {
+        let meant = country_meant(word);
+        return (!is_country || meant.is_some()).then(|| {
             let message = format!("`{word}` is no {}", kind.name());
-            let help = "write two capital letters, such as `GB`";
+            let help = meant.map_or("write two capital letters, such as `GB`", |_| "did you mean `GB`?");
             let misspelt = word.len() == 2;
             Word { problem: PolicyProblem::lint(Code::PolicyWord, rule, message, help), misspelt }
         });
