@@ -154,6 +154,7 @@ fn of_agreement(
         let first = paths.first().cloned().unwrap_or_default();
         let more = match paths.len() {
             0 | 1 => String::new(),
+            2 => " and 1 more path".to_owned(),
             several => format!(" and {} more paths", several - 1),
         };
         let message = format!("{first}{more} of `{}` end on {at}{}", agreement.reference, because(at));

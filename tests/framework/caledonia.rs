@@ -6,7 +6,7 @@ use std::process::Command;
 
 use concordat_api::{
     DataSharingAgreementSpec, DecisionTier, FrameworkException, ObjectRef, OrgState, PartyRole, Phase,
-    PolicyFramework, PolicyFrameworkSpec,
+    PolicyFramework, PolicyFrameworkSpec, RecipientRef,
 };
 use concordat_core::evaluate::Judgement;
 use concordat_core::finding::Finding;
@@ -271,20 +271,27 @@ fn taking_anything_away_opens_nothing_and_order_changes_nothing() {
     assert_eq!(open(&turned), open(&world));
 }
 
+fn ask(
+    world: &Snapshot,
+    purpose: &str,
+    action: &str,
+    level: &str,
+    relationship: bool,
+) -> (bool, DecisionTier, String) {
+    let request = serde_json::from_value(json!({
+        "subject": { "type": "OrgFunction", "id": "brae/ward" },
+        "action": { "name": action },
+        "resource": { "type": "DataProduct", "id": "lochside/case-notes" },
+        "context": { "purpose": purpose, "identifiability": level, "roles": ["Howdie"],
+                     "legitimateRelationship": relationship, "region": "GB" },
+    }))
+    .unwrap();
+    let answer = Judgement::new(world, at()).decide(&request).answer;
+    (answer.decision, answer.context.tier, answer.context.rule.unwrap_or_default())
+}
+
 #[test]
 fn its_floor_stands_and_its_ceiling_holds() {
-    let ask = |world: &Snapshot, purpose: &str, action: &str, level: &str, relationship: bool| {
-        let request = serde_json::from_value(json!({
-            "subject": { "type": "OrgFunction", "id": "brae/ward" },
-            "action": { "name": action },
-            "resource": { "type": "DataProduct", "id": "lochside/case-notes" },
-            "context": { "purpose": purpose, "identifiability": level, "roles": ["Howdie"],
-                         "legitimateRelationship": relationship, "region": "GB" },
-        }))
-        .unwrap();
-        let answer = Judgement::new(world, at()).decide(&request).answer;
-        (answer.decision, answer.context.tier, answer.context.rule.unwrap_or_default())
-    };
     let world = changed(|_| ());
     let floor = (true, DecisionTier::Floor, "C7-floor".to_owned());
     assert_eq!(ask(&world, "Bedside", "readRecord", "Identifiable", true), floor);
@@ -508,6 +515,48 @@ fn without(spec: &mut PolicyFrameworkSpec, id: &str) {
 }
 
 #[test]
+fn what_is_not_signed_is_never_allowed_also_without_a_guardrail_that_says_so() {
+    let world = changed(|world| {
+        let mut framework = (*world.frameworks[0].object).clone();
+        without(&mut framework.spec, "C7-10");
+        // and a floor that asks for nothing
+        let floor = rule(&framework.spec, "C7-floor");
+        let wide = floor.replace("action == Concordat::Action::\"readRecord\"", "action");
+        let wide = wide.split("when").next().unwrap().trim_end().to_owned() + ";";
+        framework.spec.policies.values_mut().for_each(|text| *text = text.replace(&floor, &wide));
+        world.frameworks[0].object = framework.into();
+    });
+    let floor = (true, DecisionTier::Floor, "C7-floor".to_owned());
+    assert_eq!(ask(&world, "Bedside", "readRecord", "Identifiable", false), floor);
+    assert_eq!(ask(&world, "Tally", "queryAggregate", "AggregateSmallNumbers", false), floor);
+    let not_listed = (false, DecisionTier::Ceiling, String::new());
+    for (purpose, action, level) in [
+        ("Bedside", "extract", "Identifiable"),
+        ("Bedside", "queryAggregate", "AggregateSuppressed"),
+        ("Tally", "readRecord", "Identifiable"),
+        ("Tally", "queryAggregate", "Pseudonymised"),
+        ("Tally", "shareOnward", "AggregateSuppressed"),
+    ] {
+        assert_eq!(ask(&world, purpose, action, level, true), not_listed, "{purpose} {action} {level}");
+    }
+    let elsewhere = changed(|world| {
+        let mut framework = (*world.frameworks[0].object).clone();
+        without(&mut framework.spec, "C7-10");
+        world.frameworks[0].object = framework.into();
+        // the organisation has signed for all, and this function of it is listed for another purpose
+        let brae = world.orgs.iter_mut().find(|it| it.object.name_any() == "brae").unwrap();
+        let mut org = (*brae.object).clone();
+        let office = serde_json::from_value(json!({ "name": "office", "providesCare": false }));
+        org.spec.functions.push(office.unwrap());
+        brae.object = org.into();
+        let office = RecipientRef { org: "brae".to_owned(), function: Some("office".to_owned()) };
+        spec(world).purposes[1].recipients = Some(vec![office]);
+    });
+    let answer = ask(&elsewhere, "Tally", "queryAggregate", "AggregateSmallNumbers", false);
+    assert_eq!(answer, not_listed);
+}
+
+#[test]
 fn a_purpose_that_it_prohibits_is_closed_also_without_a_rule_that_says_so() {
     for with_rule in [true, false] {
         let world = changed(|world| {
@@ -548,6 +597,11 @@ fn a_framework_that_permits_nothing_is_refused() {
     let terms = "no rule permits what an agreement lists, so that no agreement can open anything";
     assert_eq!(said("C7-terms"), [(terms.to_owned(), true)]);
     let both = problems(|spec| spec.policies.clear());
+    let lifted = problems(|spec| spec.exceptable.push("C7-terms".to_owned()));
+    assert_eq!(
+        lifted,
+        [("`exceptable` names `C7-terms`, which permits what agreements list".to_owned(), true)]
+    );
     assert_eq!(both.iter().filter(|(message, _)| message == gate || message == terms).count(), 2, "{both:?}");
 }
 

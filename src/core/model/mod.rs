@@ -18,8 +18,9 @@ use super::finding::ObjectKey;
 use super::policy::{Framework, LocalPolicy, PolicyInDoubt};
 use super::snapshot::{ClusterView, Snapshot, Unreadable};
 use concordat_api::{
-    DataProductSpec, DataSharingAgreementSpec, DataSharingAgreementStatus, FrameworkRef, Function, ObjectRef,
-    OrgState, PartnerOrgSpec, PartyRole, Purpose, RecipientRef, SignatureState, SupersededFor,
+    DataAction, DataProductSpec, DataSharingAgreementSpec, DataSharingAgreementStatus, FrameworkRef,
+    Function, Identifiability, ObjectRef, OrgState, PartnerOrgSpec, PartyRole, Purpose, RecipientRef,
+    SignatureState, SupersededFor,
 };
 
 /// One function of one organisation.
@@ -240,6 +241,30 @@ impl Agreement {
     /// Whether an organisation controls or receives something here, and does not only process it.
     pub fn is_flow_party(&self, org: &str) -> bool {
         self.spec.parties.iter().any(|party| party.org == org && party.role != PartyRole::Processor)
+    }
+
+    /// Whether the terms of a purpose list all this together: what is signed, and the most that anything may allow.
+    pub fn lists(
+        &self,
+        purpose: &str,
+        product: &ObjectRef,
+        recipient: &FunctionRef,
+        (action, level): (DataAction, Identifiability),
+    ) -> bool {
+        let is_it = |org: &str, function: Option<&str>| {
+            org == recipient.org && function.is_none_or(|function| function == recipient.function)
+        };
+        let mut rows = self.spec.parties.iter().filter(|party| party.role == PartyRole::Recipient);
+        let receives = rows.any(|row| is_it(&row.org, row.function.as_deref()));
+        let purpose = self.spec.purposes.iter().find(|it| it.code == purpose);
+        receives
+            && purpose.is_some_and(|purpose| {
+                let named = purpose.recipients.as_ref();
+                purpose.products.contains(product)
+                    && named.is_none_or(|it| it.iter().any(|it| is_it(&it.org, it.function.as_deref())))
+                    && purpose.actions.contains(&action)
+                    && level <= purpose.max_identifiability
+            })
     }
 
     /// The functions that receive for a purpose: those that it names, or every Recipient's; each written out.

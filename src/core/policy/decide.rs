@@ -310,11 +310,23 @@ impl Candidate<'_> {
 
     /// A deny where the path is closed, also if no guardrail of the framework says so.
     fn closed(&self) -> Option<CandidateVerdict> {
-        let ResolvedRequest { function, product, purpose, .. } = self.asked;
+        let ResolvedRequest { function, product, purpose, action, identifiability, .. } = self.asked;
         let parties = Parties { model: self.model, agreement: self.agreement, assessment: self.assessment };
+        let terms = (*action, *identifiability);
+        let not_listed = || {
+            let is_listed = self.agreement.lists(purpose, &product.reference, function, terms);
+            (!is_listed).then(|| Obstacle {
+                org: product.spec.controller.clone(),
+                rule: None,
+                reason:
+                    "the agreement does not list this recipient, product, purpose, action and level together"
+                        .to_owned(),
+            })
+        };
         let Obstacle { org: _, rule, reason } = parties
             .obstacle(self.framework, self.now, purpose, product, function)
-            .or_else(|| never_allowed(self.framework, purpose, product))?;
+            .or_else(|| never_allowed(self.framework, purpose, product))
+            .or_else(not_listed)?;
         Some(self.verdict(false, DecisionTier::Ceiling, rule.into_iter().collect(), reason))
     }
 

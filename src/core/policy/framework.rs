@@ -275,6 +275,9 @@ fn build(spec: &PolicyFrameworkSpec, digest: String) -> Result<Framework, Vec<Po
             Some(said) if said.never_lifted => {
                 problems.push(PolicyProblem::exceptable(rule, "which says `@lift(\"never\")`"));
             }
+            Some(said) if said.tier == Tier::Agreement => {
+                problems.push(PolicyProblem::exceptable(rule, "which permits what agreements list"));
+            }
             Some(_) => {}
         }
     }
