@@ -4,15 +4,15 @@
 //! never a round; and once, that an object cannot be decoded. Each change is an event of its own: kube's recorder folds
 //! those with the same reason into one, which keeps the words of the first.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
-use kube::api::PostParams;
-use kube::{Api, Client};
-use tracing::{debug, info};
+use tracing::info;
 
-use super::call::{chain, deadline};
+use super::event_queue::EventQueue;
 use concordat_api::{API_VERSION, Condition, ConditionStatus, DataSharingAgreementStatus, Phase, Standing};
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{FIELD_MANAGER, STILL_OPEN, StatusBody};
@@ -20,14 +20,16 @@ use concordat_core::report::explaining_condition;
 use concordat_core::snapshot::Unreadable;
 use concordat_core::text::{masked, visible};
 
-/// An Event's note may hold 1 kB.
+/// An Event's note may hold 1 kB, in bytes.
 const NOTE: usize = 1000;
 /// How many parties a note names.
 const NAMED: usize = 5;
 
-/// Tells people.
+/// Makes events of news.
 pub(super) struct EventPublisher {
-    client: Client,
+    queue: EventQueue,
+    /// How many were made: part of each one's name.
+    made: AtomicU64,
 }
 
 /// What is reported.
@@ -39,18 +41,17 @@ struct News {
 }
 
 impl EventPublisher {
-    pub(super) fn new(client: Client) -> Self {
-        Self { client }
+    pub(super) fn new(queue: EventQueue) -> Self {
+        Self { queue, made: AtomicU64::new(0) }
     }
 
-    /// Reports that an object cannot be decoded, and returns whether that has been done. It has no status to say it in.
-    pub(super) async fn tell_undecodable(&self, object: &Unreadable, api_version: String) -> bool {
-        let (key, news) = (object.key(), undecodable(object));
-        self.publish(&key, api_version, object.meta.uid.clone(), news).await
+    /// Reports that an object cannot be decoded. It has no status to say it in.
+    pub(super) fn tell_undecodable(&self, object: &Unreadable, api_version: String) {
+        self.publish(&object.key(), api_version, object.meta.uid.clone(), undecodable(object));
     }
 
-    /// Reports what has changed in a status that was just written. An event that is refused is no failure.
-    pub(super) async fn tell(
+    /// Reports what has changed in a status that was just written.
+    pub(super) fn tell(
         &self,
         object: &ObjectKey,
         uid: Option<&str>,
@@ -59,18 +60,11 @@ impl EventPublisher {
     ) {
         for news in still_open(was, is).into_iter().chain(news(was, is)) {
             info!(%object, reason = news.reason, "{}", news.note);
-            let _nobody_may_hear =
-                self.publish(object, API_VERSION.to_owned(), uid.map(str::to_owned), news).await;
+            self.publish(object, API_VERSION.to_owned(), uid.map(str::to_owned), news);
         }
     }
 
-    async fn publish(
-        &self,
-        object: &ObjectKey,
-        api_version: String,
-        uid: Option<String>,
-        news: News,
-    ) -> bool {
+    fn publish(&self, object: &ObjectKey, api_version: String, uid: Option<String>, news: News) {
         let regarding = ObjectReference {
             api_version: Some(api_version),
             kind: Some(object.kind.clone()),
@@ -79,32 +73,26 @@ impl EventPublisher {
             uid,
             ..ObjectReference::default()
         };
-        let namespace = object.namespace.clone().unwrap_or_else(|| "default".to_owned());
-        let event = Event {
+        let (now, made) = (Timestamp::now(), self.made.fetch_add(1, Ordering::Relaxed));
+        let mut note = visible(&news.note).into_owned();
+        note.truncate(note.floor_char_boundary(NOTE));
+        self.queue.put(Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{FIELD_MANAGER}-")),
-                namespace: Some(namespace.clone()),
+                // no other moment of no other process has it
+                name: Some(format!("{FIELD_MANAGER}-{:x}-{made:x}", now.as_nanosecond())),
+                namespace: Some(object.namespace.clone().unwrap_or_else(|| "default".to_owned())),
                 ..ObjectMeta::default()
             },
             action: Some("Judge".to_owned()),
-            event_time: Some(MicroTime(Timestamp::now())),
-            note: Some(visible(&news.note).chars().take(NOTE).collect()),
+            event_time: Some(MicroTime(now)),
+            note: Some(note),
             reason: Some(news.reason),
             regarding: Some(regarding),
             reporting_controller: Some(FIELD_MANAGER.to_owned()),
             reporting_instance: Some(FIELD_MANAGER.to_owned()),
             type_: Some(if news.good { "Normal" } else { "Warning" }.to_owned()),
             ..Event::default()
-        };
-        let events: Api<Event> = Api::namespaced(self.client.clone(), &namespace);
-        match deadline(events.create(&PostParams::default(), &event)).await {
-            Some(Ok(_made)) => true,
-            Some(Err(error)) => {
-                debug!(%object, error = chain(&error), "no event was made");
-                false
-            }
-            None => false,
-        }
+        });
     }
 }
 

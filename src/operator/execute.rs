@@ -12,6 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use futures::future::join;
 use futures::stream::FuturesUnordered;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
@@ -27,6 +28,7 @@ use tracing::{debug, info};
 
 use super::call::{chain, deadline};
 use super::changes::Changes;
+use super::event_queue::EventQueue;
 use super::events::EventPublisher;
 use super::health::Heartbeat;
 use super::lease::Leadership;
@@ -39,8 +41,8 @@ use concordat_api::{
 };
 use concordat_core::finding::ObjectKey;
 use concordat_core::plan::{
-    Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Stage, Step, emptied, is_owned_alike,
-    owner_reference, says_the_same,
+    Act, FIELD_MANAGER, Failure, FailureReason, Failures, Observed, Stage, StatusBody, Step, emptied,
+    is_owned_alike, owner_reference, says_the_same,
 };
 use concordat_core::shared::Shared;
 use concordat_core::snapshot::Unreadable;
@@ -59,7 +61,9 @@ const SILENT: usize = 3;
 /// Carries steps out, against one cluster.
 pub(super) struct Executor {
     client: Client,
-    teller: EventPublisher,
+    publisher: EventPublisher,
+    /// Statuses whose writing had no answer, as they were before: if they have been written all the same, people hear of it.
+    unanswered: Mutex<BTreeMap<ObjectKey, Unanswered>>,
     leadership: Leadership,
     /// Takes the versions that were written here.
     changes: Changes,
@@ -70,6 +74,13 @@ pub(super) struct Executor {
     turn: usize,
     /// Objects that cannot be decoded and that have been reported: uid and cause, so that each is reported once.
     undecodable: BTreeMap<ObjectKey, (Option<String>, String)>,
+}
+
+/// A status whose writing had no answer.
+struct Unanswered {
+    uid: Option<String>,
+    was: Option<StatusBody>,
+    status: StatusBody,
 }
 
 /// What one pass over steps has brought so far.
@@ -146,9 +157,16 @@ enum Written {
 }
 
 impl Executor {
-    pub(super) fn new(client: Client, leadership: Leadership, changes: Changes, metrics: Metrics) -> Self {
+    pub(super) fn new(
+        client: Client,
+        leadership: Leadership,
+        changes: Changes,
+        metrics: Metrics,
+        events: EventQueue,
+    ) -> Self {
         Self {
-            teller: EventPublisher::new(client.clone()),
+            publisher: EventPublisher::new(events),
+            unanswered: Mutex::default(),
             client,
             leadership,
             changes,
@@ -159,8 +177,21 @@ impl Executor {
         }
     }
 
+    /// Tells people of statuses that turn out to have been written although the answer was lost.
+    pub(super) fn tell_unanswered(&self, observed: &Observed) {
+        lock(&self.unanswered).retain(|object, Unanswered { uid, was, status }| {
+            let present = observed.statuses.get(object).filter(|it| it.uid == *uid);
+            let Some(present) = present else { return false };
+            let is_written = present.status.as_ref() == Some(status);
+            if is_written {
+                self.publisher.tell(object, uid.as_deref(), was.as_ref(), status);
+            }
+            !is_written
+        });
+    }
+
     /// Tells people of objects that cannot be decoded, of each once.
-    pub(super) async fn tell_undecodable(&mut self, objects: &[Unreadable]) {
+    pub(super) fn tell_undecodable(&mut self, objects: &[Unreadable]) {
         self.undecodable.retain(|key, _| objects.iter().any(|object| object.key() == *key));
         for object in objects {
             let (key, cause) = (object.key(), (object.meta.uid.clone(), object.error.clone()));
@@ -168,9 +199,8 @@ impl Executor {
                 continue;
             }
             let Some(resource) = resource(&key.kind) else { continue };
-            if self.teller.tell_undecodable(object, resource.api_version).await {
-                self.undecodable.insert(key, cause);
-            }
+            self.publisher.tell_undecodable(object, resource.api_version);
+            self.undecodable.insert(key, cause);
         }
     }
 
@@ -248,10 +278,17 @@ impl Executor {
         match outcome {
             Ok(written) => {
                 pass.silent.remove(&object.namespace);
-                let result = if matches!(written, Written::Gone) { "gone" } else { "done" };
+                let undone = self.tries.succeeded(step);
+                let result = match (&undone, &written) {
+                    (Some(_), _) => "undone",
+                    (None, Written::Gone) => "gone",
+                    (None, Written::Done | Written::Grant(..)) => "done",
+                };
                 self.metrics.wrote(&object.kind, result);
-                pass.failures.remove(&object);
-                self.tries.succeeded(step);
+                match undone {
+                    Some(failure) => pass.failures.insert(object.clone(), failure),
+                    None => pass.failures.remove(&object),
+                };
                 match written {
                     Written::Gone => debug!(%object, "is gone already"),
                     Written::Done => log(step, &object),
@@ -264,16 +301,17 @@ impl Executor {
             Err(failure) => {
                 self.metrics.wrote(&object.kind, failure.reason.as_str());
                 // what was not tried is neither an answer nor a silence
-                if failure == unreachable_server() {
+                if failure == unreachable_server() || failure == no_answer() {
                     *pass.silent.entry(object.namespace.clone()).or_default() += 1;
                 } else if failure.reason != FailureReason::Unreachable {
                     pass.silent.remove(&object.namespace);
                 }
-                if is_tried {
-                    self.tries.failed(step, &failure);
+                let failure = if is_tried {
+                    self.tries.failed(step, &failure)
                 } else {
                     self.tries.held_up(step, &failure);
-                }
+                    failure
+                };
                 pass.failures.insert(object, failure);
             }
         }
@@ -293,15 +331,23 @@ impl Executor {
                 }
             }
             Act::ApplyGrant(grant) => self.write_grant(&step.object(), grant).await,
-            Act::Delete { object, uid } => match self.delete(object, uid.clone()).await {
-                Err(failure)
-                    if step.stage == Stage::Close && failure.reason != FailureReason::Unreachable =>
-                {
-                    let present = lock(pass).present(object);
-                    Err(self.close_otherwise(failure, present).await)
+            Act::Delete { object, uid } => {
+                match self.delete_or_empty(step, object, uid.clone(), pass).await {
+                    Err(failure)
+                        if step.stage == Stage::Close && failure.reason != FailureReason::Unreachable =>
+                    {
+                        let present = lock(pass).present(object);
+                        Err(self.close_otherwise(failure, present).await)
+                    }
+                    // it is still there
+                    Ok(written) if step.stage == Stage::Close && self.tries.is_undone(step) => {
+                        let present = lock(pass).present(object);
+                        self.take_out_what_it_allows(present).await;
+                        Ok(written)
+                    }
+                    outcome => outcome,
                 }
-                outcome => outcome,
-            },
+            }
             Act::Unlabel { policy, uid, labels } => {
                 let labels: BTreeMap<&String, Value> =
                     labels.iter().map(|label| (label, Value::Null)).collect();
@@ -324,11 +370,20 @@ impl Executor {
                 });
                 let params = PatchParams::apply(FIELD_MANAGER).force();
                 let written = self.call(api.patch_status(&object.name, &params, &Patch::Apply(&patch))).await;
-                let written = unless_gone(self.note(written))?;
-                if matches!(written, Written::Done) && self.leadership.holds() {
-                    self.teller.tell(object, uid.as_deref(), was.as_ref(), status).await;
+                let written = unless_gone(self.note(written));
+                match &written {
+                    Ok(Written::Done) if self.leadership.holds() => {
+                        lock(&self.unanswered).remove(object);
+                        self.publisher.tell(object, uid.as_deref(), was.as_ref(), status);
+                    }
+                    Err(failure) if failure.reason == FailureReason::Unreachable => {
+                        let (uid, was) = (uid.clone(), was.clone());
+                        let unanswered = Unanswered { uid, was, status: status.clone() };
+                        lock(&self.unanswered).insert(object.clone(), unanswered);
+                    }
+                    Ok(_) | Err(_) => {}
                 }
-                Ok(written)
+                written
             }
         }
     }
@@ -444,16 +499,16 @@ impl Executor {
 
     /// Where a policy cannot be deleted, takes out all that it allows, and says what came of it.
     async fn close_otherwise(&self, failure: Failure, present: Option<&NetworkPolicy>) -> Failure {
-        let Some(present) = present else { return failure };
-        let is_closed = match emptied(present) {
+        if self.take_out_what_it_allows(present).await { and_emptied(failure) } else { failure }
+    }
+
+    /// Takes out all that a policy allows; whether it lets nothing through now.
+    async fn take_out_what_it_allows(&self, present: Option<&NetworkPolicy>) -> bool {
+        let Some(present) = present else { return false };
+        match emptied(present) {
             Some(empty) => self.apply(&empty).await.is_ok_and(|written| emptied(&written).is_none()),
             None => true,
-        };
-        if !is_closed {
-            return failure;
         }
-        let message = format!("{}; it is emptied, and lets nothing through", failure.message);
-        Failure { message, ..failure }
     }
 
     /// What somebody else has put under the name of a policy of ours, which has a digest in it and is no one else's.
@@ -506,6 +561,25 @@ impl Executor {
         written.map_err(CallError::failure)
     }
 
+    /// Deletes an object. Where that hangs what closes is emptied meanwhile: it may be a webhook that hangs for deletions alone.
+    async fn delete_or_empty(
+        &self,
+        step: &Step,
+        object: &ObjectKey,
+        uid: Option<String>,
+        pass: &Mutex<Pass<'_>>,
+    ) -> Result<Written, Failure> {
+        let mut deletion = pin!(self.delete(object, uid));
+        match timeout(HANGS, deletion.as_mut()).await {
+            Ok(outcome) => return outcome,
+            Err(_hangs) if step.stage != Stage::Close => return deletion.await,
+            Err(_hangs) => {}
+        }
+        let present = lock(pass).present(object);
+        let (outcome, is_empty) = join(deletion, self.take_out_what_it_allows(present)).await;
+        outcome.map_err(|failure| if is_empty { and_emptied(failure) } else { failure })
+    }
+
     async fn delete(&self, object: &ObjectKey, uid: Option<String>) -> Result<Written, Failure> {
         let (api, _) = self.dynamic(object)?;
         let just_this = Preconditions { uid: uid.clone(), resource_version: None };
@@ -518,11 +592,7 @@ impl Executor {
                 None => self.changes.deleted(object, uid.as_deref()),
             }
         }
-        match outcome {
-            // another one by now: the next round sees what is there
-            Err(CallError::Refused(status)) if status.is_conflict() => Ok(Written::Gone),
-            outcome => unless_gone(outcome),
-        }
+        unless_gone(outcome)
     }
 
     async fn merge(&self, object: &ObjectKey, patch: Value) -> Result<Written, Failure> {
@@ -610,7 +680,7 @@ enum CallError {
 fn unless_gone<T>(outcome: Result<T, CallError>) -> Result<Written, Failure> {
     match outcome {
         Ok(_) => Ok(Written::Done),
-        Err(CallError::Refused(status)) if status.is_not_found() => Ok(Written::Gone),
+        Err(CallError::Refused(status)) if status.is_not_found() && !is_denial(&status) => Ok(Written::Gone),
         Err(trouble) => Err(trouble.failure()),
     }
 }
@@ -628,6 +698,18 @@ fn changed_on_the_way(outcome: &str) -> Failure {
     Failure { reason: FailureReason::Rejected, message }
 }
 
+/// What came of a closing that failed, where the object lets nothing through any more.
+fn and_emptied(failure: Failure) -> Failure {
+    let message = format!("{}; it is emptied, and lets nothing through", failure.message);
+    Failure { message, ..failure }
+}
+
+/// A call took too long.
+fn no_answer() -> Failure {
+    let message = "no answer in time: the API server, or a webhook that it asks, hangs".to_owned();
+    Failure { reason: FailureReason::Unreachable, message }
+}
+
 fn unreachable_server() -> Failure {
     let message = "the API server does not answer".to_owned();
     Failure { reason: FailureReason::Unreachable, message }
@@ -637,7 +719,8 @@ impl CallError {
     fn failure(self) -> Failure {
         match self {
             // never reported: who does not lead reports nothing
-            Self::NotLeading | Self::Silent => unreachable_server(),
+            Self::NotLeading => unreachable_server(),
+            Self::Silent => no_answer(),
             Self::Client(error) => {
                 // the text of a connection's error differs from try to try: it is for the log, not for a status
                 debug!(error = chain(&*error), "a call has failed");
@@ -646,6 +729,13 @@ impl CallError {
             Self::Refused(status) => refusal(&status),
         }
     }
+}
+
+/// Whether admission has refused it, in the words that the API server puts before a webhook's or a policy's own. They name
+/// who refused; that a refusal is none of ours to wait for holds without them.
+fn is_denial(status: &Status) -> bool {
+    let words = &status.message;
+    words.contains("denied the request") || words.contains("denied request")
 }
 
 /// How much of the API server's own words goes into a message.
@@ -660,9 +750,11 @@ fn refusal(status: &Status) -> Failure {
     let reason = match status.code {
         404 if no_namespace => FailureReason::NamespaceNotFound,
         403 | 409 if caused("NamespaceTerminating") => FailureReason::NamespaceTerminating,
-        401 => FailureReason::Forbidden,
+        401 if !is_denial(status) => FailureReason::Forbidden,
         // a quota or an admission rule refuses the object, and RBAC the account
         403 if words.contains("\" cannot ") => FailureReason::Forbidden,
+        // an admission rule may refuse with any code
+        _ if is_denial(status) => FailureReason::Rejected,
         409 => FailureReason::Conflict,
         429 | 500.. => FailureReason::ServerError,
         _ => FailureReason::Rejected,

@@ -8,6 +8,7 @@
 mod backoff;
 mod call;
 mod changes;
+mod event_queue;
 mod events;
 mod execute;
 mod health;
@@ -24,12 +25,14 @@ mod written_meta;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kube::config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use thiserror::Error;
 use tokio::sync::watch as signal;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tracing::info;
 
 use self::lease::{Candidate, Leadership};
@@ -41,6 +44,9 @@ use concordat_source::cluster::Stores;
 
 /// Where the health checks answer, unless another address is given: this machine only.
 pub const DEFAULT_HEALTH_ADDR: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// How long the last events may take at the end.
+const LAST_EVENTS: Duration = Duration::from_secs(2);
 
 /// How the operator runs.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -171,7 +177,10 @@ pub async fn run_until(
     };
 
     // whoever does not lead watches and judges, and writes nothing
-    let executor = execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone());
+    let (events, sending) = event_queue::EventQueue::new(client.clone());
+    let sending = tokio::spawn(sending);
+    let executor =
+        execute::Executor::new(client, leadership.clone(), changes.clone(), metrics.clone(), events);
     let (judging, judgements) = judging::Judging::new(
         stores.clone(),
         view,
@@ -208,6 +217,8 @@ pub async fn run_until(
     // not before the last write is done; an error means that no one stands for election
     let _ended = retire.send(true);
     while candidates.join_next().await.is_some() {}
+    // whoever waits to lead does not wait for this
+    let _in_time = timeout(LAST_EVENTS, sending).await;
     info!("ended");
     Ok(())
 }

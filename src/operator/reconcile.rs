@@ -22,7 +22,7 @@ use super::judging::{Broken, Judged, Judgements, OWN_EVENT};
 use super::lease::Leadership;
 use super::metrics::Metrics;
 use super::relist::Relist;
-use super::tries::Sorted;
+use super::tries::{Part, Sorted};
 use concordat_core::plan::{Failure, FailureReason, Failures, Step, report, steps, still_open};
 use concordat_source::cluster::Stores;
 
@@ -116,6 +116,7 @@ impl Leader {
                 }
                 Ok(judged) => {
                     last = Some(judged.number);
+                    self.executor.tell_unanswered(&judged.observed);
                     let began = Instant::now();
                     let outcome = self.carry_out(term, &judged).await;
                     self.metrics.round(outcome.name(), began.elapsed());
@@ -128,7 +129,7 @@ impl Leader {
                         Outcome::Broken => Some(backoff.wait()),
                         Outcome::Done { wrote, settled } => {
                             // after what opens and closes, which must not wait for it
-                            self.executor.tell_undecodable(&judged.undecodable).await;
+                            self.executor.tell_undecodable(&judged.undecodable);
                             self.heartbeat.ok();
                             backoff.reset();
                             match (wrote, settled) {
@@ -203,7 +204,7 @@ impl Leader {
             .into_iter()
             .map(|step| (step.object(), Failure { reason: FailureReason::CannotRead, message: why.clone() }));
         let held: Failures = held.collect();
-        let Sorted { first: steps, last: again, known } = executor.tries.sort(steps);
+        let Sorted { first: steps, last: again, known } = executor.tries.sort(Part::Object, steps);
         let superseded = AtomicBool::new(false);
         // a judgement of an earlier term is void: another replica may have led in between
         let is_cut_short = || superseded.load(Ordering::Relaxed) || is_over(stopping, leadership, term);
@@ -227,7 +228,8 @@ impl Leader {
                 failures.entry(object).or_insert(failure);
             }
             metrics.still_open(still_open(plan, &seen, &failures));
-            let Sorted { first, last, known } = executor.tries.sort(report(plan, &seen, &failures));
+            let reports = report(plan, &seen, &failures);
+            let Sorted { first, last, known } = executor.tries.sort(Part::Status, reports);
             let statuses = [first, last].concat();
             let unreported = executor.carry_out(&statuses, &seen, known, heartbeat, is_cut_short).await;
             if is_cut_short() {

@@ -2,6 +2,9 @@
 //!
 //! The same write is never tried again before it is due, whatever else changes. Another write of the same object is another
 //! matter, and what has only waited for something else is tried as soon as that is there.
+//!
+//! A write that went well and is asked for again was undone, or somebody answers for the API server. That is a failure too.
+//! It is progress at first, like a conflict, and counts as refused once it has come a few times in a row.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -16,22 +19,45 @@ use concordat_core::plan::{Act, Failure, FailureReason, Failures, Stage, Step};
 /// How long to wait before a write is tried again.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long at most where it was undone: whoever undoes a closing must not win time by it.
+const LONGEST_WHERE_UNDONE: Duration = Duration::from_secs(1);
+/// How often in a row the same write may end in a conflict, or be undone, and is still progress.
+const PROGRESS: u32 = 2;
 
-/// Every write that failed when it was last tried. Each has a back-off of its own, so that one trouble never slows another
-/// thing down.
+/// Every write that failed when it was last tried, and those of the last round. Each has a back-off of its own, so that one
+/// trouble never slows another thing down.
 #[derive(Debug, Default)]
 pub(super) struct Tries(Mutex<BTreeMap<Target, Tried>>);
 
-/// An object, and whether it is its status that is written.
-type Target = (ObjectKey, bool);
+type Target = (ObjectKey, Part);
+
+/// What of an object is written.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Part {
+    /// All but its status.
+    Object,
+    Status,
+}
 
 #[derive(Debug)]
 struct Tried {
     act: Act,
-    failure: Failure,
+    ended: Ended,
+    /// How often in a row the same write has ended so.
+    times: u32,
     backoff: Backoff,
     /// None for what was held up by something else: it is tried as soon as that is there.
     due: Option<Instant>,
+}
+
+/// What came of a write.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Ended {
+    /// It went well, as far as is known by now.
+    Well,
+    /// It went well, and was asked for again.
+    Undone,
+    Failed(Failure),
 }
 
 /// Steps in the order in which they are tried.
@@ -45,22 +71,31 @@ pub(super) struct Sorted {
 }
 
 impl Tries {
-    /// Sorts steps by how they fared the last time. What was refused is tried again when everything else is done, so that
-    /// thousands of refusals hold up nothing; what closes is tried with the others. After that comes what had no answer: it is
-    /// not the API server as a whole that hangs, as whoever leads has just renewed its lease.
-    pub(super) fn sort(&self, steps: Vec<Step>) -> Sorted {
-        let (tries, now) = (self.lock(), Instant::now());
+    /// Sorts all steps of a part by how they fared the last time. What was refused is tried again when everything else is
+    /// done, so that thousands of refusals hold up nothing; what closes is tried with the others. After that comes what had no
+    /// answer: it is not the API server as a whole that hangs, as whoever leads has just renewed its lease.
+    pub(super) fn sort(&self, part: Part, steps: Vec<Step>) -> Sorted {
+        let (mut tries, now) = (self.lock(), Instant::now());
+        let asked: BTreeMap<Target, &Act> = steps.iter().map(|step| (target(step), &step.act)).collect();
+        tries.retain(|target, tried| {
+            let is_same = asked.get(target).is_some_and(|act| tried.act.is_same_write(act));
+            if tried.ended == Ended::Well && is_same {
+                tried.ended = Ended::Undone;
+            }
+            tried.ended != Ended::Well || target.1 != part
+        });
         let mut sorted = Sorted::default();
         for step in steps {
-            let Some(tried) = tries.get(&target(&step)) else {
+            let tried = tries.get(&target(&step));
+            let Some((tried, failure)) = tried.and_then(|it| Some((it, it.failure()?))) else {
                 sorted.first.push(step);
                 continue;
             };
             let is_later = tried.due.is_some_and(|due| due > now) && tried.act.is_same_write(&step.act);
             let closes = matches!(step.stage, Stage::Close | Stage::Revoke);
-            let comes_last = tried.hangs() || tried.failure.reason.is_refusal() && !closes;
+            let comes_last = tried.hangs() || failure.reason.is_refusal() && !closes;
             if is_later || comes_last {
-                sorted.known.insert(step.object(), tried.failure.clone());
+                sorted.known.insert(step.object(), failure);
             }
             match (is_later, comes_last) {
                 (true, _) => {}
@@ -74,58 +109,101 @@ impl Tries {
 
     /// How soon something is due again.
     pub(super) fn patience(&self) -> Duration {
-        let due = self.lock().values().filter_map(|tried| tried.due).min();
+        let tries = self.lock();
+        let failed = tries.values().filter(|tried| tried.ended != Ended::Well);
+        let due = failed.filter_map(|tried| tried.due).min();
         let wait = due.map(|due| due.saturating_duration_since(Instant::now()));
         wait.unwrap_or(LONGEST_WAIT).max(FIRST_WAIT)
     }
 
     /// Whether this step failed when it was last tried.
     pub(super) fn has_failed(&self, step: &Step) -> bool {
-        self.lock().contains_key(&target(step))
+        self.lock().get(&target(step)).is_some_and(|tried| tried.ended != Ended::Well)
+    }
+
+    /// Whether this very write went well, and was undone.
+    pub(super) fn is_undone(&self, step: &Step) -> bool {
+        let tries = self.lock();
+        let tried = tries.get(&target(step)).filter(|tried| tried.ended == Ended::Undone);
+        tried.is_some_and(|tried| tried.act.is_same_write(&step.act))
     }
 
     /// Whether the last try to write an object, not its status, ended so.
     pub(super) fn have_ended(&self, object: &ObjectKey, failure: &Failure) -> bool {
-        self.lock().get(&(object.clone(), false)).is_some_and(|tried| tried.failure == *failure)
+        let ended = |tried: &Tried| matches!(&tried.ended, Ended::Failed(known) if known == failure);
+        self.lock().get(&(object.clone(), Part::Object)).is_some_and(ended)
     }
 
     /// Why the last try to write an object, not its status, failed.
     pub(super) fn reason(&self, object: &ObjectKey) -> Option<FailureReason> {
-        self.lock().get(&(object.clone(), false)).map(|tried| tried.failure.reason)
+        match &self.lock().get(&(object.clone(), Part::Object))?.ended {
+            Ended::Well | Ended::Undone => None,
+            Ended::Failed(failure) => Some(failure.reason),
+        }
     }
 
-    pub(super) fn succeeded(&self, step: &Step) {
-        self.lock().remove(&target(step));
-    }
-
-    /// Notes a failure, and logs it unless it is the same as before.
-    pub(super) fn failed(&self, step: &Step, failure: &Failure) {
+    /// Notes that a write went well. One that had been undone has failed all the same, until it is not asked for any more.
+    pub(super) fn succeeded(&self, step: &Step) -> Option<Failure> {
         let mut tries = self.lock();
         let before = tries.remove(&target(step));
-        log(step, failure, before.as_ref());
+        let undone =
+            before.filter(|tried| tried.ended == Ended::Undone && tried.act.is_same_write(&step.act));
+        let (ended, times, mut backoff) = match undone {
+            Some(tried) => (Ended::Undone, tried.times.saturating_add(1), tried.backoff),
+            None => (Ended::Well, 1, Backoff::new(FIRST_WAIT, LONGEST_WHERE_UNDONE)),
+        };
+        let due = Some(Instant::now() + backoff.wait());
+        let tried = Tried { act: step.act.clone(), ended, times, backoff, due };
+        let failure = tried.failure();
+        if let Some(failure) = failure.as_ref().filter(|it| it.reason.is_refusal()) {
+            log(step, failure, times == PROGRESS + 1);
+        }
+        tries.insert(target(step), tried);
+        failure
+    }
+
+    /// Notes a failure, and logs it unless it is the same as before. Gives back what it counts as.
+    pub(super) fn failed(&self, step: &Step, failure: &Failure) -> Failure {
+        let mut tries = self.lock();
+        let before = tries.remove(&target(step));
+        let known = before.as_ref().and_then(Tried::failure);
         // another trouble may be over sooner
-        let before = before.filter(|tried| tried.failure.reason == failure.reason);
+        let before = before.filter(|tried| match &tried.ended {
+            Ended::Well | Ended::Undone => false,
+            Ended::Failed(known) => known.reason == failure.reason,
+        });
+        let times =
+            before.as_ref().filter(|tried| tried.act.is_same_write(&step.act)).map_or(0, |it| it.times);
         let mut backoff =
             before.map_or_else(|| Backoff::new(FIRST_WAIT, LONGEST_WAIT), |tried| tried.backoff);
         let due = Some(Instant::now() + backoff.wait());
-        let act = step.act.clone();
-        tries.insert(target(step), Tried { act, failure: failure.clone(), backoff, due });
+        let (act, ended) = (step.act.clone(), Ended::Failed(failure.clone()));
+        let tried = Tried { act, ended, times: times.saturating_add(1), backoff, due };
+        let counts_as = tried.failure().unwrap_or_else(|| failure.clone());
+        log(step, &counts_as, known.as_ref() != Some(&counts_as));
+        tries.insert(target(step), tried);
+        counts_as
     }
 
     /// Notes that a write was not even tried, as something else has failed.
     pub(super) fn held_up(&self, step: &Step, failure: &Failure) {
         let mut tries = self.lock();
-        log(step, failure, tries.get(&target(step)));
+        let known = tries.get(&target(step)).and_then(Tried::failure);
+        log(step, failure, known.as_ref() != Some(failure));
         let backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let act = step.act.clone();
-        tries.insert(target(step), Tried { act, failure: failure.clone(), backoff, due: None });
+        let (act, ended) = (step.act.clone(), Ended::Failed(failure.clone()));
+        tries.insert(target(step), Tried { act, ended, times: 1, backoff, due: None });
     }
 
     /// Forgets what has not failed again: should it come back, it is logged, and tried soon.
     pub(super) fn forget_all_but(&self, writes: &Failures, statuses: &Failures) {
-        self.lock().retain(|(object, is_status), tried| {
-            let failures = if *is_status { statuses } else { writes };
-            failures.get(object) == Some(&tried.failure)
+        self.lock().retain(|(object, part), tried| {
+            let failures = match part {
+                Part::Object => writes,
+                Part::Status => statuses,
+            };
+            // what went well is known to have done so when nobody asks for it again
+            tried.ended == Ended::Well || failures.get(object) == tried.failure().as_ref()
         });
     }
 
@@ -136,20 +214,39 @@ impl Tries {
 }
 
 impl Tried {
+    /// What it counts as; none where it went well.
+    fn failure(&self) -> Option<Failure> {
+        let is_progress = self.times <= PROGRESS;
+        let reason = if is_progress { FailureReason::Conflict } else { FailureReason::Rejected };
+        match &self.ended {
+            Ended::Well => None,
+            Ended::Undone => {
+                let message = "it has been written several times and is not as written: something undoes it, or answers \
+                               in place of the API server";
+                Some(Failure { reason, message: message.to_owned() })
+            }
+            Ended::Failed(failure) if failure.reason == FailureReason::Conflict && !is_progress => {
+                Some(Failure { reason, message: format!("each try ends in a conflict: {}", failure.message) })
+            }
+            Ended::Failed(failure) => Some(failure.clone()),
+        }
+    }
+
     /// Whether it had no answer.
     fn hangs(&self) -> bool {
-        self.failure.reason == FailureReason::Unreachable
+        matches!(&self.ended, Ended::Failed(failure) if failure.reason == FailureReason::Unreachable)
     }
 }
 
-fn log(step: &Step, failure: &Failure, before: Option<&Tried>) {
-    if before.is_none_or(|tried| tried.failure != *failure) {
+fn log(step: &Step, failure: &Failure, is_new: bool) {
+    if is_new {
         warn!(object = %step.object(), reason = failure.reason.as_str(), "not written: {}", failure.message);
     }
 }
 
 fn target(step: &Step) -> Target {
-    (step.object(), matches!(step.act, Act::SetStatus { .. }))
+    let part = if matches!(step.act, Act::SetStatus { .. }) { Part::Status } else { Part::Object };
+    (step.object(), part)
 }
 
 #[cfg(test)]
@@ -201,16 +298,16 @@ mod tests {
         let tries = Tries::default();
         let all = || vec![step("refused", Stage::Close), step("new", Stage::Open)];
         tries.failed(&step("refused", Stage::Close), &failure(FailureReason::Rejected));
-        let sorted = tries.sort(all());
+        let sorted = tries.sort(Part::Object, all());
         assert_eq!(names(&sorted.first), ["new"]);
         assert_eq!((sorted.last.len(), sorted.known.len()), (0, 1));
         std::thread::sleep(FIRST_WAIT);
-        assert_eq!(tries.sort(all()).first.len(), 2);
+        assert_eq!(tries.sort(Part::Object, all()).first.len(), 2);
         let object = step("refused", Stage::Close).object();
         let other = Act::Delete { object, uid: Some("another".to_owned()) };
         tries
             .failed(&Step { act: other, ..step("refused", Stage::Close) }, &failure(FailureReason::Rejected));
-        assert_eq!(tries.sort(all()).first.len(), 2);
+        assert_eq!(tries.sort(Part::Object, all()).first.len(), 2);
     }
 
     #[test]
@@ -232,8 +329,8 @@ mod tests {
         };
         let tries = Tries::default();
         tries.failed(&status("all is well", 1), &failure(FailureReason::Rejected));
-        assert_eq!(tries.sort(vec![status("all is well", 2)]).known.len(), 1);
-        let other = tries.sort(vec![status("it is not", 2)]);
+        assert_eq!(tries.sort(Part::Status, vec![status("all is well", 2)]).known.len(), 1);
+        let other = tries.sort(Part::Status, vec![status("it is not", 2)]);
         assert_eq!(other.last.len(), 1, "{other:?}");
     }
 
@@ -244,7 +341,7 @@ mod tests {
         outage(&tries, &cause);
         tries.held_up(&held, &failure(FailureReason::Waiting));
         assert!(tries.patience() > FIRST_WAIT * 2, "it sets no pace of its own");
-        assert_eq!(names(&tries.sort(vec![cause, held]).first), ["held"]);
+        assert_eq!(names(&tries.sort(Part::Object, vec![cause, held]).first), ["held"]);
     }
 
     #[test]
@@ -256,7 +353,7 @@ mod tests {
         tries.failed(&all[1], &failure(FailureReason::Rejected));
         tries.failed(&all[2], &failure(FailureReason::Rejected));
         std::thread::sleep(FIRST_WAIT);
-        let sorted = tries.sort(all.to_vec());
+        let sorted = tries.sort(Part::Object, all.to_vec());
         assert_eq!(names(&sorted.first), ["closes", "new"]);
         assert_eq!(names(&sorted.last), ["refused", "hangs"]);
     }
@@ -274,5 +371,48 @@ mod tests {
         // a status of the same object is another write
         tries.forget_all_but(&Failures::new(), &still);
         assert!(!tries.has_failed(&kept));
+    }
+
+    #[test]
+    fn what_went_well_and_is_asked_for_again_waits_and_counts_as_refused_in_the_end() {
+        let tries = Tries::default();
+        let all = || vec![step("undone", Stage::Close), step("new", Stage::Open)];
+        assert_eq!(tries.succeeded(&all()[0]), None);
+        let mut counts_as = FailureReason::Conflict;
+        for then in [FailureReason::Conflict, FailureReason::Rejected, FailureReason::Rejected] {
+            let sorted = tries.sort(Part::Object, all());
+            assert_eq!(names(&sorted.first), ["new"], "it is not due");
+            assert_eq!(sorted.known.values().map(|it| it.reason).collect::<Vec<_>>(), [counts_as]);
+            assert!(tries.is_undone(&all()[0]) && tries.patience() <= LONGEST_WHERE_UNDONE);
+            assert_eq!(tries.succeeded(&all()[0]).map(|it| it.reason), Some(then));
+            counts_as = then;
+        }
+        // the statuses of a round say nothing of its other writes
+        tries.sort(Part::Status, Vec::new());
+        assert!(tries.is_undone(&all()[0]));
+        // another write of the object is no repetition
+        let Act::Delete { object, .. } = all()[0].act.clone() else { unreachable!() };
+        let other = Step { act: Act::Delete { object, uid: Some("another".to_owned()) }, ..all()[0].clone() };
+        assert_eq!(tries.succeeded(&other), None);
+        // and what is not asked for again has done what it should
+        assert_eq!(names(&tries.sort(Part::Object, vec![step("new", Stage::Open)]).first), ["new"]);
+        assert_eq!(names(&tries.sort(Part::Object, all()).first), ["undone", "new"]);
+    }
+
+    #[test]
+    fn the_same_write_that_ends_in_a_conflict_each_time_counts_as_refused() {
+        let tries = Tries::default();
+        let (closing, conflict) = (step("closing", Stage::Close), failure(FailureReason::Conflict));
+        let counts_as = |step: &Step| tries.failed(step, &conflict).reason;
+        let three = [counts_as(&closing), counts_as(&closing), counts_as(&closing)];
+        assert_eq!(three, [FailureReason::Conflict, FailureReason::Conflict, FailureReason::Rejected]);
+        // what is written against another version each time is another write
+        let version = |version: usize| {
+            let act = Act::Delete { object: closing.object(), uid: Some(version.to_string()) };
+            Step { act, ..closing.clone() }
+        };
+        for each in 0..5 {
+            assert_eq!(counts_as(&version(each)), FailureReason::Conflict);
+        }
     }
 }
