@@ -84,6 +84,7 @@ fn nothing_opens_before_the_last_party_signs_and_then_exactly_the_plan_does() {
     }
 
     // and the world was told once
+    world.until("its event is there", || world.events().iter().any(|(reason, _)| reason == "Active"));
     let events = world.events();
     assert_eq!(events.iter().filter(|(reason, _)| reason == "Active").count(), 1, "{events:?}");
 }
